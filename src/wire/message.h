@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* wire/message.h - everything that peers and clients say to each other, as
+ * plain structs.
+ *
+ * The node makes and reads these; wire/codec.h turns them to bytes and back;
+ * both worlds carry the bytes. All spans and arrays are borrowed: of a message
+ * to send until the effect is carried out, of one received until node_step
+ * returns. Limits are checked when unpacking. */
+
+#ifndef WIRE_MESSAGE_H
+#define WIRE_MESSAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/id.h"
+#include "base/span.h"
+#include "chord/arc.h"
+#include "chord/swim.h"
+#include "replica/raft.h"
+
+enum {
+    WIRE_VERSION = 1,
+    WIRE_BODY_MAX = 32 << 20, /* one frame's body */
+    WIRE_DEPTH_MAX = 16,
+    KEY_LEN_MAX = 64 << 10,
+    VALUE_LEN_MAX = 16 << 20,
+    KEYSPACE_NAME_MAX = 64, /* bytes */
+    MESSAGE_ARCS_MAX = 256, /* descriptors in one message */
+    MESSAGE_PEERS_MAX = 256,
+    MESSAGE_KEYSPACES_MAX = 64,
+    MESSAGE_RAFTS_MAX = 4096, /* raft messages in one frame */
+    BATCH_COUNT_MAX = 4096,   /* records in one batch or mget */
+    PAGE_BYTES_MAX = 1 << 20  /* of a range answer, beyond which it stops; one
+                               * record always fits */
+};
+
+/* What a client can ask. Numbers travel. */
+enum op {
+    OP_PING = 1,
+    OP_PUT = 2,
+    OP_GET = 3,
+    OP_DEL = 4,
+    OP_CAS = 5,
+    OP_MGET = 6,
+    OP_BATCH = 7, /* many puts */
+    OP_RANGE = 8,
+    OP_COUNT = 9, /* records in a range */
+    OP_LOOKUP = 10,
+    OP_RING = 11,   /* a page of arcs */
+    OP_PEERS = 12,
+    OP_STATUS = 13,
+    OP_KEYSPACE_CREATE = 14,
+    OP_KEYSPACE_LIST = 15,
+    OP_KEYSPACE_DROP = 16,
+    OP_LEAVE = 17,
+    OP_ARC_INFO = 18 /* between peers: counts and state of the arc of a key */
+};
+
+enum request_flag {
+    REQUEST_HAS_END = 1,     /* end is meant: an absent end is no bound */
+    REQUEST_REVERSE = 2,     /* RANGE: from the end downwards */
+    REQUEST_KEYS_ONLY = 4,   /* RANGE: values are left empty */
+    REQUEST_STALE = 8,       /* reads: any replica may answer */
+    REQUEST_STRICT = 16,     /* reads: ask a majority, trust no lease */
+    REQUEST_ALL = 32,        /* writes: await all live replicas */
+    REQUEST_TO_ARC = 64,     /* between peers: arc and generation are named;
+                              * the receiver serves it or says NOT_OWNER, and
+                              * never forwards */
+    REQUEST_VERSION = 128    /* RANGE: (always given; reserved) */
+};
+
+struct request {
+    uint8_t op;
+    uint16_t flags;
+    keyspace_id keyspace;       /* 0: see the name; both empty: `default` */
+    struct span keyspace_name;
+    struct span key;            /* RANGE, COUNT: from, included */
+    struct span end;            /* RANGE, COUNT: excluded, if HAS_END */
+    struct span value;          /* admin operations: a MessagePack map */
+    uint64_t version;           /* CAS: expected, 0: absent */
+    uint64_t limit;             /* RANGE, RING: records; 0: as fits a page */
+    struct span list;           /* MGET: key, key...; BATCH: key, value, key,
+                                 * value...: MessagePack bins one after the
+                                 * other, list_count items */
+    uint32_t list_count;
+    struct id session;          /* zero: none; the entry node uses its own */
+    uint64_t number;            /* of this request in the session, from 1 */
+    uint64_t lowest_open;       /* all below are answered; 0: number */
+    uint32_t timeout_ms;        /* left; 0: 5000; at most 60000 */
+    arc_id arc;                 /* TO_ARC */
+    uint64_t generation;        /* TO_ARC */
+    uint8_t hops;               /* forwards so far */
+};
+
+struct response {
+    int32_t status;             /* enum dlht_err */
+    uint64_t version;           /* of the value; CAS that differs: current */
+    struct span value;          /* GET; admin operations: a MessagePack
+                                 * document */
+    struct span list;           /* RANGE, MGET: key, value, version triples
+                                 * (bin, bin, uint), one after the other */
+    uint32_t list_count;        /* triples */
+    uint64_t count;             /* COUNT; BATCH: records stored */
+    bool more;                  /* RANGE: go on at cursor */
+    struct span cursor;         /* RANGE: next from (REVERSE: next end) */
+    uint32_t hops;              /* forwards it took */
+    uint32_t peers_asked;       /* RANGE, COUNT: pieces */
+    struct span text;           /* of a refusal: what was wrong */
+    const struct arc *arc;      /* NOT_OWNER: what the answerer knows; NULL */
+};
+
+enum hello_kind {
+    HELLO_PEER = 1,
+    HELLO_CLIENT = 2
+};
+
+struct hello {
+    uint32_t version;    /* WIRE_VERSION */
+    uint8_t kind;        /* enum hello_kind */
+    struct id cluster;   /* zero: not yet known */
+    struct id peer;      /* HELLO_CLIENT: the client's session */
+    uint64_t incarnation;
+    struct span addr;    /* HELLO_PEER: where it listens */
+    int32_t status;      /* of a hello in answer: 0, DLHT_EVERSION,
+                          * DLHT_ECLUSTER; the link then closes */
+};
+
+/* One keyspace as the system arc records it. */
+enum placement {
+    PLACEMENT_ORDERED = 1,
+    PLACEMENT_HASHED = 2
+};
+
+struct keyspace_record {
+    keyspace_id id;
+    struct span name;
+    uint64_t version;    /* of the record in the system arc: newer wins */
+    uint8_t placement;
+    uint8_t replicas;    /* 1, 3, 5 */
+    bool is_volatile;
+    bool dropped;        /* being removed; its arcs close */
+    uint64_t floor_keys; /* an arc keeps at least as many when split */
+    uint64_t ceiling_bytes; /* an arc that passes it is split */
+    const struct arc *first_arcs; /* founded by their members from this */
+    size_t first_arc_count;
+};
+
+struct raft_envelope {
+    arc_id arc;
+    struct raft_message message;
+};
+
+/* A snapshot of an arc on its way to a member. Numbered chunks, each answered
+ * by a SNAPSHOT_ACK; a chunk with `last` ends it. */
+struct snapshot_chunk {
+    arc_id arc;
+    replica_id from;
+    replica_id to;
+    uint64_t term;      /* of the sender's leadership */
+    uint64_t transfer;  /* random: tells transfers of one pair apart */
+    uint64_t sequence;  /* from 0; chunk 0 is the header (node/arc_state.h) */
+    bool last;
+    struct span bytes;
+};
+
+struct snapshot_ack {
+    arc_id arc;
+    replica_id from;
+    replica_id to;
+    uint64_t transfer;
+    uint64_t sequence; /* next expected */
+    bool done;         /* installed and durable */
+    bool refused;      /* start over or give up */
+};
+
+/* What an arc's leader tells the owner of the system arc. */
+struct arc_report {
+    struct arc arc;
+    uint64_t keys;
+    uint64_t bytes;          /* of keys and values */
+    uint64_t requests;       /* since the last report */
+    uint16_t caught_up;      /* bit i: members[i] is live and caught up */
+    bool busy;               /* a step is under way */
+};
+
+/* One planned step, from the owner of the system arc to an arc's leader. */
+enum step_kind {
+    STEP_ADD = 1,  /* peer becomes a learner */
+    STEP_PROMOTE,  /* learner becomes a voter */
+    STEP_DEMOTE,   /* voter becomes a learner */
+    STEP_REMOVE,
+    STEP_TRANSFER, /* leadership goes to peer */
+    STEP_SPLIT     /* at the median */
+};
+
+struct step {
+    uint8_t kind;
+    keyspace_id keyspace;
+    arc_id arc;
+    uint64_t generation; /* the arc's, else the step is void */
+    struct id peer;
+};
+
+enum message_type {
+    MESSAGE_HELLO = 1,
+    MESSAGE_REQUEST = 2,
+    MESSAGE_RESPONSE = 3,
+    MESSAGE_RAFT = 4,
+    MESSAGE_SNAPSHOT_CHUNK = 5,
+    MESSAGE_SNAPSHOT_ACK = 6,
+    MESSAGE_SWIM = 7,
+    MESSAGE_GOSSIP = 8, /* arcs and keyspaces that may be news */
+    MESSAGE_DIGEST = 9, /* of all that the sender's gossip could tell */
+    MESSAGE_JOIN = 10,
+    MESSAGE_WELCOME = 11, /* the answer to JOIN, in pages */
+    MESSAGE_REPORT = 12,
+    MESSAGE_STEP = 13,
+    MESSAGE_GONE = 14 /* that replica is no member any more: it may go */
+};
+
+struct message {
+    uint8_t type;
+    uint64_t stream; /* REQUEST, RESPONSE: pairs them on one link */
+    union {
+        struct hello hello;
+        struct request request;
+        struct response response;
+        struct {
+            const struct raft_envelope *list;
+            size_t count;
+        } raft;
+        struct snapshot_chunk chunk;
+        struct snapshot_ack ack;
+        struct swim_message swim;
+        struct {
+            const struct arc *arcs;
+            size_t arc_count;
+            const struct keyspace_record *keyspaces;
+            size_t keyspace_count;
+        } gossip;
+        struct {
+            uint64_t arcs;
+            uint64_t keyspaces;
+            bool answer; /* this is an answer: do not answer again */
+        } digest;
+        struct {
+            struct peer self;
+        } join;
+        struct {
+            int32_t status;      /* why not, or 0 */
+            struct id cluster;
+            const struct peer *peers;
+            size_t peer_count;
+        } welcome;
+        struct {
+            const struct arc_report *list;
+            size_t count;
+        } report;
+        struct step step;
+        struct {
+            arc_id arc;
+            replica_id replica;
+            uint64_t generation;
+        } gone;
+    } u;
+};
+
+#endif
