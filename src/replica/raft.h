@@ -102,11 +102,11 @@ enum raft_message_type {
     RAFT_PREVOTE_REPLY,
     RAFT_VOTE_REQUEST,
     RAFT_VOTE_REPLY,
-    RAFT_APPEND,       /* entries may be none: a probe */
+    RAFT_APPEND, /* entries may be none: a probe */
     RAFT_APPEND_REPLY,
-    RAFT_HEARTBEAT,    /* small; many groups' travel in one frame */
+    RAFT_HEARTBEAT, /* small; many groups' travel in one frame */
     RAFT_HEARTBEAT_REPLY,
-    RAFT_TIMEOUT_NOW   /* leader transfer */
+    RAFT_TIMEOUT_NOW /* leader transfer */
 };
 
 struct raft_message {
@@ -114,7 +114,7 @@ struct raft_message {
     replica_id from;
     replica_id to;
     uint64_t term;
-    uint64_t index;  /* APPEND: previous; VOTE: last; APPEND_REPLY: match or,
+    uint64_t index;    /* APPEND: previous; VOTE: last; APPEND_REPLY: match or,
                       * if refused, the index that was refused */
     uint64_t log_term; /* APPEND: term of previous; VOTE: of last; REPLY
                         * refused: term of the hint */
@@ -139,8 +139,8 @@ enum {
  * that is not a question. Order: persist; then send (messages that must wait
  * for the disk are not in here yet, all others may go at once). */
 struct raft_output {
-    uint64_t number;      /* for raft_persisted; 0: nothing to persist */
-    bool vote_changed;    /* persist term and vote */
+    uint64_t number;   /* for raft_persisted; 0: nothing to persist */
+    bool vote_changed; /* persist term and vote */
     uint64_t term;
     replica_id vote;
     const struct raft_entry *entries; /* persist these; an index at or below
@@ -270,8 +270,7 @@ bool raft_is_quiet(const struct raft *raft);
 const struct raft_members *raft_members(const struct raft *raft);
 bool raft_is_changing(const struct raft *raft); /* that one is uncommitted */
 /* The entry, or NULL if it is compacted or beyond the end. */
-const struct raft_entry *raft_entry_at(const struct raft *raft,
-                                       uint64_t index);
+const struct raft_entry *raft_entry_at(const struct raft *raft, uint64_t index);
 /* Of an index that is held, or the snapshot's; 0: not known. */
 uint64_t raft_term_at(const struct raft *raft, uint64_t index);
 

@@ -97,8 +97,7 @@ uint64_t records_rank(const struct records *records, struct span key,
                       uint64_t *data_bytes);
 
 /* The record that has exactly n records before it; false if n >= count. */
-bool records_nth(const struct records *records, uint64_t n,
-                 struct record *out);
+bool records_nth(const struct records *records, uint64_t n, struct record *out);
 
 /* Moves the records with key >= at into a new map that the caller owns. Cost
  * is that of moving the smaller... of rebuilding the right part. No snapshot

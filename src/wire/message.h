@@ -49,7 +49,7 @@ enum op {
     OP_RANGE = 8,
     OP_COUNT = 9, /* records in a range */
     OP_LOOKUP = 10,
-    OP_RING = 11,   /* a page of arcs */
+    OP_RING = 11, /* a page of arcs */
     OP_PEERS = 12,
     OP_STATUS = 13,
     OP_KEYSPACE_CREATE = 14,
@@ -60,56 +60,56 @@ enum op {
 };
 
 enum request_flag {
-    REQUEST_HAS_END = 1,     /* end is meant: an absent end is no bound */
-    REQUEST_REVERSE = 2,     /* RANGE: from the end downwards */
-    REQUEST_KEYS_ONLY = 4,   /* RANGE: values are left empty */
-    REQUEST_STALE = 8,       /* reads: any replica may answer */
-    REQUEST_STRICT = 16,     /* reads: ask a majority, trust no lease */
-    REQUEST_ALL = 32,        /* writes: await all live replicas */
-    REQUEST_TO_ARC = 64,     /* between peers: arc and generation are named;
+    REQUEST_HAS_END = 1,   /* end is meant: an absent end is no bound */
+    REQUEST_REVERSE = 2,   /* RANGE: from the end downwards */
+    REQUEST_KEYS_ONLY = 4, /* RANGE: values are left empty */
+    REQUEST_STALE = 8,     /* reads: any replica may answer */
+    REQUEST_STRICT = 16,   /* reads: ask a majority, trust no lease */
+    REQUEST_ALL = 32,      /* writes: await all live replicas */
+    REQUEST_TO_ARC = 64,   /* between peers: arc and generation are named;
                               * the receiver serves it or says NOT_OWNER, and
                               * never forwards */
-    REQUEST_VERSION = 128    /* RANGE: (always given; reserved) */
+    REQUEST_VERSION = 128  /* RANGE: (always given; reserved) */
 };
 
 struct request {
     uint8_t op;
     uint16_t flags;
-    keyspace_id keyspace;       /* 0: see the name; both empty: `default` */
+    keyspace_id keyspace; /* 0: see the name; both empty: `default` */
     struct span keyspace_name;
-    struct span key;            /* RANGE, COUNT: from, included */
-    struct span end;            /* RANGE, COUNT: excluded, if HAS_END */
-    struct span value;          /* admin operations: a MessagePack map */
-    uint64_t version;           /* CAS: expected, 0: absent */
-    uint64_t limit;             /* RANGE, RING: records; 0: as fits a page */
-    struct span list;           /* MGET: key, key...; BATCH: key, value, key,
+    struct span key;   /* RANGE, COUNT: from, included */
+    struct span end;   /* RANGE, COUNT: excluded, if HAS_END */
+    struct span value; /* admin operations: a MessagePack map */
+    uint64_t version;  /* CAS: expected, 0: absent */
+    uint64_t limit;    /* RANGE, RING: records; 0: as fits a page */
+    struct span list;  /* MGET: key, key...; BATCH: key, value, key,
                                  * value...: MessagePack bins one after the
                                  * other, list_count items */
     uint32_t list_count;
-    struct id session;          /* zero: none; the entry node uses its own */
-    uint64_t number;            /* of this request in the session, from 1 */
-    uint64_t lowest_open;       /* all below are answered; 0: number */
-    uint32_t timeout_ms;        /* left; 0: 5000; at most 60000 */
-    arc_id arc;                 /* TO_ARC */
-    uint64_t generation;        /* TO_ARC */
-    uint8_t hops;               /* forwards so far */
+    struct id session;    /* zero: none; the entry node uses its own */
+    uint64_t number;      /* of this request in the session, from 1 */
+    uint64_t lowest_open; /* all below are answered; 0: number */
+    uint32_t timeout_ms;  /* left; 0: 5000; at most 60000 */
+    arc_id arc;           /* TO_ARC */
+    uint64_t generation;  /* TO_ARC */
+    uint8_t hops;         /* forwards so far */
 };
 
 struct response {
-    int32_t status;             /* enum dlht_err */
-    uint64_t version;           /* of the value; CAS that differs: current */
-    struct span value;          /* GET; admin operations: a MessagePack
+    int32_t status;        /* enum dlht_err */
+    uint64_t version;      /* of the value; CAS that differs: current */
+    struct span value;     /* GET; admin operations: a MessagePack
                                  * document */
-    struct span list;           /* RANGE, MGET: key, value, version triples
+    struct span list;      /* RANGE, MGET: key, value, version triples
                                  * (bin, bin, uint), one after the other */
-    uint32_t list_count;        /* triples */
-    uint64_t count;             /* COUNT; BATCH: records stored */
-    bool more;                  /* RANGE: go on at cursor */
-    struct span cursor;         /* RANGE: next from (REVERSE: next end) */
-    uint32_t hops;              /* forwards it took */
-    uint32_t peers_asked;       /* RANGE, COUNT: pieces */
-    struct span text;           /* of a refusal: what was wrong */
-    const struct arc *arc;      /* NOT_OWNER: what the answerer knows; NULL */
+    uint32_t list_count;   /* triples */
+    uint64_t count;        /* COUNT; BATCH: records stored */
+    bool more;             /* RANGE: go on at cursor */
+    struct span cursor;    /* RANGE: next from (REVERSE: next end) */
+    uint32_t hops;         /* forwards it took */
+    uint32_t peers_asked;  /* RANGE, COUNT: pieces */
+    struct span text;      /* of a refusal: what was wrong */
+    const struct arc *arc; /* NOT_OWNER: what the answerer knows; NULL */
 };
 
 enum hello_kind {
@@ -118,13 +118,13 @@ enum hello_kind {
 };
 
 struct hello {
-    uint32_t version;    /* WIRE_VERSION */
-    uint8_t kind;        /* enum hello_kind */
-    struct id cluster;   /* zero: not yet known */
-    struct id peer;      /* HELLO_CLIENT: the client's session */
+    uint32_t version;  /* WIRE_VERSION */
+    uint8_t kind;      /* enum hello_kind */
+    struct id cluster; /* zero: not yet known */
+    struct id peer;    /* HELLO_CLIENT: the client's session */
     uint64_t incarnation;
-    struct span addr;    /* HELLO_PEER: where it listens */
-    int32_t status;      /* of a hello in answer: 0, DLHT_EVERSION,
+    struct span addr; /* HELLO_PEER: where it listens */
+    int32_t status;   /* of a hello in answer: 0, DLHT_EVERSION,
                           * DLHT_ECLUSTER; the link then closes */
 };
 
@@ -137,13 +137,13 @@ enum placement {
 struct keyspace_record {
     keyspace_id id;
     struct span name;
-    uint64_t version;    /* of the record in the system arc: newer wins */
+    uint64_t version; /* of the record in the system arc: newer wins */
     uint8_t placement;
-    uint8_t replicas;    /* 1, 3, 5 */
+    uint8_t replicas; /* 1, 3, 5 */
     bool is_volatile;
-    bool dropped;        /* being removed; its arcs close */
-    uint64_t floor_keys; /* an arc keeps at least as many when split */
-    uint64_t ceiling_bytes; /* an arc that passes it is split */
+    bool dropped;                 /* being removed; its arcs close */
+    uint64_t floor_keys;          /* an arc keeps at least as many when split */
+    uint64_t ceiling_bytes;       /* an arc that passes it is split */
     const struct arc *first_arcs; /* founded by their members from this */
     size_t first_arc_count;
 };
@@ -159,9 +159,9 @@ struct snapshot_chunk {
     arc_id arc;
     replica_id from;
     replica_id to;
-    uint64_t term;      /* of the sender's leadership */
-    uint64_t transfer;  /* random: tells transfers of one pair apart */
-    uint64_t sequence;  /* from 0; chunk 0 is the header (node/arc_state.h) */
+    uint64_t term;     /* of the sender's leadership */
+    uint64_t transfer; /* random: tells transfers of one pair apart */
+    uint64_t sequence; /* from 0; chunk 0 is the header (node/arc_state.h) */
     bool last;
     struct span bytes;
 };
@@ -180,17 +180,17 @@ struct snapshot_ack {
 struct arc_report {
     struct arc arc;
     uint64_t keys;
-    uint64_t bytes;          /* of keys and values */
-    uint64_t requests;       /* since the last report */
-    uint16_t caught_up;      /* bit i: members[i] is live and caught up */
-    bool busy;               /* a step is under way */
+    uint64_t bytes;     /* of keys and values */
+    uint64_t requests;  /* since the last report */
+    uint16_t caught_up; /* bit i: members[i] is live and caught up */
+    bool busy;          /* a step is under way */
 };
 
 /* One planned step, from the owner of the system arc to an arc's leader. */
 enum step_kind {
-    STEP_ADD = 1,  /* peer becomes a learner */
-    STEP_PROMOTE,  /* learner becomes a voter */
-    STEP_DEMOTE,   /* voter becomes a learner */
+    STEP_ADD = 1, /* peer becomes a learner */
+    STEP_PROMOTE, /* learner becomes a voter */
+    STEP_DEMOTE,  /* voter becomes a learner */
     STEP_REMOVE,
     STEP_TRANSFER, /* leadership goes to peer */
     STEP_SPLIT     /* at the median */
@@ -250,7 +250,7 @@ struct message {
             struct peer self;
         } join;
         struct {
-            int32_t status;      /* why not, or 0 */
+            int32_t status; /* why not, or 0 */
             struct id cluster;
             const struct peer *peers;
             size_t peer_count;
