@@ -53,8 +53,7 @@ typedef int (*checkpoint_read_fn)(void *context, arc_id arc, uint64_t number,
  *   DLHT_ECORRUPT   there are some, none is whole
  *   DLHT_EIO, DLHT_ENOMEM, or what fn returned */
 MUST_USE int checkpoint_read(struct disk disk, arc_id arc,
-                             checkpoint_read_fn fn, void *context,
-                             bool *older);
+                             checkpoint_read_fn fn, void *context, bool *older);
 
 typedef int (*checkpoint_arc_fn)(void *context, arc_id arc);
 

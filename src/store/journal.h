@@ -53,8 +53,8 @@ typedef int (*journal_replay_fn)(void *context,
 
 struct journal_report {
     uint64_t records;
-    uint64_t bytes_cut;    /* torn tail that was dropped */
-    bool corrupt;          /* a bad record below a synced mark: records after
+    uint64_t bytes_cut; /* torn tail that was dropped */
+    bool corrupt;       /* a bad record below a synced mark: records after
                             * it were replayed too where they are intact */
     uint64_t corrupt_segment;
     uint64_t corrupt_offset;
@@ -97,7 +97,7 @@ void journal_release(struct journal *journal, arc_id arc, uint64_t index);
 MUST_USE int journal_trim(struct journal *journal);
 
 struct journal_stats {
-    uint64_t bytes;     /* of all segments */
+    uint64_t bytes; /* of all segments */
     uint64_t segments;
     arc_id pinning_arc; /* keeps the oldest segment alive; 0: none does */
 };
