@@ -77,9 +77,8 @@ struct swim_send {
 };
 
 /*   DLHT_ENOMEM */
-MUST_USE int swim_new(const struct swim_config *config,
-                      const struct peer *self, uint64_t now_ns,
-                      struct swim **out);
+MUST_USE int swim_new(const struct swim_config *config, const struct peer *self,
+                      uint64_t now_ns, struct swim **out);
 void swim_free(struct swim *swim); /* NULL is allowed */
 
 void swim_tick(struct swim *swim, uint64_t now_ns);
@@ -123,7 +122,7 @@ bool swim_take_change(struct swim *swim, struct peer *out);
 const struct peer *swim_self(const struct swim *swim);
 /* NULL: unknown. Valid until the next call that is not a question. */
 const struct peer *swim_find(const struct swim *swim, const struct id *id);
-size_t swim_count(const struct swim *swim); /* all, ourselves included */
+size_t swim_count(const struct swim *swim);    /* all, ourselves included */
 size_t swim_up_count(const struct swim *swim); /* alive or suspect */
 /* In ascending order of id. */
 const struct peer *swim_at(const struct swim *swim, size_t index);
