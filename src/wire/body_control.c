@@ -331,7 +331,7 @@ int body_pack_control(const struct message *m, struct buf *b)
     case MESSAGE_STEP:    return pack_step(&m->u.step, b);
     case MESSAGE_GONE:    return pack_gone(m, b);
     default:
-        assert(!"a control message");
+        assert(false && "a control message");
         return DLHT_EINVAL;
     }
     /* clang-format on */
@@ -351,7 +351,7 @@ void body_unpack_control(struct mp_reader *r, struct codec_arena *arena,
     case MESSAGE_REPORT:  unpack_report(r, arena, m); break;
     case MESSAGE_STEP:    unpack_step(r, &m->u.step); break;
     case MESSAGE_GONE:    unpack_gone(r, m); break;
-    default:              assert(!"a control message");
+    default:              assert(false && "a control message");
     }
     /* clang-format on */
 }

@@ -71,7 +71,7 @@ static int pack_body(const struct message *m, struct buf *out)
     case MESSAGE_GONE:
         return body_pack_control(m, out);
     default:
-        assert(!"a message has a type");
+        assert(false && "a message has a type");
         return DLHT_EINVAL;
     }
 }

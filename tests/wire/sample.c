@@ -393,7 +393,7 @@ static void sample_small(struct rng *rng, struct sample_pool *pool,
         out->u.gone.generation = number(rng, UINT64_MAX);
         break;
     default:
-        assert(!"a type that has a sample");
+        assert(false && "a type that has a sample");
     }
 }
 
