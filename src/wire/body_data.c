@@ -10,8 +10,7 @@
 #include "wire/fields.h"
 
 enum {
-    REQUEST_FLAGS_ALL = 0xff,
-    TIMEOUT_MS_MAX = 60000
+    REQUEST_FLAGS_ALL = 0xff
 };
 
 /* An op whose list is keys, or keys and values: items a record; else 0. */
@@ -173,7 +172,7 @@ void body_unpack_request(struct mp_reader *r, struct request *q)
         q->lowest_open = fields_uint(&f, UINT64_MAX);
         q->session = fields_id(&f);
         q->version = fields_uint(&f, UINT64_MAX);
-        q->timeout_ms = (uint32_t)fields_uint(&f, TIMEOUT_MS_MAX);
+        q->timeout_ms = (uint32_t)fields_uint(&f, BODY_TIMEOUT_MS_MAX);
         unpack_route(&f, q);
         q->limit = fields_uint(&f, UINT64_MAX);
         q->end = fields_bytes(&f, KEY_LEN_MAX);
