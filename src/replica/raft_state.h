@@ -203,6 +203,8 @@ void raft_election_arm(struct raft *raft);
 void raft_election_tick(struct raft *raft);
 void raft_election_settle(struct raft *raft);
 bool raft_election_hears_leader(const struct raft *raft);
+/* A candidate that may not ask before its own vote is durable. */
+bool raft_election_awaits_disk(const struct raft *raft);
 void raft_election_raise(struct raft *raft, uint64_t term);
 void raft_election_follow(struct raft *raft, uint64_t term, replica_id leader);
 /* Gives up leadership or candidacy within the term. */
