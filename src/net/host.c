@@ -56,7 +56,7 @@ struct host {
     uint64_t stop_ns; /* the latest end; 0: not stopping */
     int inner_fd;     /* listener for the own process */
     struct loop_watch inner_watch;
-    char inner_name[INPROC_NAME_MAX];
+    char inner[PEER_ADDR_MAX];
     char listen[PEER_ADDR_MAX];
     char address[PEER_ADDR_MAX];
     enum host_state state;
@@ -413,9 +413,9 @@ const char *host_address(const struct host *h)
     return h->address;
 }
 
-int host_connect(struct host *h, int *fd)
+const char *host_inner_address(const struct host *h)
 {
-    return inproc_connect(h->inner_name, fd);
+    return h->inner;
 }
 
 /* Making and freeing. */
@@ -495,9 +495,10 @@ static int host_watch(struct host *h)
     loop_watch_init(h->loop, &h->bell_watch, h->bell, host_on_bell, h);
     if (!loop_watch_set(&h->bell_watch, true, false))
         return DLHT_ENOMEM;
-    snprintf(h->inner_name, sizeof h->inner_name, ".host-%016llx",
+    snprintf(h->inner, sizeof h->inner, "inproc:.host-%016llx",
              (unsigned long long)sys_random());
-    rc = inproc_listen(h->inner_name, &h->inner_fd);
+    char bound[PEER_ADDR_MAX];
+    rc = addr_listen(h->inner, bound, &h->inner_fd);
     if (rc != DLHT_OK)
         return rc;
     loop_watch_init(h->loop, &h->inner_watch, h->inner_fd, host_on_inner, h);

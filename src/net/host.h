@@ -66,9 +66,8 @@ void host_run(struct host *host);
 /* Asks the host to hand over and stop. Any thread. */
 void host_stop(struct host *host);
 
-/* A connection to this host from inside the process, as by its address. The
- * other end is adopted in the next turn. Any thread.
- *   DLHT_EIO, DLHT_EBUSY */
-MUST_USE int host_connect(struct host *host, int *fd);
+/* "inproc:...": reaches this host from inside the process, whatever it
+ * listens on. */
+const char *host_inner_address(const struct host *host);
 
 #endif
