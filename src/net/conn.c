@@ -26,8 +26,9 @@ int conn_open(struct conn *conn, struct loop *loop, int fd, loop_fn fn,
               void *context)
 {
     assert(conn->fd == -1);
-    loop_watch_init(loop, &conn->watch, fd, fn, context);
-    if (!loop_watch_set(&conn->watch, true, false)) {
+    if (!loop_watch_init(loop, &conn->watch, fd, fn, context) ||
+        !loop_watch_set(&conn->watch, true, false)) {
+        loop_watch_end(&conn->watch);
         close(fd);
         return DLHT_ENOMEM;
     }

@@ -39,6 +39,7 @@ struct caller {
     struct door *door;
     struct conn conn;
     enum caller_kind kind;
+    struct mp_scan scan; /* CALLER_RPC: of the message at the front */
     struct id peer;
     uint32_t slot;
     uint32_t in_flight;
@@ -60,7 +61,7 @@ struct seat {
 
 /* What an answer needs to find its way. */
 struct ticket {
-    uint64_t stream; /* of the frame, or id of the rpc call */
+    uint32_t stream; /* of the frame, or id of the rpc call */
     uint32_t seat;
     uint32_t seat_generation;
     uint32_t generation;
@@ -223,7 +224,7 @@ static int reply_pack(const struct ticket *t, const struct response *response,
                       struct buf *out)
 {
     if (t->rpc) {
-        struct rpc_call call = { .id = (uint32_t)t->stream,
+        struct rpc_call call = { .id = t->stream,
                                  .wants_answer = t->wants_answer };
         call.request.op = t->op;
         call.request.flags = t->flags;
@@ -285,7 +286,7 @@ void door_reply(struct door *door, uint64_t number,
 
 /* Input. */
 
-static void caller_request(struct caller *caller, uint64_t stream,
+static void caller_request(struct caller *caller, uint32_t stream,
                            const struct request *request,
                            const struct rpc_call *rpc)
 {
@@ -374,9 +375,10 @@ static size_t caller_take_rpc(struct caller *caller, struct span input)
 {
     struct door *door = caller->door;
     size_t len;
-    int whole = mp_whole(input, WIRE_BODY_MAX, &len);
+    int whole = mp_scan_more(&caller->scan, input, WIRE_BODY_MAX, &len);
     if (whole == 0)
         return 0;
+    memset(&caller->scan, 0, sizeof caller->scan);
     struct rpc_call call;
     const char *text = "";
     int rc = DLHT_EPROTO;
@@ -604,8 +606,10 @@ int door_new(struct loop *loop, const char *addr, int listen_fd,
     door->logs_left = DOOR_LOGS_PER_SWEEP;
     door->listen_fd = listen_fd;
     strncpy(door->addr, addr, sizeof door->addr - 1);
-    loop_watch_init(loop, &door->watch, listen_fd, door_on_listener, door);
-    if (!loop_watch_set(&door->watch, true, false)) {
+    if (!loop_watch_init(loop, &door->watch, listen_fd, door_on_listener,
+                         door) ||
+        !loop_watch_set(&door->watch, true, false)) {
+        loop_watch_end(&door->watch);
         free(seats);
         free(door);
         return DLHT_ENOMEM;

@@ -41,7 +41,6 @@ struct host {
     struct data_dir *dir;
     struct disk_worker *disk;
     struct loop_watch disk_watch;
-    bool disk_watched;
     struct effects effects;
     uint64_t now_ns;
     bool stepped;   /* a flush is owed */
@@ -479,6 +478,13 @@ static int host_listen(struct host *h, const struct host_config *config,
     return host_fail(error, rc, "no memory to start");
 }
 
+static bool host_watch_one(struct host *h, struct loop_watch *watch, int fd,
+                           loop_fn fn)
+{
+    return loop_watch_init(h->loop, watch, fd, fn, h) &&
+           loop_watch_set(watch, true, false);
+}
+
 static int host_watch(struct host *h)
 {
     struct links_calls calls = { .context = h,
@@ -492,8 +498,7 @@ static int host_watch(struct host *h)
     h->bell = sys_bell_new();
     if (h->bell == -1)
         return DLHT_EIO;
-    loop_watch_init(h->loop, &h->bell_watch, h->bell, host_on_bell, h);
-    if (!loop_watch_set(&h->bell_watch, true, false))
+    if (!host_watch_one(h, &h->bell_watch, h->bell, host_on_bell))
         return DLHT_ENOMEM;
     snprintf(h->inner, sizeof h->inner, "inproc:.host-%016llx",
              (unsigned long long)sys_random());
@@ -501,8 +506,9 @@ static int host_watch(struct host *h)
     rc = addr_listen(h->inner, bound, &h->inner_fd);
     if (rc != DLHT_OK)
         return rc;
-    loop_watch_init(h->loop, &h->inner_watch, h->inner_fd, host_on_inner, h);
-    return loop_watch_set(&h->inner_watch, true, false) ? DLHT_OK : DLHT_ENOMEM;
+    return host_watch_one(h, &h->inner_watch, h->inner_fd, host_on_inner)
+               ? DLHT_OK
+               : DLHT_ENOMEM;
 }
 
 static int host_restore(struct host *h, const struct host_config *config,
@@ -524,10 +530,10 @@ static int host_restore(struct host *h, const struct host_config *config,
         journal_close(journal);
         return host_fail(error, rc, "cannot start the disk thread");
     }
-    loop_watch_init(h->loop, &h->disk_watch, disk_worker_fd(h->disk),
-                    host_on_disk, h);
-    h->disk_watched = true;
-    return loop_watch_set(&h->disk_watch, true, false) ? DLHT_OK : DLHT_ENOMEM;
+    if (host_watch_one(h, &h->disk_watch, disk_worker_fd(h->disk),
+                       host_on_disk))
+        return DLHT_OK;
+    return host_fail(error, DLHT_ENOMEM, "no memory to start");
 }
 
 static int host_make_node(struct host *h, const struct host_config *config)
@@ -588,17 +594,14 @@ void host_free(struct host *h)
 {
     if (!h)
         return;
-    if (h->disk_watched)
-        loop_watch_end(&h->disk_watch);
+    loop_watch_end(&h->disk_watch);
+    loop_watch_end(&h->inner_watch);
+    loop_watch_end(&h->bell_watch);
     disk_worker_free(h->disk);
-    if (h->inner_fd != -1) {
-        loop_watch_end(&h->inner_watch);
+    if (h->inner_fd != -1)
         inproc_unlisten(h->inner_fd);
-    }
-    if (h->bell != -1) {
-        loop_watch_end(&h->bell_watch);
+    if (h->bell != -1)
         close(h->bell);
-    }
     door_free(h->door);
     links_free(h->links);
     node_free(h->node);

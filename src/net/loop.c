@@ -5,7 +5,11 @@
 #include "net/loop.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/time.h>
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
 
 #include "dlht/err.h"
 
@@ -88,17 +92,20 @@ static void loop_on_ready(evutil_socket_t fd, short what, void *context)
     watch->fn(watch->context, what & EV_READ, what & EV_WRITE);
 }
 
-void loop_watch_init(struct loop *loop, struct loop_watch *watch, int fd,
+bool loop_watch_init(struct loop *loop, struct loop_watch *watch, int fd,
                      loop_fn fn, void *context)
 {
+    memset(watch, 0, sizeof *watch);
     watch->fn = fn;
     watch->context = context;
-    watch->reading = false;
-    watch->writing = false;
-    event_assign(&watch->read, loop->base, fd, EV_READ | EV_PERSIST,
-                 loop_on_ready, watch);
-    event_assign(&watch->write, loop->base, fd, EV_WRITE | EV_PERSIST,
-                 loop_on_ready, watch);
+    watch->read = event_new(loop->base, fd, EV_READ | EV_PERSIST, loop_on_ready,
+                            watch);
+    watch->write = event_new(loop->base, fd, EV_WRITE | EV_PERSIST,
+                             loop_on_ready, watch);
+    if (watch->read && watch->write)
+        return true;
+    loop_watch_end(watch);
+    return false;
 }
 
 static bool loop_set_one(struct event *event, bool *is, bool wanted)
@@ -114,18 +121,22 @@ static bool loop_set_one(struct event *event, bool *is, bool wanted)
 bool loop_watch_set(struct loop_watch *watch, bool read, bool write)
 {
     bool was_reading = watch->reading;
-    if (!loop_set_one(&watch->read, &watch->reading, read))
+    if (!loop_set_one(watch->read, &watch->reading, read))
         return false;
-    if (loop_set_one(&watch->write, &watch->writing, write))
+    if (loop_set_one(watch->write, &watch->writing, write))
         return true;
-    (void)loop_set_one(&watch->read, &watch->reading, was_reading);
+    (void)loop_set_one(watch->read, &watch->reading, was_reading);
     return false;
 }
 
 void loop_watch_end(struct loop_watch *watch)
 {
-    event_del(&watch->read);
-    event_del(&watch->write);
+    if (watch->read)
+        event_free(watch->read);
+    if (watch->write)
+        event_free(watch->write);
+    watch->read = NULL;
+    watch->write = NULL;
     watch->reading = false;
     watch->writing = false;
 }

@@ -14,9 +14,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <event2/event.h>
-#include <event2/event_struct.h>
-
 #include "base/must_use.h"
 
 struct loop;
@@ -31,8 +28,8 @@ typedef void (*loop_fn)(void *context, bool readable, bool writable);
 
 /* Interest in one descriptor; embedded by its owner, who keeps it in place. */
 struct loop_watch {
-    struct event read;
-    struct event write;
+    void *read; /* libevent's; its `struct event` is not ours */
+    void *write;
     loop_fn fn;
     void *context;
     bool reading;
@@ -56,12 +53,14 @@ void loop_alarm(struct loop *loop, uint64_t now_ns, uint64_t at_ns);
  * room before it and LOOP_READ_BYTES in it. */
 uint8_t *loop_read_area(struct loop *loop);
 
-/* Watches nothing until set. */
-void loop_watch_init(struct loop *loop, struct loop_watch *watch, int fd,
-                     loop_fn fn, void *context);
+/* Watches nothing until set. False: no memory, the watch is as after
+ * loop_watch_end. */
+MUST_USE bool loop_watch_init(struct loop *loop, struct loop_watch *watch,
+                              int fd, loop_fn fn, void *context);
 /* False: no memory, nothing changed. */
 bool loop_watch_set(struct loop_watch *watch, bool read, bool write);
-/* Before the descriptor is closed; fn is not called any more. */
+/* Before the descriptor is closed; fn is not called any more. May be called
+ * twice, and on one of all zeros. */
 void loop_watch_end(struct loop_watch *watch);
 
 #endif
