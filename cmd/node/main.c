@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <dlht/dlht.h>
 
@@ -98,6 +99,13 @@ static void raise_file_limit(void)
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* While the node starts there is nothing to hand over. */
+static void on_early_signal(int number)
+{
+    (void)number;
+    _exit(EXIT_SUCCESS);
+}
+
 /* Until a signal asks for the end, or the node has ended by itself. */
 static int watch(struct dlht *node, const sigset_t *signals)
 {
@@ -120,7 +128,8 @@ static int run(const struct options *options)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
-    /* While it starts, a signal ends the process at once. */
+    signal(SIGTERM, on_early_signal);
+    signal(SIGINT, on_early_signal);
     struct dlht *node;
     struct dlht_error error;
     if (!options->config.data_dir)
