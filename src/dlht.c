@@ -52,16 +52,16 @@ int dlht_open(const struct dlht_config *config, struct dlht **out,
     struct dlht_error unheard;
     if (!error)
         error = &unheard;
-    *error = (struct dlht_error){ .code = DLHT_ENOMEM,
-                                  .text = "out of memory" };
+    *error =
+        (struct dlht_error){ .code = DLHT_ENOMEM, .text = "out of memory" };
     *out = NULL;
     struct dlht *d = calloc(1, sizeof *d);
     if (!d)
         return DLHT_ENOMEM;
     int rc = embed_new(config, &d->embed, error);
     if (rc == DLHT_OK)
-        rc = client_new(embed_inner_address(d->embed), false, &d->client,
-                        error);
+        rc =
+            client_new(embed_inner_address(d->embed), false, &d->client, error);
     if (rc == DLHT_OK)
         rc = client_connect(d->client, DLHT_INNER_CONNECT_MS, error);
     if (rc != DLHT_OK) {
@@ -79,8 +79,8 @@ int dlht_connect(const char *addresses, uint32_t timeout_ms, struct dlht **out,
     struct dlht_error unheard;
     if (!error)
         error = &unheard;
-    *error = (struct dlht_error){ .code = DLHT_ENOMEM,
-                                  .text = "out of memory" };
+    *error =
+        (struct dlht_error){ .code = DLHT_ENOMEM, .text = "out of memory" };
     *out = NULL;
     struct dlht *d = calloc(1, sizeof *d);
     if (!d)
@@ -183,8 +183,8 @@ static void dlht_on_answer(void *context, const struct dlht_result *from)
 
 static int dlht_refuse(struct dlht_result *result, int status)
 {
-    *result = (struct dlht_result){ .status = status,
-                                    .text = dlht_strerror(status) };
+    *result =
+        (struct dlht_result){ .status = status, .text = dlht_strerror(status) };
     return status;
 }
 

@@ -132,16 +132,16 @@ static int run(const struct options *options)
     signal(SIGINT, on_early_signal);
     struct dlht *node;
     struct dlht_error error;
-    if (!options->config.data_dir)
-        options->config.log(NULL, DLHT_LOG_INFO,
-                            "no --data-dir: everything is kept in memory and "
-                            "lost when this node stops");
     int rc = dlht_open(&options->config, &node, &error);
     if (rc != DLHT_OK) {
         fprintf(stderr, "dlht-node: %s\n", error.text);
         return exit_code_of(rc);
     }
     sigprocmask(SIG_BLOCK, &signals, NULL);
+    if (!options->config.data_dir && options->config.log_level <= DLHT_LOG_INFO)
+        options->config.log(NULL, DLHT_LOG_INFO,
+                            "no --data-dir: everything is kept in memory and "
+                            "lost when this node stops");
     printf("ready %s\n", dlht_address(node));
     fflush(stdout);
     int code = watch(node, &signals);

@@ -384,8 +384,9 @@ static bool option_line(struct options *o, int number, char *line)
         return option_fail(o, "%s:%d: too many lines: leave some out", file,
                            number);
     if (*value == 0)
-        return option_fail(o, "%s:%d: '%s' has no value: give one or leave the "
-                              "line out",
+        return option_fail(o,
+                           "%s:%d: '%s' has no value: give one or leave the "
+                           "line out",
                            file, number, name);
     if (option->apply(o, name, value))
         return true;
@@ -398,8 +399,9 @@ static bool option_read_file(struct options *o)
 {
     FILE *f = fopen(o->config_file, "r");
     if (!f)
-        return option_fail(o, "--config '%s' cannot be read (%s): give a file "
-                              "of `name = value` lines",
+        return option_fail(o,
+                           "--config '%s' cannot be read (%s): give a file "
+                           "of `name = value` lines",
                            o->config_file, strerror(errno));
     char line[1024];
     bool ok = true;

@@ -110,8 +110,8 @@ static void addr_tune(int fd)
 
 static int addr_bind(const struct addrinfo *info, int *out)
 {
-    int fd = socket(info->ai_family,
-                    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd =
+        socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return DLHT_EIO;
     addr_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
@@ -205,8 +205,8 @@ int addr_connect(const char *text, int *fd)
     int rc = addr_resolve(text, false, &list);
     if (rc != DLHT_OK)
         return rc;
-    int s = socket(list->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
-                   0);
+    int s =
+        socket(list->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (s < 0) {
         freeaddrinfo(list);
         return DLHT_EIO;

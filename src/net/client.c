@@ -23,7 +23,7 @@
 #include "wire/codec.h"
 
 enum {
-    CLIENT_CHUNK = 256,          /* calls made room for at a time */
+    CLIENT_CHUNK = 256, /* calls made room for at a time */
     CLIENT_READ_BYTES = 256 << 10,
     CLIENT_OUT_AHEAD = 1 << 20,  /* packed and not written */
     CLIENT_KEEP_BYTES = 4 << 10, /* of a call's room, between uses */
@@ -76,7 +76,7 @@ struct client {
     struct call *unsent; /* NULL: all were sent */
     struct call *fresh;  /* from here on no deadline is set yet */
     uint64_t next_number;
-    uint64_t lowest; /* all below are answered */
+    uint64_t lowest;                        /* all below are answered */
     uint64_t answered[CLIENT_WINDOW_WORDS]; /* bit number % window */
     struct wheel wheel;
     enum client_state state;
@@ -479,8 +479,7 @@ static void client_advance(struct client *c)
              c->now_ns >= c->retry_ns)
         client_drop(c);
     else if (c->state == CLIENT_UP && c->first != c->unsent &&
-             c->peers.count > 1 &&
-             c->now_ns - c->heard_ns > CLIENT_SILENCE_NS)
+             c->peers.count > 1 && c->now_ns - c->heard_ns > CLIENT_SILENCE_NS)
         client_drop(c); /* it owes answers and is silent */
     if (c->state == CLIENT_UP) {
         client_ask_peers(c);
@@ -508,10 +507,12 @@ static void client_wait(struct client *c, uint64_t until_ns)
     if (until_ns < wake)
         wake = until_ns;
     uint64_t ns = wake > c->now_ns ? wake - c->now_ns : 0;
-    int wait_ms = wake == UINT64_MAX ? -1 : (int)((ns + CLIENT_MS - 1) / CLIENT_MS);
+    int wait_ms =
+        wake == UINT64_MAX ? -1 : (int)((ns + CLIENT_MS - 1) / CLIENT_MS);
     bool writing = c->state == CLIENT_CONNECTING || c->out.len > c->out_at;
     struct pollfd p = { .fd = c->fd,
-                        .events = (short)(writing ? POLLIN | POLLOUT : POLLIN) };
+                        .events =
+                            (short)(writing ? POLLIN | POLLOUT : POLLIN) };
     int n = poll(&p, 1, wait_ms);
     c->now_ns = sys_now_ns();
     if (n <= 0 || c->fd == -1)

@@ -49,7 +49,8 @@ static int request_check_records(const struct dlht_request *q)
             return DLHT_EINVAL;
         if (r->key.len > KEY_LEN_MAX || r->value.len > VALUE_LEN_MAX)
             return DLHT_ETOOBIG;
-        total += r->key.len + 5 + (q->op == DLHT_OP_BATCH ? r->value.len + 5 : 0);
+        total +=
+            r->key.len + 5 + (q->op == DLHT_OP_BATCH ? r->value.len + 5 : 0);
     }
     /* The rest of the body is small. */
     return total > WIRE_BODY_MAX - (256 << 10) ? DLHT_ETOOBIG : DLHT_OK;
@@ -80,8 +81,7 @@ static uint16_t request_flags(const struct dlht_request *q)
                 (q->reverse ? REQUEST_REVERSE : 0) |
                 (q->keys_only ? REQUEST_KEYS_ONLY : 0) |
                 (q->stale ? REQUEST_STALE : 0) |
-                (q->strict ? REQUEST_STRICT : 0) |
-                (q->all ? REQUEST_ALL : 0);
+                (q->strict ? REQUEST_STRICT : 0) | (q->all ? REQUEST_ALL : 0);
     return (uint16_t)flags;
 }
 
@@ -120,8 +120,8 @@ int client_request_make(const struct dlht_request *q, struct buf *bytes,
     bool document = q->op >= DLHT_OP_LOOKUP;
     struct dlht_bytes value = document ? q->document : q->value;
     buf_reset(bytes);
-    out->keyspace_name = request_part(bytes, q->keyspace,
-                                      q->keyspace ? strlen(q->keyspace) : 0);
+    out->keyspace_name =
+        request_part(bytes, q->keyspace, q->keyspace ? strlen(q->keyspace) : 0);
     out->key = request_part(bytes, q->key.data, q->key.len);
     out->value = request_part(bytes, value.data, value.len);
     if (q->has_end)

@@ -93,8 +93,9 @@ static int restore_quarantine(struct restoring *r, arc_id arc, const char *what)
                             "data directory, or start with an empty one",
                             what);
     if (rc == DLHT_OK)
-        restore_warn(r, "%s is damaged: it will be learned anew from other "
-                        "peers",
+        restore_warn(r,
+                     "%s is damaged: it will be learned anew from other "
+                     "peers",
                      what);
     return rc;
 }
@@ -147,12 +148,11 @@ static int restore_journal(struct restoring *r, uint64_t seed,
 {
     struct journal_config config = { .seed = seed };
     struct journal_report report = { 0 };
-    int rc = journal_open(r->disk, &config, false, restore_record, r, &report,
-                          out);
+    int rc =
+        journal_open(r->disk, &config, false, restore_record, r, &report, out);
     if (rc == DLHT_ECORRUPT && report.corrupt) {
         char what[96];
-        snprintf(what, sizeof what,
-                 "the journal (segment %llu, byte %llu)",
+        snprintf(what, sizeof what, "the journal (segment %llu, byte %llu)",
                  (unsigned long long)report.corrupt_segment,
                  (unsigned long long)report.corrupt_offset);
         rc = restore_quarantine(r, 0, what);
@@ -161,8 +161,9 @@ static int restore_journal(struct restoring *r, uint64_t seed,
                               &report, out);
     }
     if (rc == DLHT_OK && report.bytes_cut)
-        restore_warn(r, "the journal's torn end (%llu bytes, never "
-                        "acknowledged) was cut",
+        restore_warn(r,
+                     "the journal's torn end (%llu bytes, never "
+                     "acknowledged) was cut",
                      (unsigned long long)report.bytes_cut);
     return rc;
 }

@@ -60,9 +60,9 @@ struct disk_worker {
 
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    struct buf queued;          /* under lock, like all up to `results` */
+    struct buf queued; /* under lock, like all up to `results` */
     bool stop;
-    bool lost;                  /* something could not be queued */
+    bool lost; /* something could not be queued */
     struct disk_result *results;
     size_t result_count;
     size_t result_cap;
@@ -74,10 +74,10 @@ struct disk_worker {
     uint64_t *syncs; /* numbers that wait for the next commit */
     size_t sync_count;
     size_t sync_cap;
-    int broken;       /* status of every sync from now on; 0: sound */
-    bool must_sync;   /* a record of the batch asks for it */
-    bool dirty;       /* written, not made durable */
-    bool released;    /* a trim is owed */
+    int broken;        /* status of every sync from now on; 0: sound */
+    bool must_sync;    /* a record of the batch asks for it */
+    bool dirty;        /* written, not made durable */
+    bool released;     /* a trim is owed */
     uint64_t dirty_ns; /* since when */
 };
 
@@ -118,19 +118,16 @@ void disk_worker_sync(struct disk_worker *w, uint64_t number)
 
 void disk_worker_release(struct disk_worker *w, arc_id arc, uint64_t index)
 {
-    struct command c = { .kind = COMMAND_RELEASE,
-                         .arc = arc,
-                         .number = index };
+    struct command c = { .kind = COMMAND_RELEASE, .arc = arc, .number = index };
     worker_queue(w, &c, NULL);
 }
 
 static void worker_checkpoint(struct disk_worker *w, enum command_kind kind,
                               arc_id arc, uint64_t number, struct span bytes)
 {
-    struct command c = { .kind = (uint8_t)kind,
-                         .arc = arc,
-                         .number = number,
-                         .len = bytes.len };
+    struct command c = {
+        .kind = (uint8_t)kind, .arc = arc, .number = number, .len = bytes.len
+    };
     worker_queue(w, &c, bytes.data);
 }
 
@@ -212,8 +209,7 @@ static void worker_post(struct disk_worker *w, const struct disk_result *result)
     pthread_mutex_lock(&w->lock);
     if (w->result_count == w->result_cap) {
         size_t cap = w->result_cap ? w->result_cap * 2 : 64;
-        struct disk_result *grown =
-            mem_resize(w->results, cap, sizeof *grown);
+        struct disk_result *grown = mem_resize(w->results, cap, sizeof *grown);
         /* A result must not be lost: its sync would never end. */
         while (!grown) {
             pthread_mutex_unlock(&w->lock);

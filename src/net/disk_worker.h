@@ -30,7 +30,7 @@ enum {
 };
 
 struct disk_worker_config {
-    struct disk disk; /* must outlive the worker */
+    struct disk disk;        /* must outlive the worker */
     struct journal *journal; /* taken over, closed by disk_worker_free */
     /* 0: each sync is durable before it is reported. Else it is reported once
      * written, and made durable each so many ms. */

@@ -28,7 +28,7 @@ enum {
 };
 
 enum caller_kind {
-    CALLER_NEW, /* said nothing yet */
+    CALLER_NEW,    /* said nothing yet */
     CALLER_FRAMES, /* a hello is to come */
     CALLER_CLIENT,
     CALLER_PEER,
@@ -66,7 +66,7 @@ struct ticket {
     uint32_t seat_generation;
     uint32_t generation;
     uint32_t next_free; /* index + 1 */
-    uint16_t flags; /* op and flags shape the answer to an rpc call */
+    uint16_t flags;     /* op and flags shape the answer to an rpc call */
     uint8_t op;
     bool rpc;
     bool wants_answer;
@@ -228,8 +228,7 @@ static int reply_pack(const struct ticket *t, const struct response *response,
                                  .wants_answer = t->wants_answer };
         call.request.op = t->op;
         call.request.flags = t->flags;
-        return t->wants_answer ? rpc_pack_response(&call, response, out)
-                               : DLHT_OK;
+        return rpc_pack_response(&call, response, out);
     }
     struct message m;
     m.type = MESSAGE_RESPONSE;
@@ -326,8 +325,7 @@ static void caller_greet(struct caller *caller, const struct message *m)
         return;
     }
     caller_dirty(caller);
-    caller->kind =
-        theirs->kind == HELLO_PEER ? CALLER_PEER : CALLER_CLIENT;
+    caller->kind = theirs->kind == HELLO_PEER ? CALLER_PEER : CALLER_CLIENT;
     caller->peer = theirs->peer;
     if (status != DLHT_OK) {
         door_log(door, status == DLHT_EVERSION
@@ -383,7 +381,6 @@ static size_t caller_take_rpc(struct caller *caller, struct span input)
     const char *text = "";
     int rc = DLHT_EPROTO;
     if (whole == 1) {
-        buf_reset(&door->scratch);
         rc = rpc_unpack(span_of(input.data, len), &door->scratch, &call, &text);
     }
     if (rc == DLHT_OK) {
@@ -391,9 +388,8 @@ static size_t caller_take_rpc(struct caller *caller, struct span input)
         return len;
     }
     struct response refusal = { .status = rc, .text = span_str(text) };
-    if ((rc == DLHT_EINVAL || rc == DLHT_ETOOBIG) &&
-        (!call.wants_answer ||
-         rpc_pack_response(&call, &refusal, &caller->conn.out) == DLHT_OK)) {
+    if ((rc == DLHT_EINVAL || rc == DLHT_ENOMEM) &&
+        rpc_pack_response(&call, &refusal, &caller->conn.out) == DLHT_OK) {
         caller_dirty(caller);
         return len;
     }
@@ -430,9 +426,8 @@ static size_t caller_take(void *context, struct span input)
             break;
         }
         struct span rest = span_tail(input, used);
-        size_t n = caller->kind == CALLER_RPC
-                       ? caller_take_rpc(caller, rest)
-                       : caller_take_frame(caller, rest);
+        size_t n = caller->kind == CALLER_RPC ? caller_take_rpc(caller, rest)
+                                              : caller_take_frame(caller, rest);
         if (caller->broken)
             return input.len;
         if (n == 0)

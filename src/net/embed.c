@@ -82,6 +82,9 @@ static int embed_check_numbers(const struct dlht_config *c,
                          c->durability == DLHT_DURABILITY_INTERVAL))
         return embed_bad(error, "this durability needs a data directory: give "
                                 "--data-dir DIR");
+    if (c->data_dir && c->durability == DLHT_DURABILITY_MEMORY)
+        return embed_bad(error, "durability memory keeps nothing: leave the "
+                                "data directory out");
     return DLHT_OK;
 }
 
@@ -93,13 +96,15 @@ static int embed_check_words(const struct dlht_config *c,
                          PEER_ZONE_MAX - 1);
     if (c->advertise &&
         (!addr_is_valid(c->advertise) || addr_is_wildcard(c->advertise)))
-        return embed_bad(error, "'%s' is no address to be reached by: give "
-                                "HOST:PORT",
+        return embed_bad(error,
+                         "'%s' is no address to be reached by: give "
+                         "HOST:PORT",
                          c->advertise);
     for (size_t i = 0; i < c->bootstrap_count; i++)
         if (!c->bootstrap[i] || !addr_is_valid(c->bootstrap[i]))
-            return embed_bad(error, "'%s' is no bootstrap address: give "
-                                    "HOST:PORT",
+            return embed_bad(error,
+                             "'%s' is no bootstrap address: give "
+                             "HOST:PORT",
                              c->bootstrap[i] ? c->bootstrap[i] : "");
     return DLHT_OK;
 }

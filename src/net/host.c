@@ -43,8 +43,8 @@ struct host {
     struct loop_watch disk_watch;
     struct effects effects;
     uint64_t now_ns;
-    bool stepped;   /* a flush is owed */
-    bool no_memory; /* a step failed: try again soon */
+    bool stepped;     /* a flush is owed */
+    bool no_memory;   /* a step failed: try again soon */
     struct id *downs; /* losses to tell the node */
     size_t down_count;
     size_t down_cap;
@@ -57,7 +57,7 @@ struct host {
     struct loop_watch inner_watch;
     char inner[PEER_ADDR_MAX];
     char listen[PEER_ADDR_MAX];
-    char address[PEER_ADDR_MAX];
+    char address[PEER_ADDR_MAX]; /* as others are told */
     enum host_state state;
     host_state_fn fn;
     void *fn_context;
@@ -118,8 +118,7 @@ static void host_carry_out(struct host *h, const struct effect *e)
 {
     switch (e->kind) {
     case EFFECT_SEND:
-        links_send(h->links, &e->u.send.to, e->u.send.addr,
-                   &e->u.send.message);
+        links_send(h->links, &e->u.send.to, e->u.send.addr, &e->u.send.message);
         break;
     case EFFECT_REPLY:
         door_reply(h->door, e->u.reply.ticket, &e->u.reply.response);
@@ -409,7 +408,7 @@ void host_stop(struct host *h)
 
 const char *host_address(const struct host *h)
 {
-    return h->address;
+    return h->listen;
 }
 
 const char *host_inner_address(const struct host *h)
@@ -514,7 +513,7 @@ static int host_watch(struct host *h)
 static int host_restore(struct host *h, const struct host_config *config,
                         struct dlht_error *error)
 {
-    if (!config->data_dir || config->durability == DLHT_DURABILITY_MEMORY)
+    if (!h->dir)
         return DLHT_OK;
     struct journal *journal;
     int rc = data_dir_restore(h->dir, h->node, sys_random(), host_say, h,
@@ -540,8 +539,7 @@ static int host_make_node(struct host *h, const struct host_config *config)
 {
     struct node_config node = config->node;
     memcpy(node.addr, h->address, sizeof node.addr);
-    node.durable =
-        config->data_dir && config->durability != DLHT_DURABILITY_MEMORY;
+    node.durable = h->dir != NULL;
     node.seed = sys_random();
     return node_new(&node, &h->node);
 }
@@ -551,7 +549,7 @@ static int host_build(struct host *h, const struct host_config *config,
 {
     if (loop_new(&h->loop) != DLHT_OK)
         return host_fail(error, DLHT_EIO, "cannot make an event loop");
-    if (config->data_dir && config->durability != DLHT_DURABILITY_MEMORY) {
+    if (config->data_dir) {
         int rc = data_dir_open(config->data_dir, &h->dir, error);
         if (rc != DLHT_OK)
             return rc;

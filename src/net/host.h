@@ -56,7 +56,7 @@ MUST_USE int host_new(const struct host_config *config, host_state_fn fn,
 /* Closes everything. NULL is allowed. */
 void host_free(struct host *host);
 
-/* With the true port. */
+/* Where it listens, with the true port. */
 const char *host_address(const struct host *host);
 
 /* Runs until stopped or failed; on the thread that owns the host from then

@@ -108,8 +108,8 @@ static void link_drop(struct link *link, bool failure)
     link->chunks_at = 0;
     link->failed = false;
     if (failure) {
-        uint64_t pause = link->backoff_ns ? link->backoff_ns * 2
-                                          : LINK_BACKOFF_MIN_NS;
+        uint64_t pause =
+            link->backoff_ns ? link->backoff_ns * 2 : LINK_BACKOFF_MIN_NS;
         link->backoff_ns =
             pause < LINK_BACKOFF_MAX_NS ? pause : LINK_BACKOFF_MAX_NS;
         link->state = LINK_WAITING;
@@ -234,8 +234,7 @@ static void link_feed_chunks(struct link *link)
 {
     while (link->chunks_at < link->chunks.len &&
            conn_unsent(&link->conn) < LINKS_CHUNK_AHEAD) {
-        struct span rest =
-            span_tail(buf_span(&link->chunks), link->chunks_at);
+        struct span rest = span_tail(buf_span(&link->chunks), link->chunks_at);
         size_t len;
         int whole = codec_frame(rest, &len);
         assert(whole == 1);
@@ -256,8 +255,7 @@ static void link_feed_chunks(struct link *link)
 static struct link *link_of(struct links *links, const struct id *to,
                             const char *addr)
 {
-    uint64_t hash =
-        id_is_zero(to) ? hash64(span_str(addr)) : id_hash(to);
+    uint64_t hash = id_is_zero(to) ? hash64(span_str(addr)) : id_hash(to);
     struct link **bucket = &links->buckets[hash % LINKS_BUCKETS];
     for (struct link *l = *bucket; l; l = l->next)
         if (id_equal(&l->to, to) && strcmp(l->addr, addr) == 0)
@@ -293,8 +291,7 @@ void links_send(struct links *links, const struct id *to, const char *addr,
     }
     if (link->failed)
         return;
-    size_t max =
-        link->state == LINK_UP ? LINKS_UNSENT_MAX : LINKS_WAITING_MAX;
+    size_t max = link->state == LINK_UP ? LINKS_UNSENT_MAX : LINKS_WAITING_MAX;
     link->used_ns = links->now_ns;
     if (codec_pack(message, link_room(link, message)) != DLHT_OK)
         link_fail(link, "a message could not be packed");
@@ -348,8 +345,7 @@ static bool link_tick(struct link *link, uint64_t now_ns)
     case LINK_IDLE:
     case LINK_UP:
         return link_unsent(link) == 0 && !link->dirty &&
-               now_ns > link->used_ns &&
-               now_ns - link->used_ns > LINK_IDLE_NS;
+               now_ns > link->used_ns && now_ns - link->used_ns > LINK_IDLE_NS;
     }
     return false;
 }

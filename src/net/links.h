@@ -27,9 +27,9 @@
 struct links;
 
 enum {
-    LINKS_UNSENT_MAX = 64 << 20,      /* of a link that is up */
-    LINKS_WAITING_MAX = 4 << 20,      /* of one that is not */
-    LINKS_CHUNK_AHEAD = 256 << 10     /* chunks in the output at a time */
+    LINKS_UNSENT_MAX = 64 << 20,  /* of a link that is up */
+    LINKS_WAITING_MAX = 4 << 20,  /* of one that is not */
+    LINKS_CHUNK_AHEAD = 256 << 10 /* chunks in the output at a time */
 };
 
 struct links_calls {

@@ -98,10 +98,10 @@ bool loop_watch_init(struct loop *loop, struct loop_watch *watch, int fd,
     memset(watch, 0, sizeof *watch);
     watch->fn = fn;
     watch->context = context;
-    watch->read = event_new(loop->base, fd, EV_READ | EV_PERSIST, loop_on_ready,
-                            watch);
-    watch->write = event_new(loop->base, fd, EV_WRITE | EV_PERSIST,
-                             loop_on_ready, watch);
+    watch->read =
+        event_new(loop->base, fd, EV_READ | EV_PERSIST, loop_on_ready, watch);
+    watch->write =
+        event_new(loop->base, fd, EV_WRITE | EV_PERSIST, loop_on_ready, watch);
     if (watch->read && watch->write)
         return true;
     loop_watch_end(watch);

@@ -37,7 +37,6 @@ struct bench {
     unsigned long failed;
 };
 
-
 static void bench_on_answer(void *context, const struct dlht_result *result)
 {
     struct bench *b = context;
@@ -66,7 +65,8 @@ static void bench_run(const char *address, enum dlht_op op, int pipeline,
 {
     static struct bench list[BENCH_CONNECTIONS_MAX];
     for (int i = 0; i < connections; i++) {
-        list[i] = (struct bench){ .op = op, .value = value,
+        list[i] = (struct bench){ .op = op,
+                                  .value = value,
                                   .value_len = value_len,
                                   .seed = (unsigned)i * 77 + 1 };
         if (dlht_connect(address, 5000, &list[i].d, NULL) != DLHT_OK)

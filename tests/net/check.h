@@ -10,8 +10,7 @@
 
 static int check_failures;
 
-#define CHECK(condition)                                                       \
-    check_that((condition), #condition, __FILE__, __LINE__)
+#define CHECK(condition) check_that((condition), #condition, __FILE__, __LINE__)
 
 #define CHECK_EQ(a, b)                                                         \
     check_equal((long long)(a), (long long)(b), #a, #b, __FILE__, __LINE__)

@@ -178,8 +178,7 @@ static void fake_request(struct node *n, const struct event *event,
     const struct request *q = event->u.request.request;
     if (n->reply_count == n->reply_cap) {
         n->reply_cap = n->reply_cap ? n->reply_cap * 2 : 64;
-        n->replies =
-            realloc(n->replies, n->reply_cap * sizeof *n->replies);
+        n->replies = realloc(n->replies, n->reply_cap * sizeof *n->replies);
         assert(n->replies);
     }
     struct fake_reply *r = &n->replies[n->reply_count++];
