@@ -5,6 +5,7 @@
 #include "shell.h"
 
 #include <histedit.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,8 @@ enum {
 };
 
 static const char *const built_in[] = { "help", "use", "exit", "quit" };
+
+static volatile sig_atomic_t interrupted;
 
 struct shell {
     struct cli *cli;
@@ -229,7 +232,6 @@ static bool edit_open(struct shell *shell, const char *path)
     if (!shell->edit || !shell->history)
         return false;
     history(shell->history, &event, H_SETSIZE, HISTORY_MAX);
-    history(shell->history, &event, H_SETUNIQUE, 1);
     if (*path)
         history(shell->history, &event, H_LOAD, path);
     el_set(shell->edit, EL_CLIENTDATA, shell);
@@ -243,40 +245,78 @@ static bool edit_open(struct shell *shell, const char *path)
     return true;
 }
 
-static void edit_close(struct shell *shell, const char *path)
+static void edit_close(struct shell *shell)
 {
-    HistEvent event;
-
-    if (shell->history && *path)
-        history(shell->history, &event, H_SAVE, path);
     if (shell->history)
         history_end(shell->history);
     if (shell->edit)
         el_end(shell->edit);
 }
 
+static void note_interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+/* A line, with Ctrl-C giving it up instead of ending the program (which it
+ * does while a verb runs). NULL at the end of input. */
+static const char *read_line(struct shell *shell, int *len)
+{
+    struct sigaction note;
+    struct sigaction before;
+    const char *line;
+
+    memset(&note, 0, sizeof(note));
+    note.sa_handler = note_interrupt;
+    sigaction(SIGINT, &note, &before);
+    do {
+        if (interrupted) {
+            putchar('\n');
+            el_reset(shell->edit);
+        }
+        interrupted = 0;
+        line = el_gets(shell->edit, len);
+    } while (interrupted);
+    sigaction(SIGINT, &before, NULL);
+    return line && *len > 0 ? line : NULL;
+}
+
+static void remember(struct shell *shell, const char *line, const char *path)
+{
+    HistEvent event;
+
+    if (line[strspn(line, " \t\n")] == 0)
+        return;
+    /* H_SETUNIQUE would do it, but leaks. */
+    if (history(shell->history, &event, H_FIRST) >= 0 &&
+        strcmp(event.str, line) == 0)
+        return;
+    history(shell->history, &event, H_ENTER, line);
+    if (*path)
+        history(shell->history, &event, H_SAVE, path);
+}
+
 int shell_interactive(struct cli *cli)
 {
     struct shell shell = { .cli = cli };
     char path[PATH_LEN_MAX];
-    HistEvent event;
     const char *line;
     int len;
 
     cli->in_shell = true;
     history_path(path);
     if (!edit_open(&shell, path)) {
-        edit_close(&shell, "");
+        edit_close(&shell);
         return cli_fail(cli, DLHT_ENOMEM, "no line editing here");
     }
     printf("dlht-cli %s at %s; help lists the verbs\n", DLHT_VERSION_TEXT,
            cli->nodes);
-    while (!shell.done && (line = el_gets(shell.edit, &len)) && len > 0) {
-        if (strspn(line, " \t\n") < (size_t)len)
-            history(shell.history, &event, H_ENTER, line);
+    while (!shell.done && (line = read_line(&shell, &len))) {
+        remember(&shell, line, path);
         run_line(&shell, line, (size_t)len);
         output_flush();
     }
-    edit_close(&shell, path);
+    edit_close(&shell);
     return CLI_DONE;
 }
