@@ -232,6 +232,7 @@ static bool edit_open(struct shell *shell, const char *path)
     if (!shell->edit || !shell->history)
         return false;
     history(shell->history, &event, H_SETSIZE, HISTORY_MAX);
+    history(shell->history, &event, H_SETUNIQUE, 1);
     if (*path)
         history(shell->history, &event, H_LOAD, path);
     el_set(shell->edit, EL_CLIENTDATA, shell);
@@ -287,10 +288,6 @@ static void remember(struct shell *shell, const char *line, const char *path)
     HistEvent event;
 
     if (line[strspn(line, " \t\n")] == 0)
-        return;
-    /* H_SETUNIQUE would do it, but leaks. */
-    if (history(shell->history, &event, H_FIRST) >= 0 &&
-        strcmp(event.str, line) == 0)
         return;
     history(shell->history, &event, H_ENTER, line);
     if (*path)
