@@ -11,6 +11,7 @@
 set -u
 cli=${DLHT_CLI:-${1:?usage: test_cli.sh PROGRAM}}
 real=${DLHT_CLI:+yes}
+[ -x "$cli" ] || { echo "test_cli.sh: $cli cannot be run" >&2; exit 2; }
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 export FAKE_DLHT_FILE=$dir/records
