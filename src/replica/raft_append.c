@@ -175,8 +175,7 @@ static void doubt_the_silent(struct raft *raft)
 {
     for (size_t i = 0; i < raft->peer_count; i++) {
         struct raft_peer *peer = &raft->peers[i];
-        if (peer->state != RAFT_REPLICATE ||
-            raft_append_is_active(raft, peer))
+        if (peer->state != RAFT_REPLICATE || raft_append_is_active(raft, peer))
             continue;
         peer->state = RAFT_PROBE;
         peer->next = peer->match + 1;
@@ -357,7 +356,6 @@ static void advance(struct raft *raft, struct raft_peer *peer, uint64_t index)
     if (index > peer->match) {
         peer->match = index;
         peer->retry_ns = raft->config.heartbeat_ns;
-        confirms = confirms || peer->state == RAFT_PROBE;
     }
     if (peer->next <= peer->match)
         peer->next = peer->match + 1;
@@ -388,8 +386,7 @@ static void hear_refusal(struct raft *raft, struct raft_peer *peer,
     if (hint < raft->log.base_index)
         probe_from(peer, hint + 1);
     else
-        probe_from(peer,
-                   raft_log_find_term(&raft->log, hint, m->log_term) + 1);
+        probe_from(peer, raft_log_find_term(&raft->log, hint, m->log_term) + 1);
 }
 
 int raft_append_reply(struct raft *raft, const struct raft_message *m)
@@ -415,8 +412,7 @@ int raft_append_reply(struct raft *raft, const struct raft_message *m)
     return DLHT_OK;
 }
 
-int raft_append_heartbeat_reply(struct raft *raft,
-                                const struct raft_message *m)
+int raft_append_heartbeat_reply(struct raft *raft, const struct raft_message *m)
 {
     struct raft_peer *peer = raft_members_peer(raft, m->from);
     if (!peer)
@@ -429,13 +425,11 @@ int raft_append_heartbeat_reply(struct raft *raft,
     advance(raft, peer, m->index);
     raft_read_confirm(raft);
     uint64_t arrived = m->hint > peer->match ? m->hint : peer->match;
-    bool missing = peer->state == RAFT_PROBE
-                       ? peer->probing
-                       : peer->state == RAFT_REPLICATE &&
-                             arrived + 1 < peer->next;
+    bool missing = peer->state == RAFT_PROBE ? peer->probing
+                                             : peer->state == RAFT_REPLICATE &&
+                                                   arrived + 1 < peer->next;
     if (missing && m->stamp >= peer->sent_stamp + peer->retry_ns) {
-        uint64_t from =
-            peer->state == RAFT_PROBE ? peer->next : arrived + 1;
+        uint64_t from = peer->state == RAFT_PROBE ? peer->next : arrived + 1;
         probe_from(peer, from);
         peer->retry_ns *= 2;
         if (peer->retry_ns > raft->config.election_ns)
@@ -470,8 +464,7 @@ static void send_heartbeats(struct raft *raft, uint64_t stamp)
         const struct raft_peer *peer = &raft->peers[i];
         if (peer->id == raft->config.id)
             continue;
-        struct raft_message *m =
-            raft_queue_add(raft, RAFT_HEARTBEAT, peer->id);
+        struct raft_message *m = raft_queue_add(raft, RAFT_HEARTBEAT, peer->id);
         if (!m)
             continue;
         m->stamp = stamp;
@@ -544,8 +537,7 @@ static void send_to(struct raft *raft, struct raft_peer *peer, uint64_t stamp,
  * the heartbeats. */
 static void send_transfer(struct raft *raft, bool again)
 {
-    const struct raft_peer *peer =
-        raft_members_peer(raft, raft->transfer_to);
+    const struct raft_peer *peer = raft_members_peer(raft, raft->transfer_to);
     if (!peer || peer->match != raft_end(raft))
         return;
     if (raft->transfer_told_ns == 0 || again)
@@ -584,11 +576,11 @@ bool raft_progress_of(const struct raft *raft, uint64_t now_ns, replica_id id,
         uint64_t length = raft->config.election_ns;
         bool self = id == raft->config.id;
         out->match = self ? raft->persisted : peer->match;
-        out->active = self || (peer->answered &&
-                               now_ns < peer->answered_ns + length);
-        out->caught_up = self || (peer->state == RAFT_REPLICATE &&
-                                  peer->caught &&
-                                  now_ns < peer->caught_ns + length);
+        out->active =
+            self || (peer->answered && now_ns < peer->answered_ns + length);
+        out->caught_up =
+            self || (peer->state == RAFT_REPLICATE && peer->caught &&
+                     now_ns < peer->caught_ns + length);
         out->snapshot = peer->state == RAFT_SNAPSHOT;
         return true;
     }

@@ -30,8 +30,7 @@ static bool must_hold_back(const struct raft *raft)
 {
     if (DLHT_MUTANT == 6)
         return false;
-    return raft_election_hears_leader(raft) ||
-           raft->now_ns < raft->hold_ns;
+    return raft_election_hears_leader(raft) || raft->now_ns < raft->hold_ns;
 }
 
 /* Drops all that belonged to the role or the term before. */
@@ -114,8 +113,7 @@ static void ask_votes(struct raft *raft, uint8_t type, uint64_t term)
     for (size_t i = 0; i < raft->peer_count; i++) {
         if (!raft->peers[i].voter || raft->peers[i].id == raft->config.id)
             continue;
-        struct raft_message *m =
-            raft_queue_add(raft, type, raft->peers[i].id);
+        struct raft_message *m = raft_queue_add(raft, type, raft->peers[i].id);
         if (!m)
             continue;
         m->term = term;
@@ -176,8 +174,8 @@ static void release_vote(struct raft *raft)
 
 void raft_election_settle(struct raft *raft)
 {
-    bool durable = raft->durable_term == raft->term &&
-                   raft->durable_vote == raft->vote;
+    bool durable =
+        raft->durable_term == raft->term && raft->durable_vote == raft->vote;
     if (DLHT_MUTANT == 1)
         durable = true;
     if (durable && raft->vote_held)
@@ -237,8 +235,7 @@ void raft_election_tick(struct raft *raft)
 }
 
 /* Its log is not behind ours (thesis 3.6.1). */
-static bool is_up_to_date(const struct raft *raft,
-                          const struct raft_message *m)
+static bool is_up_to_date(const struct raft *raft, const struct raft_message *m)
 {
     uint64_t term = raft_log_term(&raft->log, raft_end(raft));
     return m->log_term > term ||
@@ -291,8 +288,7 @@ static void receive_vote_request(struct raft *raft,
         return;
     if (m->term > raft->term)
         raft_election_raise(raft, m->term);
-    if ((raft->vote != 0 && raft->vote != m->from) ||
-        !is_up_to_date(raft, m)) {
+    if ((raft->vote != 0 && raft->vote != m->from) || !is_up_to_date(raft, m)) {
         refuse(raft, RAFT_VOTE_REPLY, m->from);
         return;
     }
@@ -389,8 +385,7 @@ int raft_transfer(struct raft *raft, uint64_t now_ns, replica_id to)
         raft->now_ns = now_ns;
     if (raft->role != RAFT_LEADER)
         return DLHT_ENOTOWNER;
-    const struct raft_member *member =
-        raft_members_find(&raft->members, to);
+    const struct raft_member *member = raft_members_find(&raft->members, to);
     if (!member || !member->voter || to == raft->config.id)
         return DLHT_EINVAL;
     raft_append_wake(raft);

@@ -18,9 +18,8 @@ static uint64_t quorum_stamp(const struct raft *raft)
 {
     uint64_t stamps[RAFT_MEMBERS_MAX];
     for (size_t i = 0; i < raft->peer_count; i++)
-        stamps[i] = raft->peers[i].id == raft->config.id
-                        ? raft->last_stamp
-                        : raft->peers[i].stamp;
+        stamps[i] = raft->peers[i].id == raft->config.id ? raft->last_stamp
+                                                         : raft->peers[i].stamp;
     return raft_members_quorum(raft, stamps);
 }
 
@@ -37,10 +36,14 @@ bool raft_read_has_lease(const struct raft *raft)
     uint64_t stamp = quorum_stamp(raft);
     if (stamp <= raft->lease_floor)
         return false;
-    uint64_t length = raft->config.election_ns / 5 * 4;
-    if (DLHT_MUTANT == 5)
-        length = raft->config.election_ns * 2;
-    return raft->now_ns < stamp + length;
+    return raft->now_ns < stamp + raft->config.election_ns / 5 * 4;
+}
+
+bool raft_lease_holds(struct raft *raft, uint64_t now_ns)
+{
+    if (now_ns > raft->now_ns)
+        raft->now_ns = now_ns;
+    return raft_read_has_lease(raft);
 }
 
 static int reserve(struct raft *raft)
@@ -50,8 +53,7 @@ static int reserve(struct raft *raft)
     if (raft->read_count < raft->read_cap)
         return DLHT_OK;
     size_t cap = raft->read_cap ? raft->read_cap * 2 : 16;
-    struct raft_pending_read *list =
-        mem_resize(raft->reads, cap, sizeof *list);
+    struct raft_pending_read *list = mem_resize(raft->reads, cap, sizeof *list);
     if (!list)
         return DLHT_ENOMEM;
     raft->reads = list;
@@ -76,9 +78,9 @@ int raft_read(struct raft *raft, uint64_t now_ns, bool strict, uint64_t *index,
         if (rc != DLHT_OK)
             return rc;
         *ticket = ++raft->ticket;
-        raft->reads[raft->read_count++] = (struct raft_pending_read){
-            .ticket = *ticket, .state = RAFT_READ_ASKED
-        };
+        raft->reads[raft->read_count++] =
+            (struct raft_pending_read){ .ticket = *ticket,
+                                        .state = RAFT_READ_ASKED };
         raft_append_wake(raft);
     }
     *index = raft->commit;
