@@ -78,6 +78,9 @@ struct raft_config {
     bool lease_reads;      /* false: every read asks a majority (STRICT) */
     bool await_learners;   /* commit also waits for learners that are caught up
                             * and answered within election_ns */
+    bool memory;            /* nothing outlives the process: entries and votes
+                             * count as durable at once, outputs name nothing
+                             * to persist */
     uint64_t seed;
     size_t append_bytes_max;   /* of entries in one message, 0: 256 KiB; one
                                 * entry always fits */

@@ -223,7 +223,7 @@ enum message_type {
 
 struct message {
     uint8_t type;
-    uint64_t stream; /* REQUEST, RESPONSE: pairs them on one link */
+    uint32_t stream; /* REQUEST, RESPONSE: pairs them on one link */
     union {
         struct hello hello;
         struct request request;
