@@ -732,6 +732,11 @@ int world_request(struct world *world, size_t index,
     return DLHT_OK;
 }
 
+size_t world_open_requests(const struct world *world)
+{
+    return world->ticket_count;
+}
+
 static void do_request(struct world *world, struct thing *thing)
 {
     struct sim_peer *peer = &world->peers[thing->to];

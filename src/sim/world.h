@@ -164,6 +164,9 @@ MUST_USE int world_request(struct world *world, size_t peer,
                            const struct request *request, world_reply_fn fn,
                            void *context, uint64_t argument);
 
+/* Requests that wait for an answer. */
+size_t world_open_requests(const struct world *world);
+
 /* The first failure stays. invariant is a short fixed name. */
 void world_fail(struct world *world, const char *invariant, const char *format,
                 ...)
