@@ -44,10 +44,10 @@ static void *need(void *memory)
 /* Something like a word, so that keys share prefixes as real ones do. */
 static size_t draw_word(struct rng *rng, char *text)
 {
-    static const char *const PARTS[] = { "an", "be",  "con", "dis", "er",
-                                         "fo", "in",  "le",  "mi",  "over",
-                                         "re", "sta", "tion", "un", "ver",
-                                         "y" };
+    static const char *const PARTS[] = { "an",   "be",   "con", "dis",
+                                         "er",   "fo",   "in",  "le",
+                                         "mi",   "over", "re",  "sta",
+                                         "tion", "un",   "ver", "y" };
     size_t len = 0, count = 2 + rng_below(rng, 3);
     for (size_t i = 0; i < count; i++) {
         const char *part = PARTS[rng_below(rng, 16)];
@@ -223,8 +223,7 @@ static int compare_calls(const void *a, const void *b)
 static size_t sort_ops(struct key *key)
 {
     qsort(key->ops, key->count, sizeof *key->ops, compare_calls);
-    struct linear_op *failed =
-        need(mem_array(key->count, sizeof *failed));
+    struct linear_op *failed = need(mem_array(key->count, sizeof *failed));
     size_t kept = 0, out = 0;
     for (size_t i = 0; i < key->count; i++) {
         if (key->ops[i].outcome == 0)

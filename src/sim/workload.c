@@ -31,7 +31,7 @@ enum script_step {
 
 struct script {
     enum script_step step;
-    size_t at; /* key */
+    size_t at;                      /* key */
     uint64_t up, down, count, read; /* records found */
 };
 
@@ -263,8 +263,7 @@ static struct linear_op begin_op(const struct client *client, uint8_t kind,
     return op;
 }
 
-static void note_write(struct client *client, uint8_t outcome,
-                       uint64_t version)
+static void note_write(struct client *client, uint8_t outcome, uint64_t version)
 {
     static const uint8_t KINDS[] = { [OP_PUT] = LINEAR_PUT,
                                      [OP_DEL] = LINEAR_DEL,
@@ -273,8 +272,7 @@ static void note_write(struct client *client, uint8_t outcome,
     struct workload *w = client->workload;
     const struct ask *ask = &client->ask;
     for (size_t i = 0; i < ask->key_count; i++) {
-        struct linear_op op =
-            begin_op(client, KINDS[ask->request.op], outcome);
+        struct linear_op op = begin_op(client, KINDS[ask->request.op], outcome);
         if (ask->request.op != OP_DEL)
             op.value = ask->values[i];
         op.expected = ask->request.version;
@@ -369,9 +367,8 @@ static void note_page(struct client *client, const struct response *response)
     bool down = q->flags & REQUEST_REVERSE;
     size_t count = history_key_count(w->history);
     size_t lo = history_key_at(w->history, q->key);
-    size_t hi = q->flags & REQUEST_HAS_END
-                    ? history_key_at(w->history, q->end)
-                    : count;
+    size_t hi =
+        q->flags & REQUEST_HAS_END ? history_key_at(w->history, q->end) : count;
     if (response->more && down)
         lo = history_key_at(w->history, response->cursor);
     else if (response->more)
@@ -489,8 +486,7 @@ static void begin_request(struct client *client)
     client->maybe = false;
     w->open_count++;
     client->call_ns = world_now_ns(w->world);
-    client->deadline_ns =
-        client->call_ns + w->config.timeout_ms * WORLD_MS;
+    client->deadline_ns = client->call_ns + w->config.timeout_ms * WORLD_MS;
     struct request *r = &client->ask.request;
     r->session = client->session;
     r->number = client->number;
@@ -691,8 +687,8 @@ static void attempt(struct client *client)
         world_fail(w->world, "codec", "a request does not pack: %s",
                    dlht_errname(rc));
     /* Nodes answer in time; if one does not, the client goes on. */
-    world_after(w->world, client->deadline_ns - now + WORLD_S,
-                on_patience_ends, client, client->attempt);
+    world_after(w->world, client->deadline_ns - now + WORLD_S, on_patience_ends,
+                client, client->attempt);
 }
 
 static void on_thought(void *context, uint64_t argument)

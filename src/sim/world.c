@@ -210,8 +210,8 @@ static uint64_t world_time(const struct world *world,
     if (wait > 100000 * WORLD_S)
         return UINT64_MAX;
     uint64_t rate = (uint64_t)(1000000 + peer->drift_ppm);
-    return world->now + wait / rate * 1000000 +
-           wait % rate * 1000000 / rate + 2;
+    return world->now + wait / rate * 1000000 + wait % rate * 1000000 / rate +
+           2;
 }
 
 static void start_clock(struct world *world, struct sim_peer *peer)
@@ -225,8 +225,7 @@ static void start_clock(struct world *world, struct sim_peer *peer)
 
 /* Turns. */
 
-static void plan_turn(struct world *world, struct sim_peer *peer,
-                      uint64_t time)
+static void plan_turn(struct world *world, struct sim_peer *peer, uint64_t time)
 {
     if (time < peer->paused_until)
         time = peer->paused_until;
@@ -357,8 +356,7 @@ static void carry_out(struct world *world, struct sim_peer *peer,
         world_exit(world, peer, DLHT_OK, "stopped");
         break;
     case EFFECT_FAILED:
-        world_exit(world, peer, effect->u.failed.status,
-                   effect->u.failed.text);
+        world_exit(world, peer, effect->u.failed.status, effect->u.failed.text);
         break;
     }
 }
@@ -535,8 +533,7 @@ void world_exit(struct world *world, struct sim_peer *peer, int status,
                 dlht_errname(status), copy);
     end_process(world, peer, status == DLHT_OK ? END_CLEAN : END_KILLED);
     if (world->config.on_exit)
-        world->config.on_exit(world->config.context, peer->index, status,
-                              copy);
+        world->config.on_exit(world->config.context, peer->index, status, copy);
 }
 
 static void fill_config(struct world *world, struct sim_peer *peer,

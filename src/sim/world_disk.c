@@ -192,7 +192,8 @@ static void begin_checkpoint(struct world *world, struct sim_peer *peer,
                              const struct job *job)
 {
     struct worker *worker = &peer->worker;
-    if (find_writing(worker, job->arc) || worker->writing_count == WRITING_MAX) {
+    if (find_writing(worker, job->arc) ||
+        worker->writing_count == WRITING_MAX) {
         world_fail(world, "checkpoint_once",
                    "n%u begins a second checkpoint of arc %llx",
                    (unsigned)peer->index, (unsigned long long)job->arc);
@@ -277,13 +278,12 @@ static void run(struct world *world, struct sim_peer *peer)
         switch (job->kind) {
         case JOB_APPEND:
             ignore(journal_append(
-                peer->journal,
-                &(struct journal_record){
-                    .type = job->type,
-                    .arc = job->arc,
-                    .term = job->term,
-                    .index = job->index,
-                    .payload = span_of(job->bytes, job->len) }));
+                peer->journal, &(struct journal_record){
+                                   .type = job->type,
+                                   .arc = job->arc,
+                                   .term = job->term,
+                                   .index = job->index,
+                                   .payload = span_of(job->bytes, job->len) }));
             break;
         case JOB_SYNC:
             /* Group commit: one sync serves all that wait by now. */
@@ -365,8 +365,7 @@ void world_disk_done(struct world *world, struct sim_peer *peer)
                                .status = commit_checkpoint(peer, job) };
         world_trace(world, "n%u checkpoint of arc %llx, number %llu: %s",
                     (unsigned)peer->index, (unsigned long long)job->arc,
-                    (unsigned long long)job->index,
-                    dlht_errname(input.status));
+                    (unsigned long long)job->index, dlht_errname(input.status));
         world_feed(world, peer, &input);
     }
     pop_job(worker);

@@ -23,9 +23,9 @@ enum thing_kind {
     THING_STALLED,   /* a link has held frames for too long */
     THING_LINK_DOWN, /* a peer is told */
     THING_CLOG_ENDS,
-    THING_DISK,      /* the disk worker's job is done */
-    THING_REQUEST,   /* a client's request arrives */
-    THING_REPLY      /* its answer */
+    THING_DISK,    /* the disk worker's job is done */
+    THING_REQUEST, /* a client's request arrives */
+    THING_REPLY    /* its answer */
 };
 
 /* Something to come. Owned by the heap; which fields mean something depends on
@@ -161,7 +161,7 @@ struct conn {
     uint64_t to_life; /* of the process that answered */
     bool is_cut;
     bool is_clogged;
-    bool is_stalled; /* THING_STALLED is planned */
+    bool is_stalled;   /* THING_STALLED is planned */
     struct held *held; /* until connected, or while cut */
     size_t held_count, held_cap;
 };
@@ -183,7 +183,7 @@ struct world {
     size_t heap_count, heap_cap;
     struct thing *spare; /* a list through context */
     struct sim_peer *peers;
-    struct conn *conns; /* [from * peer_count + to] */
+    struct conn *conns;     /* [from * peer_count + to] */
     struct ticket *tickets; /* ascending numbers */
     size_t ticket_count, ticket_cap;
     uint64_t ticket_last;

@@ -196,15 +196,14 @@ static void send_held(struct world *world, size_t from, size_t to)
     }
 }
 
-static void deliver(struct world *world, size_t from, size_t to,
-                    uint8_t *bytes, size_t len)
+static void deliver(struct world *world, size_t from, size_t to, uint8_t *bytes,
+                    size_t len)
 {
     struct conn *conn = world_conn(world, from, to);
     world_fold(world, hash64(span_of(bytes, len)));
-    struct input input = { .kind = INPUT_FRAME,
-                           .id = conn->from_id,
-                           .bytes = bytes,
-                           .len = len };
+    struct input input = {
+        .kind = INPUT_FRAME, .id = conn->from_id, .bytes = bytes, .len = len
+    };
     world_feed(world, &world->peers[to], &input);
 }
 
@@ -236,8 +235,8 @@ void world_net_connect(struct world *world, const struct thing *thing)
     struct conn *conn = world_conn(world, thing->from, thing->to);
     if (conn->state != CONN_CONNECTING || conn->epoch != thing->epoch)
         return;
-    bool lost = conn->is_cut ||
-                world_conn(world, thing->to, thing->from)->is_cut;
+    bool lost =
+        conn->is_cut || world_conn(world, thing->to, thing->from)->is_cut;
     if (lost || !from->node || !to->node ||
         !shake_hands(world, from, to, conn)) {
         break_conn(world, thing->from, thing->to);
@@ -252,9 +251,9 @@ void world_net_connect(struct world *world, const struct thing *thing)
 static const char *type_name(uint8_t type)
 {
     static const char *const NAMES[] = {
-        "?",        "hello",     "request", "response", "raft",
-        "chunk",    "chunk-ack", "swim",    "gossip",   "digest",
-        "join",     "welcome",   "report",  "step",     "gone",
+        "?",     "hello",     "request", "response", "raft",
+        "chunk", "chunk-ack", "swim",    "gossip",   "digest",
+        "join",  "welcome",   "report",  "step",     "gone",
     };
     return type < sizeof NAMES / sizeof *NAMES ? NAMES[type] : "?";
 }
@@ -282,8 +281,7 @@ void world_net_send(struct world *world, struct sim_peer *from,
     world->stats.frame_bytes += world->scratch.len;
     if (world_is_traced(world))
         world_trace(world, "n%u>n%u %s, %zu bytes", (unsigned)from->index,
-                    (unsigned)to, type_name(message->type),
-                    world->scratch.len);
+                    (unsigned)to, type_name(message->type), world->scratch.len);
     if (conn->state == CONN_DOWN)
         connect(world, from, to);
     if (conn->state == CONN_UP && rng_chance(&world->rng, net->break_link)) {
@@ -314,9 +312,8 @@ static void stall(struct world *world, struct thing *thing, struct conn *conn)
     if (conn->is_stalled || conn->is_clogged)
         return;
     conn->is_stalled = true;
-    struct thing *end =
-        world_plan(world, world_draw(world, STALL_MIN_NS, STALL_MAX_NS),
-                   THING_STALLED);
+    struct thing *end = world_plan(
+        world, world_draw(world, STALL_MIN_NS, STALL_MAX_NS), THING_STALLED);
     end->from = thing->from;
     end->to = thing->to;
     end->epoch = conn->epoch;
@@ -356,7 +353,8 @@ void world_cut(struct world *world, size_t from, size_t to, bool cut)
     conn->is_cut = cut;
     if (cut || conn->is_clogged)
         return;
-    if (conn->state == CONN_UP && conn->held_count > 0 && rng_chance(&world->rng, 0.5))
+    if (conn->state == CONN_UP && conn->held_count > 0 &&
+        rng_chance(&world->rng, 0.5))
         break_conn(world, from, to);
     else
         release_held(world, from, to);
