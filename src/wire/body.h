@@ -16,6 +16,7 @@
 
 enum {
     BODY_STATUS_MIN = -4096, /* codes we do not know yet are let through */
+    BODY_TIMEOUT_MS_MAX = 60000,
     BODY_WEIGHT_MILLI_MAX = 100000,
     /* The least bytes of one packed. */
     BODY_ARC_MEMBER_MIN = 1 + 1 + 2 + ID_BYTES,

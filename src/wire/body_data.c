@@ -10,8 +10,7 @@
 #include "wire/fields.h"
 
 enum {
-    REQUEST_FLAGS_ALL = 0xff,
-    TIMEOUT_MS_MAX = 60000
+    REQUEST_FLAGS_ALL = 0xff
 };
 
 /* An op whose list is keys, or keys and values: items a record; else 0. */
@@ -50,6 +49,26 @@ static void pack_keyspace_ref(struct fields_out *f, const struct request *q)
         fields_put_uint(f, q->keyspace);
 }
 
+/* Beyond what a put and a get of a client need. */
+static bool request_says_more(const struct request *q)
+{
+    return !id_is_zero(&q->session) || q->version || q->timeout_ms || q->arc ||
+           q->generation || q->hops || q->limit || q->end.len || q->list_count;
+}
+
+static void pack_request_rest(struct fields_out *f, const struct request *q)
+{
+    fields_put_id(f, &q->session);
+    fields_put_uint(f, q->version);
+    fields_put_uint(f, q->timeout_ms);
+    pack_route(f, q);
+    fields_put_uint(f, q->limit);
+    fields_put_bytes(f, q->end);
+    mp_write_array(f->b, q->list_count);
+    buf_append_span(f->b, q->list);
+    fields_note(f, q->list_count > 0);
+}
+
 int body_pack_request(const struct request *q, struct buf *b)
 {
     if (q->key.len > KEY_LEN_MAX || q->end.len > KEY_LEN_MAX ||
@@ -65,15 +84,8 @@ int body_pack_request(const struct request *q, struct buf *b)
     fields_put_bytes(&f, q->value);
     fields_put_uint(&f, q->number);
     fields_put_uint(&f, q->lowest_open);
-    fields_put_id(&f, &q->session);
-    fields_put_uint(&f, q->version);
-    fields_put_uint(&f, q->timeout_ms);
-    pack_route(&f, q);
-    fields_put_uint(&f, q->limit);
-    fields_put_bytes(&f, q->end);
-    mp_write_array(b, q->list_count);
-    buf_append_span(b, q->list);
-    fields_note(&f, q->list_count > 0);
+    if (request_says_more(q))
+        pack_request_rest(&f, q);
     fields_end(&f);
     return DLHT_OK;
 }
@@ -173,7 +185,7 @@ void body_unpack_request(struct mp_reader *r, struct request *q)
         q->lowest_open = fields_uint(&f, UINT64_MAX);
         q->session = fields_id(&f);
         q->version = fields_uint(&f, UINT64_MAX);
-        q->timeout_ms = (uint32_t)fields_uint(&f, TIMEOUT_MS_MAX);
+        q->timeout_ms = (uint32_t)fields_uint(&f, BODY_TIMEOUT_MS_MAX);
         unpack_route(&f, q);
         q->limit = fields_uint(&f, UINT64_MAX);
         q->end = fields_bytes(&f, KEY_LEN_MAX);
@@ -189,6 +201,32 @@ static struct span cut(struct span text, size_t max)
     return span_of(text.data, text.len < max ? text.len : max);
 }
 
+static bool response_says_more(const struct response *s)
+{
+    return s->list_count || s->more || s->hops || s->peers_asked ||
+           s->text.len || s->arc;
+}
+
+static void pack_response_rest(struct fields_out *f, const struct response *s)
+{
+    mp_write_array(f->b, 3 * (size_t)s->list_count);
+    buf_append_span(f->b, s->list);
+    fields_note(f, s->list_count > 0);
+    if (s->more)
+        mp_write_bin(f->b, s->cursor);
+    else
+        mp_write_nil(f->b);
+    fields_note(f, s->more);
+    fields_put_uint(f, s->hops);
+    fields_put_uint(f, s->peers_asked);
+    fields_put_bytes(f, cut(s->text, CODEC_TEXT_MAX));
+    if (s->arc)
+        codec_pack_arc(f->b, s->arc);
+    else
+        mp_write_nil(f->b);
+    fields_note(f, s->arc != NULL);
+}
+
 int body_pack_response(const struct response *s, struct buf *b)
 {
     if (s->value.len > WIRE_BODY_MAX || s->list.len > WIRE_BODY_MAX ||
@@ -199,22 +237,8 @@ int body_pack_response(const struct response *s, struct buf *b)
     fields_put_uint(&f, s->version);
     fields_put_bytes(&f, s->value);
     fields_put_uint(&f, s->count);
-    mp_write_array(b, 3 * (size_t)s->list_count);
-    buf_append_span(b, s->list);
-    fields_note(&f, s->list_count > 0);
-    if (s->more)
-        mp_write_bin(b, s->cursor);
-    else
-        mp_write_nil(b);
-    fields_note(&f, s->more);
-    fields_put_uint(&f, s->hops);
-    fields_put_uint(&f, s->peers_asked);
-    fields_put_bytes(&f, cut(s->text, CODEC_TEXT_MAX));
-    if (s->arc)
-        codec_pack_arc(b, s->arc);
-    else
-        mp_write_nil(b);
-    fields_note(&f, s->arc != NULL);
+    if (response_says_more(s))
+        pack_response_rest(&f, s);
     fields_end(&f);
     return DLHT_OK;
 }

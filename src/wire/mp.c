@@ -40,16 +40,25 @@ struct head {
     uint64_t children; /* values that follow: elements, or keys and values */
 };
 
-static uint64_t read_big_endian(const uint8_t *p, size_t n)
+static inline uint32_t read32(const uint8_t *p)
 {
-    uint64_t value = 0;
-    for (size_t i = 0; i < n; i++)
-        value = value << 8 | p[i];
-    return value;
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 |
+           p[3];
+}
+
+/* n is 1, 2, 4 or 8. */
+static inline uint64_t read_big_endian(const uint8_t *p, size_t n)
+{
+    if (n == 1)
+        return p[0];
+    if (n == 2)
+        return (uint64_t)p[0] << 8 | p[1];
+    uint64_t high = read32(p);
+    return n == 4 ? high : high << 32 | read32(p + 4);
 }
 
 /* The head of the forms that need no second byte. */
-static bool fixed_head(uint8_t byte, struct head *out)
+static inline bool fixed_head(uint8_t byte, struct head *out)
 {
     struct head h = { MP_INT, 1, 0 };
     if (byte >= 0x80 && byte < 0x90) {
@@ -70,7 +79,7 @@ static bool fixed_head(uint8_t byte, struct head *out)
 
 /* 1: *out is known; 0: the header goes past left (*out says how many bytes it
  * has at the least); -1: no such form. */
-static int read_head(const uint8_t *p, size_t left, struct head *out)
+static inline int read_head(const uint8_t *p, size_t left, struct head *out)
 {
     if (left == 0) {
         *out = (struct head){ MP_NONE, 1, 0 };
@@ -96,50 +105,89 @@ static int read_head(const uint8_t *p, size_t left, struct head *out)
     return 1;
 }
 
-/* Counts one value as read, and opens it if it has children. */
-static int scan_descend(struct mp_scan *s, const struct head *h)
+/* Bytes of a value whose first byte says it all; 0: it does not. */
+static inline size_t scalar_bytes(uint8_t byte)
 {
-    if (s->depth > 0)
-        s->left[s->depth - 1]--;
+    static const uint8_t bytes[32] = { 1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 5,  9, 2,
+                                       3, 5, 9, 2, 3, 5, 9, 3, 4, 6, 10, 18 };
+    if (byte < 0x80 || byte >= 0xe0)
+        return 1;
+    if (byte >= 0xc0)
+        return bytes[byte - 0xc0];
+    return byte >= 0xa0 ? 1u + (byte & 0x1f) : 0;
+}
+
+/* left is written before it is read. */
+static inline void scan_begin(struct mp_scan *s)
+{
+    s->at = 0;
+    s->depth = 0;
+    s->pending = 1;
+    s->here = 1;
+    s->begun = true;
+}
+
+/* Past one value; pushes the level it was on if it has children. */
+static inline bool scan_step(struct mp_scan *s, const struct head *h)
+{
+    s->at += (size_t)h->bytes;
+    s->pending += h->children;
+    s->pending--;
+    s->here--;
     if (h->type == MP_ARRAY || h->type == MP_MAP) {
         if (s->depth == MP_DEPTH_MAX)
-            return -1;
-        if (h->children > 0)
-            s->left[s->depth++] = h->children;
+            return false;
+        if (h->children > 0) {
+            s->left[s->depth++] = s->here;
+            s->here = h->children;
+        }
     }
-    while (s->depth > 0 && s->left[s->depth - 1] == 0)
-        s->depth--;
-    return 1;
+    while (s->here == 0 && s->depth > 0)
+        s->here = s->left[--s->depth];
+    return true;
+}
+
+/* Not inline: it is the loop that must be small. */
+static int scan_slow(struct mp_scan *s, struct span input, size_t max,
+                     size_t *len)
+{
+    struct head h;
+    size_t left = input.len - s->at;
+    int rc = read_head(input.data + s->at, left, &h);
+    if (rc < 0)
+        return -1;
+    /* Every value still to come has one byte at the least. */
+    uint64_t least = s->at + h.bytes + h.children + (s->pending - 1);
+    if (least > max)
+        return -1;
+    if (rc == 0 || h.bytes > left) {
+        *len = (size_t)least;
+        return 0;
+    }
+    return scan_step(s, &h) ? 1 : -1;
 }
 
 int mp_scan_more(struct mp_scan *s, struct span input, size_t max, size_t *len)
 {
-    if (!s->begun) {
-        *s = (struct mp_scan){ .pending = 1, .begun = true };
-    }
+    if (!s->begun)
+        scan_begin(s);
     assert(s->at <= input.len);
     *len = input.len == 0; /* and no arithmetic on a NULL */
     if (input.len == 0)
         return max > 0 ? 0 : -1;
+    size_t end = input.len < max ? input.len : max;
     while (s->pending > 0) {
-        struct head h;
-        size_t left = input.len - s->at;
-        int rc = read_head(input.data + s->at, left, &h);
-        if (rc < 0)
-            return -1;
-        /* Every value still to come has one byte at the least. */
-        uint64_t least = s->at + h.bytes + h.children + (s->pending - 1);
-        if (least > max)
-            return -1;
-        if (rc == 0 || h.bytes > left) {
-            *len = (size_t)least;
-            return 0;
+        size_t bytes = s->at < end ? scalar_bytes(input.data[s->at]) : 0;
+        if (bytes > 0 && s->here > 1 && bytes <= end - s->at &&
+            s->pending - 1 <= max - s->at - bytes) {
+            s->at += bytes;
+            s->pending--;
+            s->here--;
+            continue;
         }
-        s->at += (size_t)h.bytes;
-        s->pending += h.children;
-        s->pending--;
-        if (scan_descend(s, &h) < 0)
-            return -1;
+        int rc = scan_slow(s, input, max, len);
+        if (rc <= 0)
+            return rc;
     }
     *len = s->at;
     return 1;
@@ -147,7 +195,8 @@ int mp_scan_more(struct mp_scan *s, struct span input, size_t max, size_t *len)
 
 int mp_whole(struct span input, size_t max, size_t *len)
 {
-    struct mp_scan scan = { 0 };
+    struct mp_scan scan;
+    scan_begin(&scan);
     return mp_scan_more(&scan, input, max, len);
 }
 
@@ -324,15 +373,15 @@ void mp_skip(struct mp_reader *r)
     (void)mp_read_raw(r);
 }
 
-/* A first byte and a big-endian number of len bytes. */
-static void write_headed(struct buf *b, uint8_t first, uint64_t number,
-                         size_t len)
+/* A first byte and a big-endian number of len bytes, len <= 8. */
+static inline void write_headed(struct buf *b, uint8_t first, uint64_t number,
+                                unsigned len)
 {
-    uint8_t *p = mp_room(b, 1 + len);
+    uint8_t *p = mp_room(b, 1 + 8);
     if (!p)
         return;
     p[0] = first;
-    for (size_t i = 0; i < len; i++)
+    for (unsigned i = 0; i < len; i++)
         p[1 + i] = (uint8_t)(number >> 8 * (len - 1 - i));
     b->len += 1 + len;
 }

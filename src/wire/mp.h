@@ -146,8 +146,9 @@ int mp_whole(struct span input, size_t max, size_t *len);
 struct mp_scan {
     size_t at;
     size_t depth;
-    uint64_t pending; /* values still to come */
-    uint64_t left[MP_DEPTH_MAX];
+    uint64_t pending;            /* values still to come, in all */
+    uint64_t here;               /* ... in the innermost container */
+    uint64_t left[MP_DEPTH_MAX]; /* ... in those around it */
     bool begun;
 };
 

@@ -3,7 +3,13 @@
 /* wire/rpc.h - MessagePack-RPC, the door for any language.
  *
  * Request [0, id, method, params], response [1, id, error, result],
- * notification [2, method, params]. Methods and schemas: docs/protocol.md. */
+ * notification [2, method, params]. Methods carry the names of the CLI's
+ * verbs; docs/protocol.md has their schemas. Parsed in place: only the records
+ * of a `batch` given as an array of pairs are copied, into scratch.
+ *
+ * Where things go in a request: the name of keyspace_create and keyspace_drop
+ * into keyspace_name, the address of leave into key, the first key of a page of
+ * ring into key; the option map of an admin method, as it came, into value. */
 
 #ifndef WIRE_RPC_H
 #define WIRE_RPC_H
@@ -20,17 +26,19 @@ struct rpc_call {
                              * array */
 };
 
-/* Unpacks one whole request or notification (see mp_whole). Spans point into
- * input or scratch.
+/* Unpacks one whole request or notification (see mp_whole). scratch is reset;
+ * spans point into input or scratch, until either changes.
  *   DLHT_EPROTO   not MessagePack-RPC at all: close the connection
  *   DLHT_EINVAL   a request that cannot be served; *text says why, call->id
  *                 is set so that it can be answered
- *   DLHT_ENOMEM */
+ *   DLHT_ENOMEM   likewise */
 MUST_USE int rpc_unpack(struct span input, struct buf *scratch,
                         struct rpc_call *call, const char **text);
 
-/* Appends the response to call, whatever its outcome. DLHT_ENOMEM: out is as
- * before. */
+/* Appends the response to call, whatever its outcome; nothing to a
+ * notification. An answer that does not hold together (a list cut short, a
+ * document that is not MessagePack) is answered as DLHT_EPROTO. DLHT_ENOMEM:
+ * out is as before. */
 MUST_USE int rpc_pack_response(const struct rpc_call *call,
                                const struct response *response,
                                struct buf *out);

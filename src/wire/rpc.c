@@ -1,0 +1,557 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* MessagePack-RPC: params to requests, answers to results. */
+
+#include "wire/rpc.h"
+
+#include "dlht/err.h"
+#include "wire/body.h"
+#include "wire/mp.h"
+
+enum option {
+    OPT_KEYSPACE = 1 << 0,
+    OPT_TIMEOUT = 1 << 1,
+    OPT_STALE = 1 << 2,
+    OPT_STRICT = 1 << 3,
+    OPT_ALL = 1 << 4,
+    OPT_LIMIT = 1 << 5,
+    OPT_REVERSE = 1 << 6,
+    OPT_KEYS_ONLY = 1 << 7,
+    OPT_SESSION = 1 << 8,
+    OPT_NUMBER = 1 << 9,
+    OPT_LOWEST_OPEN = 1 << 10,
+    OPT_DOCUMENT = 1 << 11 /* others too: the map is the node's to read */
+};
+
+/* What the methods take. */
+enum {
+    OPTS_ANY = OPT_KEYSPACE | OPT_TIMEOUT,
+    OPTS_READ = OPTS_ANY | OPT_STALE | OPT_STRICT,
+    OPTS_WRITE =
+        OPTS_ANY | OPT_ALL | OPT_SESSION | OPT_NUMBER | OPT_LOWEST_OPEN,
+    OPTS_RANGE = OPTS_READ | OPT_LIMIT | OPT_REVERSE | OPT_KEYS_ONLY,
+    OPTS_ADMIN = OPTS_ANY | OPT_LIMIT | OPT_DOCUMENT
+};
+
+/* params, in order: k key, v value, n version, l keys, r records, s name of a
+ * keyspace, a address; these may be nil or left out: F from, T to. */
+struct method {
+    const char *name;
+    const char *params;
+    uint16_t options;
+    uint8_t op;
+};
+
+static const struct method methods[] = {
+    { "get", "k", OPTS_READ, OP_GET },
+    { "put", "kv", OPTS_WRITE, OP_PUT },
+    { "del", "k", OPTS_WRITE, OP_DEL },
+    { "cas", "knv", OPTS_WRITE, OP_CAS },
+    { "mget", "l", OPTS_READ, OP_MGET },
+    { "batch", "r", OPTS_WRITE, OP_BATCH },
+    { "range", "FT", OPTS_RANGE, OP_RANGE },
+    { "count", "FT", OPTS_READ, OP_COUNT },
+    { "ping", "", OPT_TIMEOUT, OP_PING },
+    { "lookup", "F", OPTS_ADMIN, OP_LOOKUP },
+    { "ring", "F", OPTS_ADMIN, OP_RING },
+    { "peers", "", OPTS_ADMIN, OP_PEERS },
+    { "status", "", OPTS_ADMIN, OP_STATUS },
+    { "keyspace_create", "s", OPTS_ADMIN, OP_KEYSPACE_CREATE },
+    { "keyspace_list", "", OPTS_ADMIN, OP_KEYSPACE_LIST },
+    { "keyspace_drop", "s", OPTS_ADMIN, OP_KEYSPACE_DROP },
+    { "leave", "a", OPTS_ADMIN, OP_LEAVE }
+};
+
+static const struct {
+    const char *name;
+    uint16_t option;
+    uint16_t flag; /* a bool: of the request; 0: another type */
+} options[] = { { "keyspace", OPT_KEYSPACE, 0 },
+                { "timeout_ms", OPT_TIMEOUT, 0 },
+                { "stale", OPT_STALE, REQUEST_STALE },
+                { "strict", OPT_STRICT, REQUEST_STRICT },
+                { "all", OPT_ALL, REQUEST_ALL },
+                { "limit", OPT_LIMIT, 0 },
+                { "reverse", OPT_REVERSE, REQUEST_REVERSE },
+                { "keys_only", OPT_KEYS_ONLY, REQUEST_KEYS_ONLY },
+                { "session", OPT_SESSION, 0 },
+                { "number", OPT_NUMBER, 0 },
+                { "lowest_open", OPT_LOWEST_OPEN, 0 } };
+
+enum {
+    METHOD_COUNT = sizeof methods / sizeof *methods,
+    OPTION_COUNT = sizeof options / sizeof *options
+};
+
+/* The params being read. text is NULL as long as all is well. */
+struct parse {
+    struct mp_reader r;
+    struct request *q;
+    struct buf *scratch;
+    const struct method *method;
+    const char *text;
+};
+
+static void refuse(struct parse *p, const char *text)
+{
+    if (!p->text)
+        p->text = text;
+    mp_fail(&p->r);
+}
+
+static bool is_name(struct span bytes, const char *name)
+{
+    return span_equal(bytes, span_str(name));
+}
+
+static const struct method *find_method(struct span name)
+{
+    for (size_t i = 0; i < METHOD_COUNT; i++)
+        if (is_name(name, methods[i].name))
+            return &methods[i];
+    return NULL;
+}
+
+static struct span parse_key(struct parse *p)
+{
+    struct span key = mp_read_bytes(&p->r);
+    if (p->r.bad || key.len == 0 || key.len > KEY_LEN_MAX)
+        refuse(p, "a key is bin or str of 1 to 65536 bytes");
+    return key;
+}
+
+static struct span parse_value(struct parse *p)
+{
+    struct span value = mp_read_bytes(&p->r);
+    if (p->r.bad)
+        refuse(p, "a value is bin or str");
+    else if (value.len > VALUE_LEN_MAX)
+        refuse(p, "a value has at most 16 MiB: larger ones are artifacts");
+    return value;
+}
+
+static uint64_t parse_uint(struct parse *p, uint64_t max, const char *text)
+{
+    uint64_t value = mp_read_uint(&p->r);
+    if (p->r.bad || value > max)
+        refuse(p, text);
+    return value;
+}
+
+/* nil: no bound. */
+static bool parse_bound(struct parse *p, struct span *bound)
+{
+    if (mp_peek(&p->r) == MP_NIL) {
+        mp_read_nil(&p->r);
+        return false;
+    }
+    *bound = mp_read_bytes(&p->r);
+    if (p->r.bad || bound->len > KEY_LEN_MAX)
+        refuse(p, "a bound is nil, or bin or str of at most 65536 bytes");
+    return true;
+}
+
+static void parse_name(struct parse *p)
+{
+    p->q->keyspace_name = mp_read_bytes(&p->r);
+    size_t len = p->q->keyspace_name.len;
+    if (p->r.bad || len == 0 || len > KEYSPACE_NAME_MAX)
+        refuse(p, "the name of a keyspace is str of 1 to 64 bytes");
+}
+
+static void parse_addr(struct parse *p)
+{
+    p->q->key = mp_read_bytes(&p->r);
+    if (p->r.bad || p->q->key.len == 0 || !body_is_addr(p->q->key))
+        refuse(p, "an address is str HOST:PORT");
+}
+
+/* The items from there to where the reader stands. */
+static void note_list(struct parse *p, const uint8_t *from, size_t items)
+{
+    if (p->r.bad || items == 0)
+        return;
+    p->q->list = span_of(from, (size_t)(p->r.at - from));
+    p->q->list_count = (uint32_t)items;
+}
+
+static void parse_keys(struct parse *p)
+{
+    size_t count = mp_read_array(&p->r);
+    const uint8_t *from = p->r.at;
+    if (p->r.bad || count > BATCH_COUNT_MAX)
+        refuse(p, "keys are an array of at most 4096");
+    for (size_t i = 0; i < count && !p->r.bad; i++)
+        (void)parse_key(p);
+    note_list(p, from, count);
+}
+
+static void parse_record_map(struct parse *p)
+{
+    size_t count = mp_read_map(&p->r);
+    const uint8_t *from = p->r.at;
+    if (p->r.bad || count > BATCH_COUNT_MAX)
+        refuse(p, "a batch has at most 4096 records");
+    for (size_t i = 0; i < count && !p->r.bad; i++) {
+        (void)parse_key(p);
+        (void)parse_value(p);
+    }
+    note_list(p, from, 2 * count);
+}
+
+static void parse_record_pairs(struct parse *p)
+{
+    size_t count = mp_read_array(&p->r);
+    if (p->r.bad || count > BATCH_COUNT_MAX)
+        refuse(p, "records are a map, or an array of at most 4096 pairs");
+    for (size_t i = 0; i < count && !p->r.bad; i++) {
+        if (mp_read_array(&p->r) != 2) {
+            refuse(p, "a record is [key, value]");
+            return;
+        }
+        mp_write_bin(p->scratch, parse_key(p));
+        mp_write_bin(p->scratch, parse_value(p));
+    }
+    if (p->r.bad)
+        return;
+    p->q->list = buf_span(p->scratch);
+    p->q->list_count = (uint32_t)(2 * count);
+}
+
+static void parse_param(struct parse *p, char kind)
+{
+    struct request *q = p->q;
+    switch (kind) {
+    case 'k':
+        q->key = parse_key(p);
+        break;
+    case 'v':
+        q->value = parse_value(p);
+        break;
+    case 'n':
+        q->version = parse_uint(p, UINT64_MAX, "a version is a number");
+        break;
+    case 'l':
+        parse_keys(p);
+        break;
+    case 'r':
+        if (mp_peek(&p->r) == MP_MAP)
+            parse_record_map(p);
+        else
+            parse_record_pairs(p);
+        break;
+    case 's':
+        parse_name(p);
+        break;
+    case 'a':
+        parse_addr(p);
+        break;
+    case 'F':
+        (void)parse_bound(p, &q->key);
+        break;
+    case 'T':
+        if (parse_bound(p, &q->end))
+            q->flags |= REQUEST_HAS_END;
+        break;
+    default:
+        refuse(p, "no such parameter");
+    }
+}
+
+static void parse_keyspace(struct parse *p)
+{
+    if (mp_peek(&p->r) != MP_INT)
+        parse_name(p);
+    else
+        p->q->keyspace = (keyspace_id)parse_uint(
+            p, UINT32_MAX, "a keyspace is a name or a number");
+}
+
+static void parse_flag(struct parse *p, uint16_t flag)
+{
+    bool value = mp_read_bool(&p->r);
+    if (p->r.bad)
+        refuse(p, "this option is true or false");
+    else if (value)
+        p->q->flags |= flag;
+}
+
+static void parse_option(struct parse *p, size_t which)
+{
+    struct request *q = p->q;
+    switch ((enum option)options[which].option) {
+    case OPT_KEYSPACE:
+        parse_keyspace(p);
+        break;
+    case OPT_TIMEOUT:
+        q->timeout_ms = (uint32_t)parse_uint(p, BODY_TIMEOUT_MS_MAX,
+                                             "timeout_ms is 0 to 60000");
+        break;
+    case OPT_LIMIT:
+        q->limit = parse_uint(p, UINT64_MAX, "limit is a number");
+        break;
+    case OPT_SESSION:
+        mp_read_fixed(&p->r, q->session.bytes, ID_BYTES);
+        if (p->r.bad || id_is_zero(&q->session))
+            refuse(p, "session is bin of 16 bytes, not all zero");
+        break;
+    case OPT_NUMBER:
+        q->number = parse_uint(p, UINT64_MAX, "number is a number");
+        break;
+    case OPT_LOWEST_OPEN:
+        q->lowest_open = parse_uint(p, UINT64_MAX, "lowest_open is a number");
+        break;
+    case OPT_STALE:
+    case OPT_STRICT:
+    case OPT_ALL:
+    case OPT_REVERSE:
+    case OPT_KEYS_ONLY:
+    case OPT_DOCUMENT:
+    default:
+        parse_flag(p, options[which].flag);
+    }
+}
+
+/* An option that the method does not know is refused, so that a slip of the
+ * pen is noticed; admin methods leave that to the node. */
+static void parse_option_named(struct parse *p, struct span name)
+{
+    for (size_t i = 0; i < OPTION_COUNT; i++)
+        if ((p->method->options & options[i].option) &&
+            is_name(name, options[i].name)) {
+            parse_option(p, i);
+            return;
+        }
+    if (p->method->options & OPT_DOCUMENT)
+        mp_skip(&p->r);
+    else
+        refuse(p, "no such option of this method");
+}
+
+static void parse_options(struct parse *p)
+{
+    const uint8_t *from = p->r.at;
+    size_t count = mp_read_map(&p->r);
+    for (size_t i = 0; i < count && !p->r.bad; i++)
+        parse_option_named(p, mp_read_bytes(&p->r));
+    if (p->r.bad) {
+        refuse(p, "options are a map whose keys are str");
+        return;
+    }
+    if (p->method->options & OPT_DOCUMENT)
+        p->q->value = span_of(from, (size_t)(p->r.at - from));
+    if (id_is_zero(&p->q->session) != (p->q->number == 0))
+        refuse(p, "session and number (from 1) come together");
+    else if (p->q->lowest_open > p->q->number)
+        refuse(p, "lowest_open is at most number");
+}
+
+static void parse_params(struct parse *p)
+{
+    if (mp_peek(&p->r) != MP_ARRAY) {
+        refuse(p, "params are an array");
+        return;
+    }
+    size_t left = mp_read_array(&p->r);
+    const char *kind = p->method->params;
+    for (; *kind && left > 0 && !p->r.bad; kind++, left--) {
+        bool optional = *kind == 'F' || *kind == 'T';
+        if (optional && mp_peek(&p->r) == MP_MAP)
+            break;
+        parse_param(p, *kind);
+    }
+    if (*kind && *kind != 'F' && *kind != 'T')
+        refuse(p, "too few params");
+    if (left == 1 && mp_peek(&p->r) == MP_MAP)
+        parse_options(p);
+    else if (left > 0)
+        refuse(p, "too many params, or options that are no map");
+}
+
+int rpc_unpack(struct span input, struct buf *scratch, struct rpc_call *call,
+               const char **text)
+{
+    struct parse p = { .q = &call->request, .scratch = scratch };
+    *call = (struct rpc_call){ 0 };
+    *text = "";
+    buf_reset(scratch);
+    mp_reader_init(&p.r, input);
+    size_t count = mp_read_array(&p.r);
+    uint64_t type = mp_read_uint(&p.r);
+    if (p.r.bad || !((type == 0 && count == 4) || (type == 2 && count == 3)))
+        return DLHT_EPROTO;
+    uint64_t id = type == 0 ? mp_read_uint(&p.r) : 0;
+    struct span name = mp_read_bytes(&p.r);
+    if (p.r.bad || id > UINT32_MAX)
+        return DLHT_EPROTO;
+    call->wants_answer = type == 0;
+    call->id = (uint32_t)id;
+    p.method = find_method(name);
+    if (!p.method) {
+        *text = "no such method";
+        return DLHT_EINVAL;
+    }
+    call->request.op = p.method->op;
+    parse_params(&p);
+    if (scratch->failed)
+        return DLHT_ENOMEM;
+    if (p.r.bad) {
+        *text = p.text ? p.text : "params cannot be read";
+        return DLHT_EINVAL;
+    }
+    return mp_at_end(&p.r) ? DLHT_OK : DLHT_EPROTO;
+}
+
+/* Absence and a version that differs are results. */
+static bool is_error(uint8_t op, int32_t status)
+{
+    if (status == DLHT_ENOTFOUND)
+        return op != OP_GET && op != OP_DEL && op != OP_CAS;
+    return status != DLHT_OK && !(status == DLHT_EMISMATCH && op == OP_CAS);
+}
+
+/* As str, which readers may refuse unless it is UTF-8: what is not printable
+ * ASCII becomes a question mark. */
+static void write_text(struct buf *b, struct span text)
+{
+    size_t len = text.len < CODEC_TEXT_MAX ? text.len : CODEC_TEXT_MAX;
+    mp_write_str(b, span_of(text.data, len));
+    if (b->failed)
+        return;
+    for (size_t i = b->len - len; i < b->len; i++)
+        if (b->data[i] < ' ' || b->data[i] > '~')
+            b->data[i] = '?';
+}
+
+static void write_error(struct buf *b, int32_t status, struct span text)
+{
+    mp_write_array(b, 4);
+    mp_write_int(b, status);
+    mp_write_cstr(b, dlht_errname(status));
+    if (text.len == 0)
+        text = span_str(dlht_strerror(status));
+    write_text(b, text);
+    mp_write_cstr(b, status == DLHT_EUNKNOWN ? "unknown" : "failed");
+    mp_write_nil(b);
+}
+
+/* False if the list is not what it says. */
+static bool write_records(struct buf *b, const struct response *s)
+{
+    struct mp_reader r;
+    mp_reader_init(&r, s->list);
+    mp_write_array(b, s->list_count);
+    for (uint32_t i = 0; i < s->list_count && !r.bad; i++) {
+        mp_write_array(b, 3);
+        mp_write_bin(b, mp_read_bytes(&r));
+        mp_write_bin(b, mp_read_bytes(&r));
+        mp_write_uint(b, mp_read_uint(&r));
+    }
+    return !r.bad && mp_at_end(&r);
+}
+
+static void write_cursor(struct buf *b, const struct response *s)
+{
+    if (s->more)
+        mp_write_bin(b, s->cursor);
+    else
+        mp_write_nil(b);
+}
+
+/* False if it is not one MessagePack value. None: true. */
+static bool write_document(struct buf *b, struct span document)
+{
+    size_t len;
+    if (document.len == 0) {
+        mp_write_bool(b, true);
+        return true;
+    }
+    if (mp_whole(document, document.len, &len) != 1 || len != document.len)
+        return false;
+    buf_append_span(b, document);
+    return true;
+}
+
+static bool write_result(struct buf *b, uint8_t op, const struct response *s)
+{
+    bool found = s->status == DLHT_OK;
+    switch ((enum op)op) {
+    case OP_PUT:
+        mp_write_uint(b, s->version);
+        return true;
+    case OP_GET:
+        if (!found) {
+            mp_write_nil(b);
+            return true;
+        }
+        mp_write_array(b, 2);
+        mp_write_bin(b, s->value);
+        mp_write_uint(b, s->version);
+        return true;
+    case OP_DEL:
+        mp_write_bool(b, found);
+        return true;
+    case OP_CAS:
+        mp_write_array(b, 2);
+        mp_write_bool(b, found);
+        mp_write_uint(b, s->version);
+        return true;
+    case OP_MGET:
+        return write_records(b, s);
+    case OP_BATCH:
+    case OP_COUNT:
+        mp_write_uint(b, s->count);
+        return true;
+    case OP_RANGE:
+        mp_write_array(b, 2);
+        if (!write_records(b, s))
+            return false;
+        write_cursor(b, s);
+        return true;
+    case OP_RING:
+        mp_write_array(b, 2);
+        if (!write_document(b, s->value))
+            return false;
+        write_cursor(b, s);
+        return true;
+    case OP_PING:
+    case OP_LOOKUP:
+    case OP_PEERS:
+    case OP_STATUS:
+    case OP_KEYSPACE_CREATE:
+    case OP_KEYSPACE_LIST:
+    case OP_KEYSPACE_DROP:
+    case OP_LEAVE:
+    case OP_ARC_INFO:
+    default:
+        return write_document(b, s->value);
+    }
+}
+
+int rpc_pack_response(const struct rpc_call *call,
+                      const struct response *response, struct buf *out)
+{
+    if (!call->wants_answer)
+        return DLHT_OK;
+    size_t start = out->len;
+    bool failed_before = out->failed;
+    out->failed = false;
+    mp_write_array(out, 4);
+    mp_write_uint(out, 1);
+    mp_write_uint(out, call->id);
+    size_t after_id = out->len;
+    if (is_error(call->request.op, response->status)) {
+        write_error(out, response->status, response->text);
+    } else {
+        mp_write_nil(out);
+        if (!write_result(out, call->request.op, response)) {
+            out->len = after_id;
+            write_error(out, DLHT_EPROTO, span_empty());
+        }
+    }
+    bool failed = out->failed;
+    out->failed = failed_before;
+    if (failed)
+        out->len = start;
+    return failed ? DLHT_ENOMEM : DLHT_OK;
+}
