@@ -541,7 +541,7 @@ static void answered(struct client *client, const struct response *response)
 {
     struct workload *w = client->workload;
     uint8_t op = client->ask.request.op;
-    switch ((enum dlht_err)response->status) {
+    switch (response->status) {
     case DLHT_OK:
         note_done(client, response);
         finish(client, response);

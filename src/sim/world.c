@@ -16,9 +16,11 @@
 #include "sim/world_inner.h"
 
 enum {
-    TURN_INPUTS_MAX = 48,
-    CLIENT_DELAY_US = 100 /* to a client beside the node, at most */
+    TURN_INPUTS_MAX = 48
 };
+
+/* To a client beside the node, at most. */
+static const uint64_t CLIENT_DELAY_NS = 100 * WORLD_US;
 
 static const uint64_t EVENTS_MAX_DEFAULT = 50000000;
 
@@ -284,7 +286,7 @@ static void drop_ticket(struct world *world, struct ticket *ticket)
 static void plan_reply(struct world *world, struct ticket *ticket,
                        struct span frame)
 {
-    uint64_t delay = world_draw(world, WORLD_US, CLIENT_DELAY_US * WORLD_US);
+    uint64_t delay = world_draw(world, WORLD_US, CLIENT_DELAY_NS);
     struct thing *thing = world_plan(world, delay, THING_REPLY);
     thing->argument = ticket->number;
     if (frame.len) {
@@ -719,7 +721,7 @@ int world_request(struct world *world, size_t index,
                          .context = context,
                          .argument = argument };
     world->stats.requests++;
-    uint64_t delay = world_draw(world, WORLD_US, CLIENT_DELAY_US * WORLD_US);
+    uint64_t delay = world_draw(world, WORLD_US, CLIENT_DELAY_NS);
     struct thing *thing = world_plan(world, delay, THING_REQUEST);
     thing->to = (uint32_t)index;
     thing->epoch = world->peers[index].life;
