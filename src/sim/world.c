@@ -306,7 +306,7 @@ static void effect_reply(struct world *world, struct sim_peer *peer,
         return;
     }
     struct message message = { .type = MESSAGE_RESPONSE,
-                               .stream = ticket->number };
+                               .stream = (uint32_t)ticket->number };
     message.u.response = effect->u.reply.response;
     buf_reset(&world->scratch);
     int rc = codec_pack(&message, &world->scratch);
@@ -700,7 +700,7 @@ int world_request(struct world *world, size_t index,
 {
     assert(world->peers[index].node);
     struct message message = { .type = MESSAGE_REQUEST,
-                               .stream = world->ticket_last + 1 };
+                               .stream = (uint32_t)world->ticket_last + 1 };
     message.u.request = *request;
     buf_reset(&world->scratch);
     int rc = codec_pack(&message, &world->scratch);

@@ -201,6 +201,8 @@ static void deliver(struct world *world, size_t from, size_t to, uint8_t *bytes,
 {
     struct conn *conn = world_conn(world, from, to);
     world_fold(world, hash64(span_of(bytes, len)));
+    if (world_is_traced(world))
+        world_trace(world, "n%zu<n%zu %zu bytes", to, from, len);
     struct input input = {
         .kind = INPUT_FRAME, .id = conn->from_id, .bytes = bytes, .len = len
     };

