@@ -27,8 +27,8 @@ enum option {
 enum {
     OPTS_ANY = OPT_KEYSPACE | OPT_TIMEOUT,
     OPTS_READ = OPTS_ANY | OPT_STALE | OPT_STRICT,
-    OPTS_WRITE =
-        OPTS_ANY | OPT_ALL | OPT_SESSION | OPT_NUMBER | OPT_LOWEST_OPEN,
+    OPTS_BATCH = OPTS_ANY | OPT_ALL,
+    OPTS_WRITE = OPTS_BATCH | OPT_SESSION | OPT_NUMBER | OPT_LOWEST_OPEN,
     OPTS_RANGE = OPTS_READ | OPT_LIMIT | OPT_REVERSE | OPT_KEYS_ONLY,
     OPTS_ADMIN = OPTS_ANY | OPT_LIMIT | OPT_DOCUMENT
 };
@@ -48,7 +48,7 @@ static const struct method methods[] = {
     { "del", "k", OPTS_WRITE, OP_DEL },
     { "cas", "knv", OPTS_WRITE, OP_CAS },
     { "mget", "l", OPTS_READ, OP_MGET },
-    { "batch", "r", OPTS_WRITE, OP_BATCH },
+    { "batch", "r", OPTS_BATCH, OP_BATCH },
     { "range", "FT", OPTS_RANGE, OP_RANGE },
     { "count", "FT", OPTS_READ, OP_COUNT },
     { "ping", "", OPT_TIMEOUT, OP_PING },
@@ -79,6 +79,7 @@ static const struct {
                 { "lowest_open", OPT_LOWEST_OPEN, 0 } };
 
 enum {
+    OPTIONS_BYTES_MAX = 64 << 10,
     METHOD_COUNT = sizeof methods / sizeof *methods,
     OPTION_COUNT = sizeof options / sizeof *options
 };
@@ -89,6 +90,9 @@ struct parse {
     struct request *q;
     struct buf *scratch;
     const struct method *method;
+    struct span name;  /* param s */
+    struct span pairs; /* of the option map of an admin method */
+    size_t pair_count;
     const char *text;
 };
 
@@ -151,12 +155,12 @@ static bool parse_bound(struct parse *p, struct span *bound)
     return true;
 }
 
-static void parse_name(struct parse *p)
+static struct span parse_name(struct parse *p)
 {
-    p->q->keyspace_name = mp_read_bytes(&p->r);
-    size_t len = p->q->keyspace_name.len;
-    if (p->r.bad || len == 0 || len > KEYSPACE_NAME_MAX)
+    struct span name = mp_read_bytes(&p->r);
+    if (p->r.bad || name.len == 0 || name.len > KEYSPACE_NAME_MAX)
         refuse(p, "the name of a keyspace is str of 1 to 64 bytes");
+    return name;
 }
 
 static void parse_addr(struct parse *p)
@@ -241,7 +245,7 @@ static void parse_param(struct parse *p, char kind)
             parse_record_pairs(p);
         break;
     case 's':
-        parse_name(p);
+        p->name = parse_name(p);
         break;
     case 'a':
         parse_addr(p);
@@ -261,7 +265,7 @@ static void parse_param(struct parse *p, char kind)
 static void parse_keyspace(struct parse *p)
 {
     if (mp_peek(&p->r) != MP_INT)
-        parse_name(p);
+        p->q->keyspace_name = parse_name(p);
     else
         p->q->keyspace = (keyspace_id)parse_uint(
             p, UINT32_MAX, "a keyspace is a name or a number");
@@ -330,16 +334,18 @@ static void parse_option_named(struct parse *p, struct span name)
 
 static void parse_options(struct parse *p)
 {
-    const uint8_t *from = p->r.at;
     size_t count = mp_read_map(&p->r);
+    const uint8_t *from = p->r.at;
     for (size_t i = 0; i < count && !p->r.bad; i++)
         parse_option_named(p, mp_read_bytes(&p->r));
     if (p->r.bad) {
         refuse(p, "options are a map whose keys are str");
         return;
     }
-    if (p->method->options & OPT_DOCUMENT)
-        p->q->value = span_of(from, (size_t)(p->r.at - from));
+    if ((size_t)(p->r.at - from) > OPTIONS_BYTES_MAX)
+        refuse(p, "options have at most 65536 bytes");
+    p->pairs = span_of(from, (size_t)(p->r.at - from));
+    p->pair_count = count;
     if (id_is_zero(&p->q->session) != (p->q->number == 0))
         refuse(p, "session and number (from 1) come together");
     else if (p->q->lowest_open > p->q->number)
@@ -368,6 +374,21 @@ static void parse_params(struct parse *p)
         refuse(p, "too many params, or options that are no map");
 }
 
+/* The document of an admin method: its options, and the name param. */
+static void make_document(struct parse *p)
+{
+    if (!(p->method->options & OPT_DOCUMENT) ||
+        (p->pair_count == 0 && p->name.len == 0))
+        return;
+    mp_write_map(p->scratch, p->pair_count + (p->name.len > 0));
+    if (p->name.len > 0) {
+        mp_write_cstr(p->scratch, "name");
+        mp_write_str(p->scratch, p->name);
+    }
+    buf_append_span(p->scratch, p->pairs);
+    p->q->value = buf_span(p->scratch);
+}
+
 int rpc_unpack(struct span input, struct buf *scratch, struct rpc_call *call,
                const char **text)
 {
@@ -393,6 +414,7 @@ int rpc_unpack(struct span input, struct buf *scratch, struct rpc_call *call,
     }
     call->request.op = p.method->op;
     parse_params(&p);
+    make_document(&p);
     if (scratch->failed)
         return DLHT_ENOMEM;
     if (p.r.bad) {

@@ -5,11 +5,13 @@
  * Request [0, id, method, params], response [1, id, error, result],
  * notification [2, method, params]. Methods carry the names of the CLI's
  * verbs; docs/protocol.md has their schemas. Parsed in place: only the records
- * of a `batch` given as an array of pairs are copied, into scratch.
+ * of a `batch` given as an array of pairs, and the documents of admin methods,
+ * are copied, into scratch.
  *
- * Where things go in a request: the name of keyspace_create and keyspace_drop
- * into keyspace_name, the address of leave into key, the first key of a page of
- * ring into key; the option map of an admin method, as it came, into value. */
+ * Where things go in a request: the address of leave and the first key of a
+ * page of ring into key; the options of an admin method into the document in
+ * value, with the name that keyspace_create and keyspace_drop are given as
+ * "name". */
 
 #ifndef WIRE_RPC_H
 #define WIRE_RPC_H
@@ -22,8 +24,7 @@
 struct rpc_call {
     uint32_t id;
     bool wants_answer;      /* false: a notification */
-    struct request request; /* list is packed into scratch where params are an
-                             * array */
+    struct request request; /* list, or an admin value, may lie in scratch */
 };
 
 /* Unpacks one whole request or notification (see mp_whole). scratch is reset;

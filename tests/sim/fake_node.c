@@ -69,6 +69,7 @@ struct node {
     struct item *items; /* ascending; of others: their cache */
     size_t count;
     uint64_t version;
+    uint64_t log_index;
     struct waiting *waiting;
     struct seen *seen;
     size_t seen_count;
@@ -92,6 +93,8 @@ int node_new(const struct node_config *config, struct node **out)
     node->config = *config;
     rng_init(&node->rng, config->seed);
     node->owner = config->bootstrap_count == 0;
+    /* An answer to an earlier life must not pass for one to this. */
+    node->stream = (uint32_t)rng_next(&node->rng);
     struct span addr = span_str(config->addr);
     uint64_t id = hash64(addr);
     memcpy(node->id.bytes, &id, sizeof id);
@@ -224,7 +227,7 @@ static void log_change(struct node *node, struct effects *out, uint8_t type,
     struct effect *e = add_effect(out, EFFECT_APPEND);
     e->u.append.type = type;
     e->u.append.arc = 7;
-    e->u.append.index = node->version + 1;
+    e->u.append.index = ++node->log_index;
     e->u.append.payload = buf_span(b);
     node->sync_wanted = true;
 }
@@ -234,6 +237,33 @@ int node_restore_checkpoint(struct node *node, arc_id arc, uint64_t number,
 {
     (void)node, (void)arc, (void)number, (void)first, (void)bytes;
     return DLHT_ECORRUPT;
+}
+
+static void add_seen(struct node *node, const struct seen *seen)
+{
+    if (node->seen_count == SEEN_MAX) {
+        node->seen_count /= 2;
+        memmove(node->seen, node->seen + node->seen_count,
+                node->seen_count * sizeof *node->seen);
+    }
+    node->seen[node->seen_count++] = *seen;
+}
+
+/* The versions of a batch end with the one that it was answered with. */
+static void restore_batch(struct node *node, struct span list, uint64_t version)
+{
+    struct mp_reader r;
+    uint64_t count = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        mp_reader_init(&r, list);
+        for (uint64_t i = 1; !mp_at_end(&r); i++) {
+            struct span key = mp_read_bytes(&r), value = mp_read_bytes(&r);
+            if (pass == 1)
+                set_item(node, key, value, version - count + i);
+            else
+                count++;
+        }
+    }
 }
 
 int node_restore_record(struct node *node, const struct journal_record *record)
@@ -251,10 +281,13 @@ int node_restore_record(struct node *node, const struct journal_record *record)
         unset_item(node, key);
     else if (record->type == OP_PUT)
         set_item(node, key, value, seen.version);
+    else if (record->type == OP_BATCH)
+        restore_batch(node, value, seen.version);
+    node->log_index = record->index;
     if (seen.version > node->version)
         node->version = seen.version;
-    if (seen.number && node->seen_count < SEEN_MAX)
-        node->seen[node->seen_count++] = seen;
+    if (seen.number)
+        add_seen(node, &seen);
     return DLHT_OK;
 }
 
@@ -280,13 +313,8 @@ static const struct seen *find_seen(const struct node *node,
 static void note_seen(struct node *node, const struct request *q,
                       const struct response *r)
 {
-    if (node->seen_count == SEEN_MAX) {
-        node->seen_count /= 2;
-        memmove(node->seen, node->seen + node->seen_count,
-                node->seen_count * sizeof *node->seen);
-    }
-    node->seen[node->seen_count++] =
-        (struct seen){ q->session, q->number, r->status, r->version };
+    struct seen seen = { q->session, q->number, r->status, r->version };
+    add_seen(node, &seen);
 }
 
 static void add_triple(const struct node *node, size_t i, struct buf *list,
@@ -345,15 +373,16 @@ static void serve_list(struct node *node, const struct request *q,
         }
         struct span value = mp_read_bytes(&reader);
         i++;
-        struct response one = { .version = node->version + 1 };
-        bool last = i + 1 >= q->list_count;
-        struct request anonymous = { 0 };
-        log_change(node, out, OP_PUT, last ? q : &anonymous, key, value, &one);
         set_item(node, key, value, ++node->version);
         r->count++;
     }
-    if (list)
+    if (list) {
         r->list = buf_span(list);
+        return;
+    }
+    /* One record, so that a crash keeps all of it or nothing. */
+    struct response last = { .version = node->version };
+    log_change(node, out, OP_BATCH, q, span_empty(), q->list, &last);
 }
 
 static void serve_write(struct node *node, const struct request *q,

@@ -25,17 +25,15 @@
     }
 #define ID_HEX(n) "c410" n "0102030405060708090a0b0c0d0e0f"
 
-static const struct arc arc = { .keyspace = 1,
-                                .id = 300,
-                                .lo = LIT("a"),
-                                .hi = LIT("m"),
-                                .has_hi = true,
-                                .generation = 4,
-                                .members = { { 21, ID(0xaa), true },
-                                             { 22, ID(0xbb), false } },
-                                .member_count = 2,
-                                .term = 6,
-                                .owner = ID(0xaa) };
+#define ARC                                                                    \
+    {                                                                          \
+        .keyspace = 1, .id = 300, .lo = LIT("a"), .hi = LIT("m"),              \
+        .has_hi = true, .generation = 4,                                       \
+        .members = { { 21, ID(0xaa), true }, { 22, ID(0xbb), false } },        \
+        .member_count = 2, .term = 6, .owner = ID(0xaa)                        \
+    }
+
+static const struct arc arc = ARC;
 
 #define ARC_HEX                                                                \
     "9801cd012cc40161c4016d04"                                                 \
@@ -106,7 +104,7 @@ static const struct raft_envelope envelopes[] = {
                    .hint = 9 } }
 };
 
-static const struct arc_report report = { .arc = arc,
+static const struct arc_report report = { .arc = ARC,
                                           .keys = 1000,
                                           .bytes = 65536,
                                           .requests = 7,

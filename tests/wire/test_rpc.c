@@ -126,11 +126,11 @@ static const struct {
     { LIT("\x94\x00\x01\xa4ring\x92\xa1k\x81\xa5limit\x05"),
       "1 op=11 key=k document=8 limit=5" },
     { LIT("\x94\x00\x01\xa5peers\x90"), "1 op=12" },
-    { LIT("\x94\x00\x01\xa6status\x91\x80"), "1 op=13 document=1" },
+    { LIT("\x94\x00\x01\xa6status\x91\x80"), "1 op=13" },
     { LIT("\x94\x00\x01\xafkeyspace_create\x92\xa2ks\x81\xa8replicas\x03"),
-      "1 op=14 name=ks document=11" },
+      "1 op=14 document=19" },
     { LIT("\x94\x00\x01\xadkeyspace_list\x90"), "1 op=15" },
-    { LIT("\x94\x00\x01\xadkeyspace_drop\x91\xa2ks"), "1 op=16 name=ks" },
+    { LIT("\x94\x00\x01\xadkeyspace_drop\x91\xa2ks"), "1 op=16 document=9" },
     { LIT("\x94\x00\x01\xa5leave\x91\xa9host:9000"), "1 op=17 key=host:9000" },
 };
 
@@ -407,4 +407,19 @@ Test(rpc, never_answers_a_notification)
     struct buf b = { 0 };
     cr_expect_eq(rpc_pack_response(&call, &response, &b), DLHT_OK);
     cr_expect_eq(b.len, 0);
+}
+
+Test(rpc, puts_the_name_into_the_document)
+{
+    static const uint8_t create[] =
+        "\x94\x00\x01\xafkeyspace_create\x92\xa2ks\x81\xa8replicas\x03";
+    struct buf scratch = { 0 };
+    struct rpc_call call;
+    const char *text;
+    cr_assert_eq(
+        rpc_unpack(span_of(create, sizeof create - 1), &scratch, &call, &text),
+        DLHT_OK);
+    cr_expect(span_equal(call.request.value,
+                         span_str("\x82\xa4name\xa2ks\xa8replicas\x03")));
+    buf_deinit(&scratch);
 }
