@@ -28,13 +28,13 @@ static size_t draw_peer(struct fault *fault, bool up)
 {
     size_t count = world_peer_count(fault->world), fit = 0;
     for (size_t i = 0; i < count; i++)
-        fit += world_starts(fault->world, i) > 0 &&
+        fit += world_is_wanted(fault->world, i) &&
                world_is_up(fault->world, i) == up;
     if (fit == 0)
         return SIZE_MAX;
     size_t skip = (size_t)rng_below(&fault->rng, fit);
     for (size_t i = 0; i < count; i++) {
-        if (world_starts(fault->world, i) > 0 &&
+        if (world_is_wanted(fault->world, i) &&
             world_is_up(fault->world, i) == up && skip-- == 0)
             return i;
     }
@@ -184,7 +184,7 @@ static void lose_one(struct fault *fault)
     for (size_t i = 0;
          i < world_peer_count(fault->world) && count < NODE_BOOTSTRAP_MAX;
          i++) {
-        if (i != peer && world_starts(fault->world, i) > 0)
+        if (i != peer && world_is_wanted(fault->world, i))
             from[count++] = i;
     }
     world_set_bootstrap(fault->world, peer, from, count);
@@ -274,7 +274,7 @@ void fault_stop(struct fault *fault)
     fault->running = false;
     world_mend(fault->world);
     for (size_t i = 0; i < world_peer_count(fault->world); i++) {
-        if (world_starts(fault->world, i) == 0)
+        if (!world_is_wanted(fault->world, i))
             continue;
         if (!world_is_up(fault->world, i))
             world_start(fault->world, i);

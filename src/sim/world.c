@@ -559,6 +559,7 @@ void world_start(struct world *world, size_t index)
     if (peer->starts > 0)
         world->stats.restarts++;
     peer->starts++;
+    peer->wanted = true;
     peer->life++;
     int rc = node_new(&config, &peer->node);
     if (rc != DLHT_OK) {
@@ -631,6 +632,16 @@ void world_set_bootstrap(struct world *world, size_t index, const size_t *from,
         peer->bootstrap[i] = from[i];
     }
     peer->bootstrap_count = count;
+}
+
+bool world_is_wanted(const struct world *world, size_t peer)
+{
+    return world->peers[peer].wanted;
+}
+
+void world_set_wanted(struct world *world, size_t peer, bool wanted)
+{
+    world->peers[peer].wanted = wanted;
 }
 
 bool world_is_up(const struct world *world, size_t peer)

@@ -128,6 +128,10 @@ void world_lose_disk(struct world *world, size_t peer);
 void world_slow_disk(struct world *world, size_t peer, uint64_t by_ns);
 /* The next sync of the peer fails. */
 void world_fail_sync(struct world *world, size_t peer);
+/* Whether the peer is part of the cluster as far as the story goes, up or
+ * down: from its first start on, until it is said to have gone for good. */
+bool world_is_wanted(const struct world *world, size_t peer);
+void world_set_wanted(struct world *world, size_t peer, bool wanted);
 bool world_is_up(const struct world *world, size_t peer);
 /* Said EFFECT_READY since it started. */
 bool world_is_ready(const struct world *world, size_t peer);

@@ -122,7 +122,7 @@ struct sim_peer {
     struct effects effects;
     bool ready;
     bool stopping;
-    bool crash_after_turn;
+    bool wanted;
     uint64_t life; /* grows with each start and crash */
     uint32_t starts;
     /* The clock: base at boot_ns of the world, running faster by drift. */
