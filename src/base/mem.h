@@ -15,7 +15,7 @@ static inline void *mem_array(size_t count, size_t size)
 {
     if (size && count > SIZE_MAX / size)
         return NULL;
-    return malloc(count * size ? count * size : 1);
+    return malloc(count * size > 0 ? count * size : 1);
 }
 
 /* As realloc, with the product checked; on NULL the old array stays. */
@@ -23,7 +23,7 @@ static inline void *mem_resize(void *old, size_t count, size_t size)
 {
     if (size && count > SIZE_MAX / size)
         return NULL;
-    return realloc(old, count * size ? count * size : 1);
+    return realloc(old, count * size > 0 ? count * size : 1);
 }
 
 /* Zeroed; freed with free. */

@@ -27,11 +27,15 @@ enum {
 struct checkpoint_writer;
 
 /* Begins generation number of an arc; number grows from one to the next.
- *   DLHT_EIO, DLHT_EFULL, DLHT_ENOMEM */
+ *   DLHT_EIO, DLHT_EFULL, DLHT_ENOMEM
+ *   DLHT_ETOOBIG  the header is larger than CHECKPOINT_BLOCK_MAX */
 MUST_USE int checkpoint_begin(struct disk disk, arc_id arc, uint64_t number,
                               struct span header,
                               struct checkpoint_writer **out);
 
+/* After a failure commit fails too: a checkpoint without the block would be
+ * false.
+ *   as checkpoint_begin */
 MUST_USE int checkpoint_add(struct checkpoint_writer *writer,
                             struct span block);
 
@@ -51,6 +55,7 @@ typedef int (*checkpoint_read_fn)(void *context, arc_id arc, uint64_t number,
  * older one was used.
  *   DLHT_ENOTFOUND  no generation
  *   DLHT_ECORRUPT   there are some, none is whole
+ *   DLHT_EVERSION   the newest was written by a later version
  *   DLHT_EIO, DLHT_ENOMEM, or what fn returned */
 MUST_USE int checkpoint_read(struct disk disk, arc_id arc,
                              checkpoint_read_fn fn, void *context, bool *older);

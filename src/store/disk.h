@@ -51,4 +51,68 @@ struct disk {
     void *self;
 };
 
+/* The calls by name; each is described above. */
+
+MUST_USE static inline int disk_open(struct disk d, const char *name,
+                                     bool create, int *handle)
+{
+    return d.calls->open(d.self, name, create, handle);
+}
+
+static inline int disk_close(struct disk d, int handle)
+{
+    return d.calls->close(d.self, handle);
+}
+
+MUST_USE static inline int disk_size(struct disk d, int handle, uint64_t *bytes)
+{
+    return d.calls->size(d.self, handle, bytes);
+}
+
+MUST_USE static inline int disk_allocate(struct disk d, int handle,
+                                         uint64_t bytes)
+{
+    return d.calls->allocate(d.self, handle, bytes);
+}
+
+MUST_USE static inline int disk_read(struct disk d, int handle, uint64_t offset,
+                                     void *data, size_t len)
+{
+    return d.calls->read(d.self, handle, offset, data, len);
+}
+
+MUST_USE static inline int disk_write(struct disk d, int handle,
+                                      uint64_t offset, const void *data,
+                                      size_t len)
+{
+    return d.calls->write(d.self, handle, offset, data, len);
+}
+
+MUST_USE static inline int disk_sync(struct disk d, int handle)
+{
+    return d.calls->sync(d.self, handle);
+}
+
+MUST_USE static inline int disk_rename(struct disk d, const char *from,
+                                       const char *to)
+{
+    return d.calls->rename(d.self, from, to);
+}
+
+MUST_USE static inline int disk_remove(struct disk d, const char *name)
+{
+    return d.calls->remove(d.self, name);
+}
+
+MUST_USE static inline int disk_list(struct disk d, disk_list_fn fn,
+                                     void *context)
+{
+    return d.calls->list(d.self, fn, context);
+}
+
+MUST_USE static inline int disk_sync_names(struct disk d)
+{
+    return d.calls->sync_names(d.self);
+}
+
 #endif

@@ -54,8 +54,10 @@ typedef int (*journal_replay_fn)(void *context,
 struct journal_report {
     uint64_t records;
     uint64_t bytes_cut; /* torn tail that was dropped */
-    bool corrupt;       /* a bad record below a synced mark: records after
-                            * it were replayed too where they are intact */
+    /* A bad record below a synced mark, or a segment unreadable or missing:
+     * records after it were replayed too where they are intact. Where the
+     * first one is: */
+    bool corrupt;
     uint64_t corrupt_segment;
     uint64_t corrupt_offset;
 };
@@ -65,13 +67,19 @@ struct journal_report {
  * new segment. If report->corrupt nothing on disk was changed and *out is
  * NULL with DLHT_ECORRUPT: call again with accept_corrupt to go on (what was
  * unreadable stays skipped; the node has by then quarantined its replicas).
- *   DLHT_ECORRUPT, DLHT_EIO, DLHT_EFULL, DLHT_ENOMEM, or what fn returned */
+ * The damaged segments are then replaced by copies of what was intact, so that
+ * the next opening is clean and damage to come is told from this. What was
+ * replayed is durable when this returns.
+ *   DLHT_ECORRUPT, DLHT_EIO, DLHT_EFULL, DLHT_ENOMEM, or what fn returned
+ *   DLHT_EVERSION  written by a later version; nothing was replayed */
 MUST_USE int journal_open(struct disk disk, const struct journal_config *config,
                           bool accept_corrupt, journal_replay_fn fn,
                           void *context, struct journal_report *report,
                           struct journal **out);
 
-/* Closes without syncing; NULL is allowed. */
+/* Closes without syncing; NULL is allowed. What was appended and not flushed is
+ * dropped. Writes a last mark, which makes damage to the last batches of a
+ * journal closed in order detectable; it may get lost. */
 void journal_close(struct journal *journal);
 
 /* Adds a record to the batch in memory.
@@ -85,15 +93,18 @@ MUST_USE int journal_append(struct journal *journal,
  *   DLHT_EIO, DLHT_EFULL, DLHT_ENOMEM */
 MUST_USE int journal_flush(struct journal *journal, bool sync);
 
-/* Records of this arc with index <= given are covered by its checkpoint (an
- * index of UINT64_MAX: the arc is gone). Cheap; see journal_trim. */
+/* Records of this arc with index <= given are covered by its checkpoint. Cheap;
+ * see journal_trim. An index of UINT64_MAX: the arc is gone, and what has been
+ * appended of it so far, index 0 included, is not needed once its older
+ * records are gone too; should the arc come back, its new records count. */
 void journal_release(struct journal *journal, arc_id arc, uint64_t index);
 
 /* Removes oldest segments whose indexed records are all released. Records with
  * index 0 (votes, foundings, removals) must not be lost with them: the newest
  * one per (arc, type) of a segment that goes is first appended again to the
- * newest segment and synced.
- *   as journal_flush */
+ * newest segment and synced, together with the arc's newest of other types, so
+ * that their order stays.
+ *   as journal_flush, DLHT_ECORRUPT */
 MUST_USE int journal_trim(struct journal *journal);
 
 struct journal_stats {
