@@ -415,7 +415,7 @@ Test(codec, tells_frames_from_other_bytes)
 
 Test(codec, leaves_the_buffer_as_it_was_when_a_message_is_too_big)
 {
-    static uint8_t big[KEY_LEN_MAX + 1];
+    static uint8_t big[CODEC_KEY_MAX + 1];
     struct message m = { .type = MESSAGE_REQUEST };
     struct buf b = { 0 };
     buf_append(&b, "before", 6);
@@ -539,7 +539,7 @@ Test(codec, packs_nothing_that_would_be_refused)
         { .type = MESSAGE_RAFT, .u.raft = { many_entries, 1 } },
         { .type = MESSAGE_SNAPSHOT_CHUNK,
           .u.chunk.bytes.len = WIRE_BODY_MAX + 1 },
-        { .type = MESSAGE_REQUEST, .u.request.end.len = KEY_LEN_MAX + 1 },
+        { .type = MESSAGE_REQUEST, .u.request.end.len = CODEC_KEY_MAX + 1 },
         { .type = MESSAGE_REQUEST, .u.request.value.len = VALUE_LEN_MAX + 1 },
         { .type = MESSAGE_REQUEST, .u.request.list.len = WIRE_BODY_MAX + 1 },
         { .type = MESSAGE_REQUEST,
@@ -550,7 +550,7 @@ Test(codec, packs_nothing_that_would_be_refused)
         { .type = MESSAGE_RESPONSE, .u.response.list.len = WIRE_BODY_MAX + 1 },
         { .type = MESSAGE_RESPONSE,
           .u.response.list_count = WIRE_BODY_MAX / 4 + 1 },
-        { .type = MESSAGE_RESPONSE, .u.response.cursor.len = KEY_LEN_MAX + 1 }
+        { .type = MESSAGE_RESPONSE, .u.response.cursor.len = CODEC_KEY_MAX + 1 }
     };
     struct buf b = { 0 };
     buf_append(&b, "before", 6);
@@ -608,15 +608,16 @@ static const struct {
     size_t max;
     const char *what;
 } lengths[] = {
-    { MESSAGE_REQUEST, "94030000#", KEY_LEN_MAX, "key" },
+    { MESSAGE_REQUEST, "94030000#", CODEC_KEY_MAX, "key" },
     { MESSAGE_REQUEST, "95020000c40161#", VALUE_LEN_MAX, "value" },
     { MESSAGE_REQUEST, "940300#c40161", KEYSPACE_NAME_MAX, "keyspace name" },
-    { MESSAGE_REQUEST, "9d080100c400c4000000c000009000#", KEY_LEN_MAX, "end" },
-    { MESSAGE_REQUEST, "9e060000c400c4000000c000009000c40091#", KEY_LEN_MAX,
+    { MESSAGE_REQUEST, "9d080100c400c4000000c000009000#", CODEC_KEY_MAX,
+      "end" },
+    { MESSAGE_REQUEST, "9e060000c400c4000000c000009000c40091#", CODEC_KEY_MAX,
       "key of an mget" },
     { MESSAGE_REQUEST, "9e070000c400c4000000c000009000c40092c40161#",
       VALUE_LEN_MAX, "value of a batch" },
-    { MESSAGE_RESPONSE, "960000c4000090#", KEY_LEN_MAX, "cursor" },
+    { MESSAGE_RESPONSE, "960000c4000090#", CODEC_KEY_MAX, "cursor" },
     { MESSAGE_RESPONSE, "990000c4000090c00000#", CODEC_TEXT_MAX, "text" },
     { MESSAGE_RAFT, "919c010502030500000000000091930502#", RAFT_ENTRY_MAX,
       "entry" },
