@@ -351,7 +351,8 @@ static const struct {
     { MESSAGE_SNAPSHOT_ACK, "93010200", "to 0" },
     { MESSAGE_SNAPSHOT_ACK, "96010203000004", "a bit that is none" },
     { 0, "90", "type 0" },
-    { 15, "90", "type 15" }
+    { 15, "90", "type 15" },
+    { 15, "", "type 15, no body" }
 };
 
 static void append_hex(struct buf *b, const char *hex)
@@ -681,5 +682,25 @@ Test(codec, packs_no_more_entries_than_it_would_unpack)
     cr_expect_eq(codec_pack(&m, &b), DLHT_OK);
     m.u.raft.count = 17;
     cr_expect_eq(codec_pack(&m, &b), DLHT_ETOOBIG);
+    buf_deinit(&b);
+}
+
+Test(codec, refuses_flags_and_what_follows_a_frame)
+{
+    struct message m = { .type = MESSAGE_GONE, .u.gone = { 1, 2, 3 } };
+    struct codec_arena arena = { 0 };
+    struct buf b = { 0 };
+    cr_assert_eq(codec_pack(&m, &b), DLHT_OK);
+    cr_expect_eq(unpack_sealed(&b), DLHT_OK);
+    for (int bit = 0; bit < 8; bit++) {
+        b.data[3] = (uint8_t)(1 << bit);
+        cr_expect_eq(unpack_sealed(&b), DLHT_EPROTO, "flag %d", bit);
+    }
+    b.data[3] = 0;
+    seal(&b);
+    buf_append_byte(&b, 0);
+    cr_expect_eq(codec_unpack(buf_span(&b), &arena, &m), DLHT_EPROTO);
+    b.len--;
+    cr_expect_eq(codec_unpack(buf_span(&b), &arena, &m), DLHT_OK);
     buf_deinit(&b);
 }
