@@ -69,7 +69,7 @@ struct node {
     uint64_t pump_ns;      /* a take is due; 0: none */
     uint64_t journaled_commit;
     uint64_t led_term;
-    uint64_t tail; /* ops after each take, see persist */
+    uint64_t tail; /* ops trimmed so far */
 };
 
 enum event_kind {

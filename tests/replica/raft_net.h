@@ -14,6 +14,7 @@
 #define REPLICA_RAFT_NET_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum {
@@ -22,8 +23,7 @@ enum {
 
 struct net_config {
     uint64_t seed;
-    size_t voters;   /* founding */
-    size_t learners; /* added in the first moments */
+    size_t voters; /* founding */
     bool lease_reads;
     bool await_learners;
     bool memory;  /* then nothing crashes */
