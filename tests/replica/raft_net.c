@@ -930,6 +930,31 @@ static bool is_whole(struct net *net)
     return false;
 }
 
+/* For who looks into a seed: what each node is now. */
+static void dump(const struct net *net)
+{
+    for (size_t i = 0; i < NET_NODES_MAX; i++) {
+        const struct node *node = &net->nodes[i];
+        if (!node->raft)
+            continue;
+        fprintf(stderr,
+                "%d: role %d term %d leader %d commit %d first %d last %d "
+                "(%d) timeout %lld now %lld quiet %d members",
+                (int)node->id, (int)raft_role(node->raft),
+                (int)raft_term(node->raft), (int)raft_leader(node->raft),
+                (int)raft_commit(node->raft), (int)raft_first_index(node->raft),
+                (int)raft_last_index(node->raft),
+                (int)raft_term_at(node->raft, raft_last_index(node->raft)),
+                (long long)raft_timeout_ns(node->raft),
+                (long long)local_ns(net, node), raft_is_quiet(node->raft));
+        const struct raft_members *members = raft_members(node->raft);
+        for (size_t k = 0; k < members->count; k++)
+            fprintf(stderr, " %d%s", (int)members->list[k].id,
+                    members->list[k].voter ? "" : "l");
+        fprintf(stderr, "\n");
+    }
+}
+
 static void finish(struct net *net)
 {
     uint64_t end = net->now_ns + 60 * ELECTION_MS * MS;
@@ -940,6 +965,8 @@ static void finish(struct net *net)
         if (net->now_ns > end) {
             fail(net, "not whole again: acknowledged %d of %d",
                  (int)net->acknowledged, (int)floor);
+            if (getenv("RAFT_SEEDS"))
+                dump(net);
             return;
         }
         step(net);
