@@ -61,9 +61,9 @@ static struct raw serve(int listen_fd, struct client *c, int32_t status)
 /* The next request that the client sends. */
 static struct request next_request(struct raw *raw, struct client *c)
 {
-    for (int i = 0; i < 100; i++) {
-        client_poll(c, 1);
-        if (raw_receive(raw, 10))
+    for (int i = 0; i < 1000; i++) {
+        client_poll(c, 0);
+        if (raw_receive(raw, 2))
             break;
     }
     CHECK_EQ(raw->message.type, MESSAGE_REQUEST);
@@ -223,7 +223,7 @@ static void the_window_of_writes_is_bounded(void)
     static uint32_t streams[COUNT];
     uint32_t sent = 0;
     for (int idle = 0; idle < 20;) {
-        client_poll(c, 1);
+        client_poll(c, 0);
         if (!raw_receive(&raw, 5)) {
             idle++;
             continue;
