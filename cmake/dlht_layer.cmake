@@ -16,6 +16,11 @@ foreach(config RELEASE RELWITHDEBINFO MINSIZEREL)
            "${CMAKE_C_FLAGS_${config}}")
 endforeach()
 
+# A build that is wrong on purpose, for testing the tests (docs/testing.md).
+# 0 in every build that is shipped.
+set(DLHT_MUTANT 0 CACHE STRING "Number of the deliberate fault to build in")
+add_compile_definitions(DLHT_MUTANT=${DLHT_MUTANT})
+
 function(dlht_compile target)
     set_target_properties(${target} PROPERTIES
         C_STANDARD 11 C_STANDARD_REQUIRED ON C_EXTENSIONS OFF

@@ -44,6 +44,13 @@ struct arc {
 
 bool arc_has(const struct arc *arc, struct span key);
 
+/* Some key is in both. */
+bool arc_overlaps(const struct arc *a, const struct arc *b);
+
+/* What every descriptor promises: an id, lo before hi, members within bounds.
+ * For bytes of a stranger, which may not keep it. */
+bool arc_is_sane(const struct arc *arc);
+
 /* Newer knowledge of the same arc: by generation, then term. */
 bool arc_is_newer(const struct arc *a, const struct arc *b);
 

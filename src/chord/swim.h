@@ -127,6 +127,9 @@ size_t swim_up_count(const struct swim *swim); /* alive or suspect */
 /* In ascending order of id. */
 const struct peer *swim_at(const struct swim *swim, size_t index);
 
+/* Asserts what must hold; for tests and the simulator. */
+void swim_check(const struct swim *swim);
+
 uint64_t swim_hash(const struct swim *swim);
 
 #endif

@@ -183,6 +183,9 @@ void raft_restore_commit(struct raft *raft, uint64_t index);
 /* Recovery: a later term and vote. */
 void raft_restore_vote(struct raft *raft, uint64_t term, replica_id vote);
 
+/* Recovery is done and time begins: no vote for one election timeout. */
+void raft_start(struct raft *raft, uint64_t now_ns);
+
 /* Stands for election at once, without waiting (the right child of a split, a
  * founder alone). */
 void raft_campaign(struct raft *raft, uint64_t now_ns);
@@ -232,6 +235,9 @@ MUST_USE int raft_transfer(struct raft *raft, uint64_t now_ns, replica_id to);
  *   DLHT_EBUSY      no entry of this term is committed yet: ask again */
 MUST_USE int raft_read(struct raft *raft, uint64_t now_ns, bool strict,
                        uint64_t *index, uint64_t *ticket);
+
+/* Whether raft_read would answer at once, without leaving a ticket. */
+bool raft_lease_holds(struct raft *raft, uint64_t now_ns);
 
 /* A snapshot that was sent to a member has arrived (its index), or failed
  * (0): entries follow, or another snapshot is asked for later. */

@@ -24,6 +24,11 @@
 #include "base/must_use.h"
 #include "base/span.h"
 
+enum {
+    RECORDS_KEY_BYTES_MAX = 64 << 10,
+    RECORDS_VALUE_BYTES_MAX = 16 << 20
+};
+
 struct records;
 
 struct record {
@@ -35,6 +40,22 @@ struct record {
 /* An empty map, or NULL: no memory. The seed is the table's own, so that a
  * stranger cannot aim keys at one slot. */
 struct records *records_new(uint64_t hash_seed);
+
+/* Where a map's memory comes from, all of it. take gives size bytes aligned to
+ * 64, from 2 MiB on (always a multiple of it then, or one big value) to 2 MiB,
+ * so that it can be asked to be backed by huge pages; NULL: none left. give
+ * gets the same size back. */
+struct records_pages {
+    void *(*take)(void *self, size_t size);
+    void (*give)(void *self, void *memory, size_t size);
+    void *self;
+};
+
+/* As records_new, from other memory; NULL pages: the C library's. *pages is
+ * copied; its functions are called until the map and the maps split from it
+ * are freed. */
+struct records *records_new_with(uint64_t hash_seed,
+                                 const struct records_pages *pages);
 
 /* NULL is allowed. Open snapshots must have ended. */
 void records_free(struct records *records);
@@ -59,7 +80,7 @@ bool records_get(const struct records *records, struct span key,
 void records_prefetch(const struct records *records, struct span key);
 
 /* Adds or replaces; key and value are copied. key and value must not point
- * into this map.
+ * into this map and have the lengths above at most: the caller has checked.
  *   DLHT_ENOMEM  the map is as before */
 MUST_USE int records_put(struct records *records, const struct record *record);
 
@@ -92,16 +113,18 @@ bool records_previous(struct records_cursor *cursor);
 /* The record the cursor stands at. */
 struct record records_at(const struct records_cursor *cursor);
 
-/* Records, and their key and value bytes, with key < given. O(log n). */
+/* Records, and their key and value bytes (unless NULL), with key < given.
+ * O(log n). */
 uint64_t records_rank(const struct records *records, struct span key,
                       uint64_t *data_bytes);
 
 /* The record that has exactly n records before it; false if n >= count. */
 bool records_nth(const struct records *records, uint64_t n, struct record *out);
 
-/* Moves the records with key >= at into a new map that the caller owns. Cost
- * is that of moving the smaller... of rebuilding the right part. No snapshot
- * may be open.
+/* Moves the records with key >= at into a new map that the caller owns. If
+ * one part is much the smaller, its records are moved one by one; otherwise
+ * both parts are built anew, which leaves them without holes and takes up to
+ * twice the memory meanwhile. No snapshot may be open.
  *   DLHT_ENOMEM  *right is NULL and the map is as before */
 MUST_USE int records_split(struct records *records, struct span at,
                            uint64_t right_hash_seed, struct records **right);

@@ -229,6 +229,7 @@ static void pack_arc_report(struct buf *b, const struct arc_report *report)
     fields_put_uint(&f, report->bytes);
     fields_put_uint(&f, report->requests);
     fields_put_uint(&f, report->caught_up);
+    fields_put_uint(&f, report->lost);
     fields_put_bool(&f, report->busy);
     fields_end(&f);
 }
@@ -244,6 +245,7 @@ static void unpack_arc_report(struct mp_reader *r, struct arc_report *report)
     report->bytes = fields_uint(&f, UINT64_MAX);
     report->requests = fields_uint(&f, UINT64_MAX);
     report->caught_up = (uint16_t)fields_uint(&f, UINT16_MAX);
+    report->lost = (uint16_t)fields_uint(&f, UINT16_MAX);
     report->busy = fields_bool(&f);
     fields_close(&f);
 }

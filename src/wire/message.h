@@ -69,7 +69,8 @@ enum request_flag {
     REQUEST_TO_ARC = 64,   /* between peers: arc and generation are named;
                               * the receiver serves it or says NOT_OWNER, and
                               * never forwards */
-    REQUEST_VERSION = 128  /* RANGE: (always given; reserved) */
+    REQUEST_SCAN = 128     /* RANGE of a hashed keyspace, in hash order: key
+                            * is the cursor of the page before */
 };
 
 struct request {
@@ -183,6 +184,7 @@ struct arc_report {
     uint64_t bytes;     /* of keys and values */
     uint64_t requests;  /* since the last report */
     uint16_t caught_up; /* bit i: members[i] is live and caught up */
+    uint16_t lost;      /* bit i: members[i] says it lost its replica */
     bool busy;          /* a step is under way */
 };
 

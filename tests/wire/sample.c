@@ -323,6 +323,7 @@ static void sample_report(struct rng *rng, struct sample_pool *pool,
                                  .bytes = number(rng, UINT64_MAX),
                                  .requests = number(rng, UINT64_MAX),
                                  .caught_up = (uint16_t)number(rng, UINT16_MAX),
+                                 .lost = (uint16_t)number(rng, UINT16_MAX),
                                  .busy = flip(rng) };
         sample_arc(rng, pool, &reports[i].arc);
     }
@@ -648,6 +649,7 @@ static const char *report_difference(const struct arc_report *a,
     SAME(bytes);
     SAME(requests);
     SAME(caught_up);
+    SAME(lost);
     SAME(busy);
     return arc_difference(&a->arc, &b->arc);
 }

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* cmd/cli/cmd.h - one function a verb; the table in verbs.c names them. Each
+ * prints its answer, says its errors, and returns an exit code. */
+
+#ifndef CLI_CMD_H
+#define CLI_CMD_H
+
+#include "cli.h"
+#include "options.h"
+
+/* cmd_record.c */
+int cmd_put(struct cli *cli, const struct arguments *args);
+int cmd_get(struct cli *cli, const struct arguments *args);
+int cmd_del(struct cli *cli, const struct arguments *args);
+int cmd_cas(struct cli *cli, const struct arguments *args);
+int cmd_mget(struct cli *cli, const struct arguments *args);
+int cmd_ping(struct cli *cli, const struct arguments *args);
+
+/* cmd_range.c */
+int cmd_range(struct cli *cli, const struct arguments *args);
+int cmd_dump(struct cli *cli, const struct arguments *args);
+
+/* cmd_load.c */
+int cmd_load(struct cli *cli, const struct arguments *args);
+
+/* cmd_admin.c */
+int cmd_lookup(struct cli *cli, const struct arguments *args);
+int cmd_ring(struct cli *cli, const struct arguments *args);
+int cmd_peers(struct cli *cli, const struct arguments *args);
+int cmd_status(struct cli *cli, const struct arguments *args);
+int cmd_leave(struct cli *cli, const struct arguments *args);
+
+/* cmd_keyspace.c */
+int cmd_keyspace_create(struct cli *cli, const struct arguments *args);
+int cmd_keyspace_list(struct cli *cli, const struct arguments *args);
+int cmd_keyspace_drop(struct cli *cli, const struct arguments *args);
+
+/* cmd_bench.c */
+int cmd_bench(struct cli *cli, const struct arguments *args);
+
+#endif

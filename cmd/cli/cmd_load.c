@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* load: many records from a file, in batches that overlap.
+ *
+ * Up to BATCHES_MAX batches are under way at once. A batch that was refused
+ * for lack of room to run (busy, no leader yet) has surely not been applied in
+ * that part and is sent again for a while; one whose outcome is unknown is
+ * not, and counts as failed. */
+
+#include "cmd.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "jsonl.h"
+#include "output.h"
+
+enum {
+    BATCH_RECORDS_MAX = 512,
+    BATCH_BYTES_MAX = 1 << 20, /* beyond which a batch takes no more */
+    BATCHES_MAX = 8,
+    TIMEOUT_MS = 30000,     /* of a batch, unless --timeout says else */
+    AGAIN_AFTER_MS = 50,    /* a refused batch is sent again */
+    AGAIN_FOR_MS = 30000,   /* until so long after its first try */
+    PROGRESS_EVERY_MS = 200 /* on a terminal */
+};
+
+enum load_format {
+    LOAD_LINES,
+    LOAD_TSV,
+    LOAD_JSONL
+};
+
+enum batch_state {
+    BATCH_FREE,
+    BATCH_WAITING, /* to be sent at due_ns */
+    BATCH_SENT
+};
+
+struct load;
+
+struct batch {
+    struct load *load;
+    enum batch_state state;
+    struct dlht_record records[BATCH_RECORDS_MAX];
+    size_t count;
+    char *bytes; /* owned: keys and values, one after the other */
+    size_t len;
+    size_t cap;
+    uint64_t first_ns;
+    uint64_t due_ns;
+};
+
+struct load {
+    struct cli *cli;
+    struct dlht *d;
+    FILE *file;
+    enum load_format format;
+    struct batch *batches; /* owned, BATCHES_MAX */
+    uint64_t line;
+    uint64_t loaded;
+    uint64_t failed;
+    int worst; /* exit code */
+    char first_error[256];
+    uint64_t begin_ns;
+    uint64_t progress_ns;
+    bool progress;
+};
+
+static void note_failure(struct load *load, uint64_t count, int exit_code,
+                         const char *text)
+{
+    load->failed += count;
+    if (exit_code > load->worst)
+        load->worst = exit_code;
+    if (!*load->first_error)
+        snprintf(load->first_error, sizeof(load->first_error), "%s", text);
+}
+
+static void note_bad_line(struct load *load, const char *why)
+{
+    char text[200];
+
+    snprintf(text, sizeof(text), "line %" PRIu64 ": %s", load->line, why);
+    note_failure(load, 1, CLI_USAGE, text);
+}
+
+/* Whether it is certain that nothing happened and worth another try. */
+static bool is_worth_again(const struct batch *batch, int status)
+{
+    uint64_t age_ns = cli_now_ns() - batch->first_ns;
+
+    return (status == DLHT_EBUSY || status == DLHT_EUNAVAILABLE) &&
+           age_ns < (uint64_t)AGAIN_FOR_MS * 1000000u;
+}
+
+static void batch_done(void *context, const struct dlht_result *result)
+{
+    struct batch *batch = context;
+    struct load *load = batch->load;
+    uint64_t stored =
+        result->count < batch->count ? result->count : batch->count;
+    const char *text = dlht_strerror(result->status);
+
+    if (result->status == DLHT_OK) {
+        stored = batch->count;
+    } else if (is_worth_again(batch, result->status)) {
+        batch->state = BATCH_WAITING;
+        batch->due_ns = cli_now_ns() + (uint64_t)AGAIN_AFTER_MS * 1000000u;
+        return;
+    } else {
+        if (result->status == DLHT_EUNKNOWN)
+            text = "outcome unknown: some may have been stored";
+        else if (result->text && *result->text)
+            text = result->text;
+        note_failure(load, batch->count - stored, cli_exit_code(result->status),
+                     text);
+    }
+    load->loaded += stored;
+    batch->state = BATCH_FREE;
+    batch->count = 0;
+    batch->len = 0;
+}
+
+static void batch_send(struct batch *batch)
+{
+    struct load *load = batch->load;
+    struct dlht_request request = cli_request(load->cli, DLHT_OP_BATCH);
+    struct dlht_result refused;
+    int rc;
+
+    if (request.timeout_ms == 0)
+        request.timeout_ms = TIMEOUT_MS;
+    request.records = batch->records;
+    request.record_count = batch->count;
+    batch->state = BATCH_SENT;
+    rc = dlht_submit(load->d, &request, batch_done, batch);
+    if (rc == DLHT_OK)
+        return;
+    memset(&refused, 0, sizeof(refused));
+    refused.status = rc;
+    refused.text = "";
+    batch_done(batch, &refused);
+}
+
+static void show_progress(struct load *load)
+{
+    uint64_t now_ns = cli_now_ns();
+
+    if (!load->progress ||
+        now_ns - load->progress_ns < (uint64_t)PROGRESS_EVERY_MS * 1000000u)
+        return;
+    load->progress_ns = now_ns;
+    fprintf(stderr, "\r%" PRIu64 " records, %.0f/s ", load->loaded,
+            (double)load->loaded / ((double)(now_ns - load->begin_ns) / 1e9));
+}
+
+/* Sends what is due, lets answers in. False: the connection is gone for good.
+ */
+static bool make_progress(struct load *load)
+{
+    bool any_waits = false;
+    int rc;
+
+    for (size_t i = 0; i < BATCHES_MAX; i++) {
+        struct batch *batch = &load->batches[i];
+        if (batch->state == BATCH_WAITING && cli_now_ns() >= batch->due_ns)
+            batch_send(batch);
+        any_waits |= batch->state == BATCH_WAITING;
+    }
+    rc = dlht_poll(load->d, any_waits ? AGAIN_AFTER_MS : PROGRESS_EVERY_MS);
+    show_progress(load);
+    if (rc < 0)
+        note_failure(load, 0, cli_exit_code(rc), dlht_strerror(rc));
+    return rc >= 0;
+}
+
+/* A batch to fill, waiting for one if all are under way; NULL: see
+ * make_progress. */
+static struct batch *batch_free(struct load *load)
+{
+    for (;;) {
+        for (size_t i = 0; i < BATCHES_MAX; i++) {
+            if (load->batches[i].state == BATCH_FREE)
+                return &load->batches[i];
+        }
+        if (!make_progress(load))
+            return NULL;
+    }
+}
+
+static bool has_open(const struct load *load)
+{
+    for (size_t i = 0; i < BATCHES_MAX; i++) {
+        if (load->batches[i].state != BATCH_FREE)
+            return true;
+    }
+    return false;
+}
+
+/* Lengths only until batch_close: bytes may still move. */
+static bool batch_add(struct batch *batch, struct dlht_bytes key,
+                      struct dlht_bytes value)
+{
+    size_t need = batch->len + key.len + value.len;
+    struct dlht_record *record = &batch->records[batch->count];
+
+    if (need > batch->cap) {
+        size_t cap = need > BATCH_BYTES_MAX ? need : BATCH_BYTES_MAX;
+        char *bytes = realloc(batch->bytes, cap);
+        if (!bytes)
+            return false;
+        batch->bytes = bytes;
+        batch->cap = cap;
+    }
+    memcpy(batch->bytes + batch->len, key.data, key.len);
+    if (value.len)
+        memcpy(batch->bytes + batch->len + key.len, value.data, value.len);
+    batch->len = need;
+    *record =
+        (struct dlht_record){ .key.len = key.len, .value.len = value.len };
+    batch->count++;
+    return true;
+}
+
+static void batch_close(struct batch *batch)
+{
+    const char *at = batch->bytes;
+
+    for (size_t i = 0; i < batch->count; i++) {
+        struct dlht_record *record = &batch->records[i];
+        record->key.data = at;
+        at += record->key.len;
+        record->value.data = at;
+        at += record->value.len;
+    }
+    batch->first_ns = cli_now_ns();
+    batch_send(batch);
+}
+
+/* One line to a record; false: why says what is wrong with it. */
+static bool parse_line(struct load *load, char *line, size_t len,
+                       struct dlht_record *record, char number[24],
+                       const char **why)
+{
+    char *tab;
+
+    switch (load->format) {
+    case LOAD_JSONL:
+        if (!jsonl_read(line, len, &record->key, &record->value, why))
+            return false;
+        break;
+    case LOAD_TSV:
+        tab = memchr(line, '\t', len);
+        *why = "no tab between key and value";
+        if (!tab)
+            return false;
+        record->key = (struct dlht_bytes){ line, (size_t)(tab - line) };
+        record->value =
+            (struct dlht_bytes){ tab + 1, len - (size_t)(tab + 1 - line) };
+        break;
+    case LOAD_LINES:
+        record->key = (struct dlht_bytes){ line, len };
+        record->value.data = number;
+        record->value.len =
+            (size_t)snprintf(number, 24, "%" PRIu64, load->line);
+        break;
+    }
+    *why = record->key.len == 0                ? "the key is empty"
+           : record->key.len > CLI_KEY_MAX     ? "the key is over 64 KiB"
+           : record->value.len > CLI_VALUE_MAX ? "the value is over 16 MiB"
+                                               : NULL;
+    return *why == NULL;
+}
+
+/* Takes the next line into batch. False: there is none. */
+static bool take_line(struct load *load, struct batch *batch, char **line,
+                      size_t *cap)
+{
+    struct dlht_record record;
+    const char *why = NULL;
+    char number[24];
+    ssize_t len = getline(line, cap, load->file);
+
+    if (len < 0)
+        return false;
+    load->line++;
+    if (len > 0 && (*line)[len - 1] == '\n')
+        len--;
+    memset(&record, 0, sizeof(record));
+    if (!parse_line(load, *line, (size_t)len, &record, number, &why))
+        note_bad_line(load, why);
+    else if (!batch_add(batch, record.key, record.value))
+        note_failure(load, 1, CLI_REFUSED, dlht_strerror(DLHT_ENOMEM));
+    return true;
+}
+
+static void run(struct load *load)
+{
+    char *line = NULL;
+    size_t cap = 0;
+    bool more = true;
+
+    while (more) {
+        struct batch *batch = batch_free(load);
+        if (!batch)
+            break;
+        while (more && batch->count < BATCH_RECORDS_MAX &&
+               batch->len < BATCH_BYTES_MAX)
+            more = take_line(load, batch, &line, &cap);
+        if (batch->count)
+            batch_close(batch);
+    }
+    while (has_open(load) && make_progress(load))
+        ;
+    if (ferror(load->file))
+        note_failure(load, 0, CLI_USAGE, "the file cannot be read to its end");
+    free(line);
+}
+
+static int report(struct load *load)
+{
+    double seconds = (double)(cli_now_ns() - load->begin_ns) / 1e9;
+    double rate = seconds > 0 ? (double)load->loaded / seconds : 0;
+
+    if (load->progress)
+        fputs("\r\033[K", stderr);
+    if (*load->first_error) {
+        fflush(stdout);
+        fprintf(stderr, "dlht-cli: load: %s\n", load->first_error);
+    }
+    if (load->cli->set.json) {
+        output_begin();
+        output_u64("loaded", load->loaded);
+        output_f64("seconds", seconds);
+        output_f64("rate", rate);
+        output_u64("failed", load->failed);
+        output_end();
+    } else {
+        printf("loaded %" PRIu64 " records in %.2f s (%.0f/s), %" PRIu64
+               " failed\n",
+               load->loaded, seconds, rate, load->failed);
+    }
+    return load->worst;
+}
+
+static int open_file(const struct cli *cli, const struct word *name,
+                     FILE **file)
+{
+    if (!name->quoted && strcmp(name->data, "-") == 0) {
+        if (cli->in_shell)
+            return cli_usage(cli, "standard input holds the commands here; "
+                                  "name a file");
+        *file = stdin;
+        return CLI_DONE;
+    }
+    *file = fopen(name->data, "rb");
+    if (!*file)
+        return cli_usage(cli, "%s cannot be opened: %s", name->data,
+                         strerror(errno));
+    return CLI_DONE;
+}
+
+int cmd_load(struct cli *cli, const struct arguments *args)
+{
+    struct load load;
+    int rc;
+
+    memset(&load, 0, sizeof(load));
+    load.cli = cli;
+    load.format = (enum load_format)options_number(args, "format", LOAD_LINES);
+    load.progress = isatty(STDERR_FILENO) && !cli->set.json;
+    rc = open_file(cli, &args->list[0], &load.file);
+    if (rc != CLI_DONE)
+        return rc;
+    rc = cli_open(cli, &load.d);
+    load.batches = calloc(BATCHES_MAX, sizeof(*load.batches));
+    if (rc == CLI_DONE && !load.batches)
+        rc = cli_fail(cli, DLHT_ENOMEM, NULL);
+    for (size_t i = 0; load.batches && i < BATCHES_MAX; i++)
+        load.batches[i].load = &load;
+    if (rc == CLI_DONE) {
+        load.begin_ns = cli_now_ns();
+        run(&load);
+        /* Only a connection that failed for good leaves batches open; closing
+         * it calls their callbacks while they still exist. */
+        if (has_open(&load))
+            cli_close(cli);
+        rc = report(&load);
+    }
+    for (size_t i = 0; load.batches && i < BATCHES_MAX; i++)
+        free(load.batches[i].bytes);
+    free(load.batches);
+    if (load.file != stdin)
+        fclose(load.file);
+    return rc;
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The table of verbs, and running one of them. */
+
+#include "verbs.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd.h"
+
+static const struct option put_options[] = {
+    { "file", OPTION_BYTES, "FILE", "the value is what FILE holds", 0, 0 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
+static const struct option get_options[] = {
+    { "stale", OPTION_FLAG, NULL, "any replica may answer, perhaps late", 0,
+      0 },
+    { "version", OPTION_FLAG, NULL, "VERSION<TAB>VALUE, for cas", 0, 0 },
+    { "raw", OPTION_FLAG, NULL, "no newline behind the value", 0, 0 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
+static const struct option mget_options[] = {
+    { "stale", OPTION_FLAG, NULL, "any replica may answer, perhaps late", 0,
+      0 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
+static const struct option range_options[] = {
+    { "prefix", OPTION_BYTES, "P", "keys that begin with P", 0, 0 },
+    { "positions", OPTION_BYTES, "A..B",
+      "keys by ring position; needs the learned model, not in this version", 0,
+      0 },
+    { "limit", OPTION_NUMBER, "N", "at most N records", 1, UINT64_MAX },
+    { "reverse", OPTION_FLAG, NULL, "from the end downwards", 0, 0 },
+    { "keys", OPTION_FLAG, NULL, "keys without values", 0, 0 },
+    { "count", OPTION_FLAG, NULL, "only how many there are", 0, 0 },
+    { "stats", OPTION_FLAG, NULL,
+      "on standard error: parts, peers asked, messages, hops", 0, 0 },
+    { "stale", OPTION_FLAG, NULL, "any replica may answer, perhaps late", 0,
+      0 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
+static const struct option dump_options[] = {
+    { "prefix", OPTION_BYTES, "P", "keys that begin with P", 0, 0 },
+    { "format", OPTION_CHOICE, "lines|tsv|jsonl",
+      "as load reads them (tsv; with --json jsonl)", 0, 0 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
+static const struct option load_options[] = {
+    { "format", OPTION_CHOICE, "lines|tsv|jsonl", "what FILE holds (lines)", 0,
+      0 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
+static const struct option lookup_options[] = {
+    { "position", OPTION_BYTES, "P",
+      "what is there on the ring; needs the learned model, not in this "
+      "version",
+      0, 0 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
+static const struct option create_options[] = {
+    { "placement", OPTION_CHOICE, "ordered|hashed",
+      "by key order, or spread by hash (ordered)", 0, 0 },
+    { "replicas", OPTION_NUMBER, "N", "1, 3 or 5 (as the node was told)", 1,
+      5 },
+    { "volatile", OPTION_FLAG, NULL, "in memory, unreplicated: loss is a miss",
+      0, 0 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
+static const struct option leave_options[] = {
+    { "wait", OPTION_NUMBER, "SECONDS", "give up after (600)", 1, 86400 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
+static const struct option bench_options[] = {
+    { "workload", OPTION_CHOICE, "get|put|mixed|range",
+      "mixed: half get, half put; range: 100 records (get)", 0, 0 },
+    { "clients", OPTION_NUMBER, "N", "connections, a thread each (4)", 1, 256 },
+    { "pipeline", OPTION_NUMBER, "N", "requests open on each (16)", 1, 4096 },
+    { "seconds", OPTION_NUMBER, "S", "to measure (10)", 1, 86400 },
+    { "keys", OPTION_NUMBER, "N", "loaded before (100000)", 1, 1000000000 },
+    { "value-size", OPTION_SIZE, "B", "bytes of a value (100)", 0,
+      CLI_VALUE_MAX },
+    { "distribution", OPTION_CHOICE, "uniform|zipf|sequential",
+      "of the keys asked (uniform; zipf: 0.99)", 0, 0 },
+    { "no-load", OPTION_FLAG, NULL, "the keys are there from a run before", 0,
+      0 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
+const struct verb verbs_table[] = {
+    { "put", "KEY VALUE | KEY --file FILE | KEY -", "store a value",
+      "With - the value is read from standard input, to its end.", cmd_put, 1,
+      2, put_options },
+    { "get", "KEY", "print a value", NULL, cmd_get, 1, 1, get_options },
+    { "del", "KEY", "remove a key", "Exit code 1 if there was none.", cmd_del,
+      1, 1, NULL },
+    { "cas", "KEY VERSION VALUE", "store if the version is still VERSION",
+      "VERSION is what get --version prints, 0 for a key that must be "
+      "absent.\nIf it differs, prints the current one; exit code 1.",
+      cmd_cas, 3, 3, NULL },
+    { "mget", "KEY...", "print several: KEY<TAB>VALUE a line",
+      "Missing keys are left out; exit code 1 if there are any.", cmd_mget, 1,
+      SIZE_MAX, mget_options },
+    { "range", "[FROM [TO]]", "print records in key order",
+      "FROM is included, TO excluded.", cmd_range, 0, 2, range_options },
+    { "load", "FILE | -", "store many records",
+      "lines: the key is the line, the value its number. tsv: KEY<TAB>VALUE.\n"
+      "jsonl: {\"key\": ..., \"value\": ...} a line, bytes as "
+      "{\"base64\": ...}.",
+      cmd_load, 1, 1, load_options },
+    { "dump", "", "print all records as load reads them", NULL, cmd_dump, 0, 0,
+      dump_options },
+    { "lookup", "KEY", "where a key lives and how it is found", NULL,
+      cmd_lookup, 0, 1, lookup_options },
+    { "ring", "", "the arcs", "All keyspaces, or the one of -k.", cmd_ring, 0,
+      0, NULL },
+    { "peers", "", "the peers and what they hold", NULL, cmd_peers, 0, 0,
+      NULL },
+    { "status", "", "is all well, and may a peer be stopped", NULL, cmd_status,
+      0, 0, NULL },
+    { "keyspace create", "NAME", "make a keyspace", NULL, cmd_keyspace_create,
+      1, 1, create_options },
+    { "keyspace list", "", "the keyspaces", NULL, cmd_keyspace_list, 0, 0,
+      NULL },
+    { "keyspace drop", "NAME", "remove a keyspace and all it holds", NULL,
+      cmd_keyspace_drop, 1, 1, NULL },
+    { "keyspaces", "", "the same as keyspace list", NULL, cmd_keyspace_list, 0,
+      0, NULL },
+    { "leave", "HOST:PORT", "empty a peer so that it may be stopped",
+      "Returns when the peer may be stopped.", cmd_leave, 1, 1, leave_options },
+    { "bench", "", "measure rate and latency",
+      "Each client keeps its pipeline full (a closed loop). Uses the keys\n"
+      "bench:0... of the keyspace and leaves them there.",
+      cmd_bench, 0, 0, bench_options },
+    { "ping", "", "does a node answer", NULL, cmd_ping, 0, 0, NULL },
+    { NULL, NULL, NULL, NULL, NULL, 0, 0, NULL }
+};
+
+static bool word_is(const struct word *word, const char *text, size_t len)
+{
+    return word->len == len && memcmp(word->data, text, len) == 0;
+}
+
+const struct verb *verbs_find(const struct word *words, size_t count,
+                              size_t *taken)
+{
+    for (const struct verb *v = verbs_table; v->name; v++) {
+        size_t first = strcspn(v->name, " ");
+        const char *second = v->name[first] ? v->name + first + 1 : NULL;
+        if (count == 0 || !word_is(&words[0], v->name, first))
+            continue;
+        *taken = second ? 2 : 1;
+        if (!second)
+            return v;
+        if (count > 1 && word_is(&words[1], second, strlen(second)))
+            return v;
+    }
+    return NULL;
+}
+
+/* Whether some verb of two words begins with this one. */
+static bool is_first_half(const struct word *word)
+{
+    for (const struct verb *v = verbs_table; v->name; v++) {
+        size_t first = strcspn(v->name, " ");
+        if (v->name[first] && word_is(word, v->name, first))
+            return true;
+    }
+    return false;
+}
+
+static int unknown_verb(const struct cli *cli, const struct word *words)
+{
+    char text[64];
+    size_t n = words[0].len < 40 ? words[0].len : 40;
+
+    memcpy(text, words[0].data, n);
+    text[n] = 0;
+    if (is_first_half(&words[0]))
+        return cli_usage(cli, "%s what? create, list or drop", text);
+    return cli_usage(cli, "unknown verb '%s'; %s lists them", text,
+                     cli->in_shell ? "help" : "dlht-cli --help");
+}
+
+static int run_verb(struct cli *cli, const struct word *words, size_t count)
+{
+    struct arguments args;
+    size_t taken = 0;
+    const struct verb *verb = verbs_find(words, count, &taken);
+    int rc;
+
+    if (!verb)
+        return unknown_verb(cli, words);
+    cli->verb = verb->name;
+    rc = options_parse(cli, verb, words + taken, count - taken, &args);
+    if (rc == CLI_DONE && args.wants_help)
+        verbs_help_one(verb);
+    else if (rc == CLI_DONE)
+        rc = verb->run(cli, &args);
+    options_deinit(&args);
+    cli->verb = NULL;
+    return rc;
+}
+
+int verbs_run(struct cli *cli, const struct word *words, size_t count)
+{
+    struct cli_settings before = cli->set;
+    size_t taken = 1;
+    int rc = CLI_DONE;
+
+    while (rc == CLI_DONE && count && taken) {
+        rc = options_global(cli, &words[0], count > 1 ? &words[1] : NULL,
+                            &taken);
+        words += taken;
+        count -= taken;
+    }
+    if (rc == CLI_DONE && count)
+        rc = run_verb(cli, words, count);
+    cli->set = before;
+    return rc;
+}
+
+void verbs_help(void)
+{
+    for (const struct verb *v = verbs_table; v->name; v++) {
+        char usage[128];
+        snprintf(usage, sizeof(usage), "%s %s", v->name, v->args);
+        printf("  %-36s  %s\n", usage, v->help);
+    }
+}
+
+void verbs_help_one(const struct verb *verb)
+{
+    printf("usage: dlht-cli [-n HOST:PORT] [-k KEYSPACE] [--json] [--timeout "
+           "MS] %s%s%s%s\n\n%s\n",
+           verb->name, *verb->args ? " " : "", verb->args,
+           verb->options ? " [options]" : "", verb->help);
+    if (verb->more)
+        printf("%s\n", verb->more);
+    if (verb->options)
+        printf("\n");
+    for (size_t i = 0; verb->options && verb->options[i].name; i++) {
+        const struct option *o = &verb->options[i];
+        char usage[80];
+        snprintf(usage, sizeof(usage), "--%s%s%s", o->name,
+                 o->value_name ? " " : "", o->value_name ? o->value_name : "");
+        printf("  %-26s  %s\n", usage, o->help);
+    }
+}

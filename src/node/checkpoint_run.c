@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Checkpoints: one arc at a time, a few blocks a tick, so that nobody waits
+ * long for them. The arc that pins the oldest segment of the journal goes
+ * first, and before it a split child that exists in its parent's log only. */
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "dlht/err.h"
+#include "node/replica.h"
+#include "node/transfer.h"
+
+enum {
+    BLOCK_BYTES = 256 << 10,
+    BLOCKS_PER_TICK = 8
+};
+
+struct checkpoint_run {
+    arc_id arc; /* 0: none is under way */
+    uint64_t number;
+    uint64_t index;
+    struct records_snapshot *view; /* NULL: all was read, END is under way */
+    struct buf block;
+};
+
+int checkpoint_run_new(struct node *node)
+{
+    node->checkpoint = mem_zero(1, sizeof *node->checkpoint);
+    return node->checkpoint ? DLHT_OK : DLHT_ENOMEM;
+}
+
+static struct effect *add(struct node *node, enum effect_kind kind)
+{
+    struct effect *e = effects_add(node->fx, kind);
+    if (e) {
+        e->u.checkpoint.arc = node->checkpoint->arc;
+        e->u.checkpoint.number = node->checkpoint->number;
+    }
+    return e;
+}
+
+static void release(struct node *node, arc_id arc, uint64_t index)
+{
+    struct effect *e = effects_add(node->fx, EFFECT_RELEASE);
+    if (e) {
+        e->u.release.arc = arc;
+        e->u.release.index = index;
+    }
+    if (node->pinning_arc == arc)
+        node->pinning_arc = 0; /* until the next sync says better */
+}
+
+/* A child that lives in the log of arc only must be written first. */
+static struct replica *unbased_child(struct node *node, arc_id arc)
+{
+    for (size_t i = 0; i < node->replica_count; i++)
+        if (node->replicas[i]->unbased_parent == arc)
+            return node->replicas[i];
+    return NULL;
+}
+
+static void begin(struct node *node, struct replica *r)
+{
+    struct checkpoint_run *run = node->checkpoint;
+    run->view = records_snapshot_new(r->records);
+    if (!run->view)
+        return;
+    run->arc = r->id;
+    run->number = ++r->checkpoint_number;
+    run->index = r->applied;
+    buf_reset(&run->block);
+    arc_state_pack(r, &run->block);
+    struct effect *e = add(node, EFFECT_CHECKPOINT_BEGIN);
+    if (e)
+        e->u.checkpoint.bytes =
+            effects_copy(node->fx, buf_span(&run->block));
+}
+
+static void choose(struct node *node)
+{
+    arc_id pinning = node->pinning_arc;
+    if (pinning == 0 || node->journal_bytes < node->config.checkpoint_bytes)
+        return;
+    struct replica *r = node_replica(node, pinning);
+    if (!r) {
+        release(node, pinning, UINT64_MAX - 1);
+        return;
+    }
+    for (struct replica *child; (child = unbased_child(node, r->id)) != NULL;)
+        r = child;
+    if (r->empty || r->incoming)
+        return;
+    if (r->applied == r->checkpoint_index)
+        release(node, r->id, r->checkpoint_index);
+    else
+        begin(node, r);
+}
+
+void checkpoint_run_tick(struct node *node)
+{
+    if (!node->config.durable)
+        return;
+    struct checkpoint_run *run = node->checkpoint;
+    if (run->arc == 0)
+        choose(node);
+    for (int i = 0; run->arc && run->view && i < BLOCKS_PER_TICK; i++) {
+        buf_reset(&run->block);
+        if (arc_block_pack(run->view, BLOCK_BYTES, &run->block)) {
+            struct effect *e = add(node, EFFECT_CHECKPOINT_ADD);
+            if (e)
+                e->u.checkpoint.bytes =
+                    effects_copy(node->fx, buf_span(&run->block));
+        } else {
+            records_snapshot_free(run->view);
+            run->view = NULL;
+            add(node, EFFECT_CHECKPOINT_END);
+        }
+    }
+    if (run->arc && run->view)
+        node_wake_at(node, node->now_ns + NS_PER_MS);
+}
+
+void checkpoint_run_done(struct node *node, arc_id arc, uint64_t number,
+                         int status)
+{
+    struct checkpoint_run *run = node->checkpoint;
+    struct replica *r = node_replica(node, arc);
+    if (run->arc != arc || run->number != number)
+        return;
+    run->arc = 0;
+    if (!r || status != DLHT_OK) {
+        node_log(node, LOG_ERROR, "arc %016llx: checkpoint failed: %s",
+                 (unsigned long long)arc, dlht_strerror(status));
+        return;
+    }
+    r->checkpoint_index_before = r->checkpoint_index;
+    r->checkpoint_index = run->index;
+    r->unbased_parent = 0;
+    /* The older generation must stay usable, so its log stays too. */
+    if (r->checkpoint_index_before)
+        release(node, arc, r->checkpoint_index_before);
+}
+
+void checkpoint_run_forget(struct node *node, struct replica *r)
+{
+    struct checkpoint_run *run = node->checkpoint;
+    if (!run || run->arc != r->id)
+        return;
+    if (run->view && node->fx)
+        add(node, EFFECT_CHECKPOINT_ABORT);
+    records_snapshot_free(run->view);
+    run->view = NULL;
+    run->arc = 0;
+}
+
+void checkpoint_run_free(struct node *node)
+{
+    if (!node->checkpoint)
+        return;
+    records_snapshot_free(node->checkpoint->view);
+    buf_deinit(&node->checkpoint->block);
+    free(node->checkpoint);
+    node->checkpoint = NULL;
+}
+
+bool checkpoint_run_is_busy(const struct node *node)
+{
+    return node->checkpoint->arc != 0;
+}

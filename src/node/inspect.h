@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* node/inspect.h - looking into a node without changing it: for the simulator's
+ * checkers and for tests. */
+
+#ifndef NODE_INSPECT_H
+#define NODE_INSPECT_H
+
+#include "chord/map.h"
+#include "chord/swim.h"
+#include "node/node.h"
+#include "replica/raft.h"
+#include "store/records.h"
+
+struct inspect_replica {
+    keyspace_id keyspace;
+    arc_id id;
+    replica_id self;
+    bool empty;            /* waits for its first snapshot; arc is NULL */
+    const struct arc *arc; /* as applied */
+    const struct raft *raft;
+    const struct records *records;
+    uint64_t applied;
+    uint64_t counter; /* version of the newest applied write */
+};
+
+size_t inspect_replica_count(const struct node *node);
+void inspect_replica_at(const struct node *node, size_t index,
+                        struct inspect_replica *out);
+
+size_t inspect_keyspace_count(const struct node *node);
+/* The index-th keyspace this node knows: its map, and its record without
+ * first arcs. */
+const struct map *inspect_map(const struct node *node, size_t index,
+                              struct keyspace_record *record);
+
+const struct swim *inspect_swim(const struct node *node); /* NULL: not yet */
+struct id inspect_self(const struct node *node);
+struct id inspect_cluster(const struct node *node);
+bool inspect_is_serving(const struct node *node);
+size_t inspect_pending_count(const struct node *node);
+
+#endif

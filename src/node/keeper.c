@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Reports, plans and steps. */
+
+#include "node/keeper.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "dlht/err.h"
+#include "node/gossip.h"
+#include "node/keyspaces.h"
+#include "node/replica.h"
+#include "placement/planner.h"
+#include "store/records.h"
+
+enum {
+    REPORTS_MAX = 256, /* in one message */
+    STEPS_MAX = 32,    /* in one round */
+    MOVES_MAX = 6
+};
+#define REPORT_NS (UINT64_C(400) * NS_PER_MS)
+#define PLAN_NS (UINT64_C(250) * NS_PER_MS)
+#define REPORT_OLD_NS (UINT64_C(4000) * NS_PER_MS)
+#define STEP_REST_NS (UINT64_C(700) * NS_PER_MS)
+
+struct heard {
+    struct arc *arc; /* owned */
+    struct arc_report report; /* arc unused */
+    uint64_t at_ns;
+    uint64_t step_ns; /* when a step was last sent for it */
+};
+
+struct keeper {
+    struct heard *list; /* ascending arc id */
+    size_t count, cap;
+    uint64_t next_report_ns;
+    uint64_t next_plan_ns;
+    uint64_t plan_since_ns; /* leading the system arc since; 0: not */
+};
+
+int keeper_new(struct keeper **out)
+{
+    *out = mem_zero(1, sizeof **out);
+    return *out ? DLHT_OK : DLHT_ENOMEM;
+}
+
+void keeper_free(struct keeper *k)
+{
+    if (!k)
+        return;
+    for (size_t i = 0; i < k->count; i++)
+        arc_free(k->list[i].arc);
+    free(k->list);
+    free(k);
+}
+
+struct arc_report keeper_report_of(struct node *node, struct replica *r)
+{
+    struct arc_report report = { .arc = *r->arc,
+                                 .keys = records_count(r->records),
+                                 .bytes = records_data_bytes(r->records),
+                                 .requests = r->requests,
+                                 .lost = r->lost_mask };
+    report.busy = r->splitting || raft_is_changing(r->raft) ||
+                  r->applied_term != raft_term(r->raft);
+    for (size_t i = 0; i < r->arc->member_count; i++) {
+        struct raft_progress p;
+        replica_id id = r->arc->members[i].replica;
+        if (id == r->self ||
+            (raft_progress_of(r->raft, node->now_ns, id, &p) && p.active &&
+             p.caught_up))
+            report.caught_up |= (uint16_t)(1u << i);
+    }
+    return report;
+}
+
+static struct heard *find_heard(struct keeper *k, arc_id id, size_t *at)
+{
+    size_t lo = 0, hi = k->count;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (k->list[mid].arc->id < id)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    *at = lo;
+    return lo < k->count && k->list[lo].arc->id == id ? &k->list[lo] : NULL;
+}
+
+static void hear(struct node *node, const struct arc_report *report)
+{
+    struct keeper *k = node->keeper;
+    size_t at;
+    struct heard *h = find_heard(k, report->arc.id, &at);
+    if (!h) {
+        if (k->count == k->cap) {
+            size_t cap = k->cap ? k->cap * 2 : 64;
+            struct heard *grown = mem_resize(k->list, cap, sizeof *grown);
+            if (!grown)
+                return;
+            k->list = grown;
+            k->cap = cap;
+        }
+        struct arc *copy = arc_copy(&report->arc);
+        if (!copy)
+            return;
+        memmove(k->list + at + 1, k->list + at,
+                (k->count - at) * sizeof *k->list);
+        k->count++;
+        h = &k->list[at];
+        memset(h, 0, sizeof *h);
+        h->arc = copy;
+    } else if (report->arc.generation < h->arc->generation ||
+               report->arc.term < h->arc->term ||
+               arc_assign(&h->arc, &report->arc) != DLHT_OK) {
+        return;
+    }
+    h->report = *report;
+    h->at_ns = node->now_ns;
+}
+
+void keeper_receive_report(struct node *node, const struct id *from,
+                           const struct message *m)
+{
+    (void)from;
+    for (size_t i = 0; i < m->u.report.count; i++)
+        hear(node, &m->u.report.list[i]);
+}
+
+static const struct arc *system_arc(const struct node *node)
+{
+    struct keyspace *ks = keyspaces_find(node, SYSTEM_KEYSPACE);
+    return map_by_id(ks->map, SYSTEM_ARC);
+}
+
+static void report_to(struct node *node, const struct id *owner)
+{
+    struct arc_report *list =
+        effects_room(node->fx, REPORTS_MAX * sizeof *list);
+    size_t count = 0;
+    for (size_t i = 0; list && i < node->replica_count; i++) {
+        struct replica *r = node->replicas[i];
+        if (!r->empty && replica_leads(r))
+            list[count++] = keeper_report_of(node, r);
+        bool last = i + 1 == node->replica_count;
+        if (count && (count == REPORTS_MAX || last)) {
+            struct message m = { .type = MESSAGE_REPORT };
+            m.u.report.list = list;
+            m.u.report.count = count;
+            if (node_is_self(node, owner))
+                keeper_receive_report(node, owner, &m);
+            else
+                node_send(node, owner, &m);
+            count = 0;
+            if (!last)
+                list = effects_room(node->fx, REPORTS_MAX * sizeof *list);
+        }
+    }
+}
+
+/* "peer/" and the id in the system arc: what an operator decided. */
+static struct span peer_key(const struct id *peer, char room[64])
+{
+    memcpy(room, "peer/", 5);
+    id_to_text(peer, room + 5);
+    return span_str(room);
+}
+
+bool keeper_is_leaving(const struct node *node, const struct id *peer)
+{
+    struct replica *r = node_replica(node, SYSTEM_ARC);
+    char room[64];
+    struct record record;
+    return r && !r->empty &&
+           records_get(r->records, peer_key(peer, room), &record);
+}
+
+/* A peer whose copies are to be made anew: dead for longer than --down-out, or
+ * dead and without a disk to come back with. */
+static bool is_gone(const struct node *node, const struct peer *p)
+{
+    if (p->state != PEER_DEAD && p->state != PEER_LEFT)
+        return false;
+    if (p->incarnation == INCARNATION_MEMORY) /* comes back as another */
+        return true;
+    return node->now_ns - p->since_ns > node->config.down_out_ns;
+}
+
+static size_t gather_peers(struct node *node, struct plan_peer *peers)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < swim_count(node->swim); i++) {
+        const struct peer *p = swim_at(node->swim, i);
+        struct plan_peer *out = &peers[count++];
+        out->id = p->id;
+        out->up = p->state == PEER_ALIVE;
+        out->gone = is_gone(node, p);
+        out->leaving = keeper_is_leaving(node, &p->id);
+        out->weight_milli = p->weight_milli ? p->weight_milli : 1000;
+    }
+    return count;
+}
+
+/* Reports that are fresh and not contradicted by the map. */
+static size_t gather_arcs(struct node *node, struct plan_arc *arcs)
+{
+    struct keeper *k = node->keeper;
+    size_t count = 0;
+    for (size_t i = 0; i < k->count; i++) {
+        struct heard *h = &k->list[i];
+        struct keyspace *ks = keyspaces_find(node, h->arc->keyspace);
+        if (!ks || ks->record.dropped ||
+            node->now_ns - h->at_ns > REPORT_OLD_NS)
+            continue;
+        const struct arc *known = map_by_id(ks->map, h->arc->id);
+        if (known && known->generation > h->arc->generation)
+            continue;
+        struct plan_arc *out = &arcs[count++];
+        memset(out, 0, sizeof *out);
+        out->arc = h->arc;
+        out->keys = h->report.keys;
+        out->bytes = h->report.bytes;
+        out->caught_up = h->report.caught_up;
+        out->lost = h->report.lost;
+        out->busy = h->report.busy ||
+                    node->now_ns - h->step_ns < STEP_REST_NS;
+        out->replicas = ks->record.replicas;
+        out->may_split = ks->record.id != SYSTEM_KEYSPACE &&
+                         ks->record.placement == PLACEMENT_ORDERED;
+        out->floor_keys = ks->record.floor_keys;
+        out->ceiling_bytes = ks->record.ceiling_bytes;
+    }
+    return count;
+}
+
+static void send_step(struct node *node, const struct plan_step *planned)
+{
+    struct step step = { .kind = (uint8_t)planned->kind,
+                         .keyspace = planned->arc->keyspace,
+                         .arc = planned->arc->id,
+                         .generation = planned->arc->generation,
+                         .peer = planned->peer };
+    size_t at;
+    struct heard *h = find_heard(node->keeper, step.arc, &at);
+    if (h)
+        h->step_ns = node->now_ns;
+    if (node_is_self(node, &planned->arc->owner)) {
+        keeper_receive_step(node, &step);
+        return;
+    }
+    struct message m = { .type = MESSAGE_STEP };
+    m.u.step = step;
+    node_send(node, &planned->arc->owner, &m);
+}
+
+static void plan(struct node *node)
+{
+    struct keeper *k = node->keeper;
+    struct plan_peer *peers = mem_zero(swim_count(node->swim), sizeof *peers);
+    struct plan_arc *arcs = mem_zero(k->count, sizeof *arcs);
+    struct plan_step steps[STEPS_MAX];
+    if (peers && arcs) {
+        struct plan_input input = {
+            .peers = peers,
+            .peer_count = gather_peers(node, peers),
+            .arcs = arcs,
+            .arc_count = gather_arcs(node, arcs),
+            .vnodes = node->config.vnodes,
+            .moves_max = MOVES_MAX,
+        };
+        size_t count = planner_steps(&input, steps, STEPS_MAX);
+        for (size_t i = 0; i < count; i++)
+            send_step(node, &steps[i]);
+    }
+    free(peers);
+    free(arcs);
+}
+
+/* Drops what nobody reports any more. */
+static void forget_old(struct node *node)
+{
+    struct keeper *k = node->keeper;
+    size_t kept = 0;
+    for (size_t i = 0; i < k->count; i++) {
+        if (node->now_ns - k->list[i].at_ns > 15 * REPORT_OLD_NS)
+            arc_free(k->list[i].arc);
+        else
+            k->list[kept++] = k->list[i];
+    }
+    k->count = kept;
+}
+
+static void lead(struct node *node)
+{
+    struct keeper *k = node->keeper;
+    if (k->plan_since_ns == 0)
+        k->plan_since_ns = node->now_ns;
+    if (node->now_ns < k->next_plan_ns)
+        return;
+    k->next_plan_ns = node->now_ns + PLAN_NS;
+    if (!keyspaces_find_name(node, span_str("default")))
+        keyspaces_make_default(node);
+    forget_old(node);
+    plan(node);
+}
+
+void keeper_tick(struct node *node)
+{
+    struct keeper *k = node->keeper;
+    struct replica *system = node_replica(node, SYSTEM_ARC);
+    bool leads = system && !system->empty && replica_leads(system) &&
+                 system->applied_term == raft_term(system->raft);
+    if (node->now_ns >= k->next_report_ns) {
+        k->next_report_ns = node->now_ns + REPORT_NS;
+        const struct arc *arc = system_arc(node);
+        if (leads)
+            report_to(node, &node->self);
+        else if (arc && !id_is_zero(&arc->owner) &&
+                 !node_is_self(node, &arc->owner))
+            report_to(node, &arc->owner);
+    }
+    if (leads)
+        lead(node);
+    else
+        k->plan_since_ns = 0;
+    if (node->replica_count)
+        node_wake_at(node, k->next_report_ns);
+}
+
+/* Membership after one step; false: it makes no sense now. */
+static bool next_members(struct node *node, const struct replica *r,
+                         const struct step *step,
+                         struct arc_member out[ARC_MEMBERS_MAX],
+                         size_t *count)
+{
+    *count = r->arc->member_count;
+    memcpy(out, r->arc->members, *count * sizeof *out);
+    size_t at = 0;
+    while (at < *count && !id_equal(&out[at].peer, &step->peer))
+        at++;
+    bool there = at < *count;
+    switch (step->kind) {
+    case STEP_ADD:
+        if (there || *count >= ARC_MEMBERS_MAX)
+            return false;
+        out[*count].replica = rng_next(&node->rng) | 1;
+        out[*count].peer = step->peer;
+        out[*count].voter = false;
+        ++*count;
+        return true;
+    case STEP_PROMOTE:
+    case STEP_DEMOTE:
+        if (!there)
+            return false;
+        out[at].voter = step->kind == STEP_PROMOTE;
+        return true;
+    case STEP_REMOVE:
+        if (!there || out[at].replica == r->self)
+            return false;
+        memmove(out + at, out + at + 1, (*count - at - 1) * sizeof *out);
+        --*count;
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* The shortest key that sorts after before and not after at. */
+static struct span separator(struct span before, struct span at)
+{
+    size_t same = 0;
+    while (same < before.len && same < at.len &&
+           before.data[same] == at.data[same])
+        same++;
+    return span_of(at.data, same + 1 < at.len ? same + 1 : at.len);
+}
+
+static int split_at_median(struct node *node, struct replica *r)
+{
+    uint64_t half = records_count(r->records) / 2;
+    struct record before, at;
+    if (half == 0 || !records_nth(r->records, half - 1, &before) ||
+        !records_nth(r->records, half, &at))
+        return DLHT_EINVAL;
+    return replica_split(node, r, separator(before.key, at.key));
+}
+
+void keeper_receive_step(struct node *node, const struct step *step)
+{
+    struct replica *r = node_replica(node, step->arc);
+    if (!r || r->empty || !replica_leads(r) ||
+        r->arc->generation != step->generation)
+        return;
+    int rc;
+    if (step->kind == STEP_SPLIT) {
+        rc = split_at_median(node, r);
+    } else if (step->kind == STEP_TRANSFER) {
+        const struct arc_member *to = arc_member_of(r->arc, &step->peer);
+        rc = to ? raft_transfer(r->raft, node->now_ns, to->replica)
+                : DLHT_EINVAL;
+        replica_touch(node, r);
+    } else {
+        struct arc_member members[ARC_MEMBERS_MAX];
+        size_t count;
+        rc = next_members(node, r, step, members, &count)
+                 ? replica_change(node, r, members, count)
+                 : DLHT_EINVAL;
+    }
+    node_log(node, LOG_DEBUG, "arc %016llx: step %d: %s",
+             (unsigned long long)r->id, step->kind, dlht_strerror(rc));
+}
+
+void keeper_receive_gone(struct node *node, const struct id *from,
+                         const struct message *m)
+{
+    struct replica *r = node_replica(node, m->u.gone.arc);
+    if (!r)
+        return;
+    if (r->self == m->u.gone.replica) {
+        if (r->empty || m->u.gone.generation > r->arc->generation)
+            replica_remove(node, r);
+        return;
+    }
+    for (size_t i = 0; !r->empty && i < r->arc->member_count; i++)
+        if (r->arc->members[i].replica == m->u.gone.replica &&
+            id_equal(&r->arc->members[i].peer, from))
+            r->lost_mask |= (uint16_t)(1u << i);
+}
+
+int keeper_leave(struct node *node, const struct id *peer, size_t *left)
+{
+    struct keeper *k = node->keeper;
+    *left = 0;
+    if (k->plan_since_ns == 0)
+        return DLHT_ENOTOWNER;
+    for (size_t i = 0; i < k->count; i++)
+        if (node->now_ns - k->list[i].at_ns <= REPORT_OLD_NS &&
+            arc_member_of(k->list[i].arc, peer))
+            ++*left;
+    if (!keeper_is_leaving(node, peer) || *left ||
+        node->now_ns - k->plan_since_ns < 3 * REPORT_NS)
+        return DLHT_EBUSY;
+    return DLHT_OK;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* node/keeper.h - who plans the ring's steps, and who takes them.
+ *
+ * Every leader reports its arcs to the owner of the system arc; that one plans
+ * (placement/planner.h) and sends each step to the arc's leader, who checks the
+ * generation and takes it. */
+
+#ifndef NODE_KEEPER_H
+#define NODE_KEEPER_H
+
+#include "node/node_state.h"
+
+MUST_USE int keeper_new(struct keeper **out);
+void keeper_free(struct keeper *keeper);
+
+void keeper_tick(struct node *node);
+void keeper_receive_report(struct node *node, const struct id *from,
+                           const struct message *message);
+void keeper_receive_step(struct node *node, const struct step *step);
+void keeper_receive_gone(struct node *node, const struct id *from,
+                         const struct message *message);
+
+/* What this node, as the leader of r, would report. */
+struct arc_report keeper_report_of(struct node *node, struct replica *r);
+
+/* Asks for this peer to be emptied; EBUSY with how much is left in *left, OK
+ * when it may be stopped. Only where the system arc is led; else ENOTOWNER. */
+int keeper_leave(struct node *node, const struct id *peer, size_t *left);
+
+/* Operators' record of a peer in the system arc. */
+bool keeper_is_leaving(const struct node *node, const struct id *peer);
+
+#endif

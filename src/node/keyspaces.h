@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* node/keyspaces.h - the keyspaces this peer has heard of.
+ *
+ * The system arc holds a record per keyspace under "keyspace/NAME"; its
+ * version orders news of it. A keyspace's id is the version of the entry that
+ * created it, so ids are never reused. Whoever is named as a member of a first
+ * arc founds the group from the record, exactly once. */
+
+#ifndef NODE_KEYSPACES_H
+#define NODE_KEYSPACES_H
+
+#include "node/command.h"
+#include "node/node_state.h"
+
+/* The system keyspace, before anything else. DLHT_ENOMEM */
+MUST_USE int keyspaces_init(struct node *node);
+void keyspaces_deinit(struct node *node);
+
+/* News of a keyspace; older or equal versions change nothing. True: news. */
+bool keyspaces_notice(struct node *node, const struct keyspace_record *record);
+
+/* A command was applied to the system arc. */
+void keyspaces_applied(struct node *node, const struct command *command,
+                       const struct session_result *result);
+
+/* Reads all records of this node's replica of the system arc, if it has one:
+ * after a restart or a snapshot. */
+void keyspaces_scan(struct node *node);
+
+/* The key of a keyspace's record in the system arc, in the step's arena. */
+struct span keyspaces_key(struct node *node, struct span name);
+
+/* Packs a new keyspace with its first arcs and members, chosen among the
+ * peers that are up. */
+struct keyspace_plan {
+    struct span name;
+    uint8_t placement;
+    uint8_t replicas;
+};
+void keyspaces_pack_new(struct node *node, const struct keyspace_plan *plan,
+                        struct buf *out);
+
+/* The owner of the system arc makes `default` if there is none. */
+void keyspaces_make_default(struct node *node);
+
+uint64_t keyspaces_digest(const struct node *node);
+
+#endif

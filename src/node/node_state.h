@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* node/node_state.h - the inside of a node, for the files of this room.
+ *
+ * Who does what: replica.c keeps one arc (log, apply, split), transfer.c
+ * brings snapshots, checkpoint_run.c writes checkpoints, restore.c reads all
+ * back; pending.c carries a client's request to the owner of its key and
+ * op_*.c say what each operation means; keyspaces.c and gossip.c spread who
+ * keeps what; keeper.c plans and takes steps. */
+
+#ifndef NODE_NODE_STATE_H
+#define NODE_NODE_STATE_H
+
+#include "base/rng.h"
+#include "chord/map.h"
+#include "chord/swim.h"
+#include "node/effects.h"
+#include "node/node.h"
+#include "node/session.h"
+#include "replica/raft.h"
+#include "store/records.h"
+
+enum {
+    SYSTEM_KEYSPACE = 0,
+    SYSTEM_ARC = 1,
+    NODE_REPLICAS_MAX = 65536,
+    KEYSPACES_MAX = 4096,
+    MAP_ARCS_MAX = 1 << 20,
+    NODE_TICK_NS = 20 * 1000 * 1000,
+    REQUEST_TIMEOUT_MS = 5000, /* where a request names none */
+    REQUEST_TIMEOUT_MS_MAX = 60000,
+    HOPS_MAX = 64,
+    INCARNATION_MEMORY = 1, /* of a peer without a data dir: its id dies with
+                             * it; others begin at 2 */
+    INCARNATION_FIRST = 2
+};
+
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_S UINT64_C(1000000000)
+
+/* Who waits for an answer to a request that this node serves as an owner, or
+ * coordinates. */
+enum origin_kind {
+    ORIGIN_NONE,   /* nobody */
+    ORIGIN_CLIENT, /* ticket */
+    ORIGIN_PEER,   /* peer, stream */
+    ORIGIN_PENDING /* ticket: a slot of our own pending table */
+};
+
+struct origin {
+    enum origin_kind kind;
+    uint64_t ticket;
+    struct id peer;
+    uint32_t stream;
+};
+
+/* A keyspace as far as this peer has heard. */
+struct keyspace {
+    struct keyspace_record record; /* name is owned; first_arcs is NULL */
+    uint8_t *packed;               /* the whole record, for gossip; owned */
+    size_t packed_len;
+    struct map *map;
+};
+
+/* A write that waits to be applied, or a read that waits for its index. */
+struct waiter {
+    uint64_t index;
+    struct origin origin;
+    bool all; /* answered when all live replicas have it */
+};
+
+struct waiting_read {
+    uint64_t index;
+    uint64_t ticket; /* 0: confirmed */
+    struct origin origin;
+    struct request request;
+    uint8_t *bytes; /* what request points to; owned */
+};
+
+struct result_held { /* REQUEST_ALL: applied, waits for the others */
+    uint64_t index;
+    struct origin origin;
+    struct session_result result;
+};
+
+struct outgoing; /* transfer.c */
+struct incoming;
+
+/* One arc kept by this node. */
+struct replica {
+    arc_id id;
+    keyspace_id keyspace;
+    replica_id self;
+    bool empty;      /* waits for its first snapshot: arc is NULL */
+    struct arc *arc; /* as applied; owner and term by our best knowledge */
+    struct raft *raft;
+    struct records *records;
+    struct sessions sessions;
+    uint64_t applied;
+    uint64_t applied_term;
+    struct raft_members applied_members; /* as of applied */
+    uint64_t counter; /* version of the newest applied write */
+    uint64_t time_ms; /* arc time as applied */
+
+    /* While leading. */
+    uint64_t led_term;       /* term we noticed as ours; 0: not leading */
+    uint64_t time_base_ms;   /* arc time when we took office */
+    uint64_t time_base_ns;
+    struct waiter *waiters; /* ascending index; a ring */
+    size_t waiter_head, waiter_count, waiter_cap;
+    struct waiting_read *reads;
+    size_t read_count, read_cap;
+    struct result_held *held;
+    size_t held_count, held_cap;
+    bool splitting; /* a SPLIT is in the log and not applied */
+    uint64_t requests;
+    uint16_t lost_mask; /* members that said they lost their replica */
+    struct outgoing *outgoing[RAFT_MEMBERS_MAX];
+
+    struct incoming *incoming;
+
+    /* Which peer a replica id lives on, from messages and MEMBERS entries. */
+    struct arc_member known[ARC_MEMBERS_MAX * 2];
+    size_t known_count, known_next;
+
+    /* Checkpoints; see checkpoint_run.c. */
+    uint64_t checkpoint_number; /* newest begun */
+    uint64_t checkpoint_index;  /* covered by the newest whole one */
+    uint64_t checkpoint_index_before;
+    arc_id unbased_parent; /* a split child whose parent must not be
+                            * checkpointed before it; 0: none */
+
+    bool dirty; /* in node->dirty */
+
+    /* As last journaled. */
+    uint64_t vote_term;
+    replica_id vote;
+    bool restore_gap; /* restore: the log has a hole */
+};
+
+/* A raft output that becomes durable with a sync. */
+struct persist_wait {
+    uint64_t sync_number;
+    arc_id arc;
+    replica_id replica;
+    uint64_t raft_number;
+};
+
+struct tombstone {
+    arc_id arc;
+    replica_id replica; /* 0: every id that the journal names (restore) */
+    bool fresh;         /* not journaled yet */
+};
+
+enum node_phase {
+    PHASE_NEW,
+    PHASE_JOINING,
+    PHASE_SERVING,
+    PHASE_STOPPING,
+    PHASE_STOPPED
+};
+
+struct pending_table; /* pending.h */
+struct gossip;        /* gossip.c */
+struct keeper;        /* keeper.c */
+struct checkpoint_run;
+
+struct node {
+    struct node_config config;
+    struct rng rng;
+    uint64_t now_ns;
+    enum node_phase phase;
+    uint64_t phase_since_ns;
+    bool restored; /* the journal knew a cluster */
+    bool said_ready;
+    bool failed;
+
+    struct id self;
+    struct id cluster;
+    uint64_t incarnation;
+    struct swim *swim; /* from BOOT on */
+    uint64_t join_next_ns;
+    size_t join_next;
+
+    struct keyspace *keyspaces; /* ascending id; [0] is the system keyspace */
+    size_t keyspace_count, keyspace_cap;
+
+    struct replica **replicas; /* ascending arc id */
+    size_t replica_count, replica_cap;
+    struct tombstone *tombstones;
+    size_t tombstone_count, tombstone_cap;
+    arc_id *dirty;
+    size_t dirty_count, dirty_cap;
+
+    struct effects *fx; /* of the step under way */
+    struct buf scratch; /* reused; nobody keeps it over a call */
+
+    bool in_flush;
+    struct replica **graveyard; /* removed in this step; effects may still
+                                 * point into their logs */
+    size_t graveyard_count, graveyard_cap;
+
+    bool unsynced; /* appended since the last EFFECT_SYNC */
+    uint64_t sync_number;
+    struct persist_wait *persists; /* a queue */
+    size_t persist_head, persist_count, persist_cap;
+    uint64_t journal_bytes;
+    arc_id pinning_arc;
+
+    uint64_t memory_used; /* by records, as of the last flush */
+    uint64_t next_tick_ns;
+
+    struct pending_table *pending;
+    struct gossip *gossip;
+    struct keeper *keeper;
+    struct checkpoint_run *checkpoint;
+
+    /* Remembered addresses of a journal, for rejoining. */
+    char (*remembered)[PEER_ADDR_MAX];
+    size_t remembered_count;
+    uint64_t remembered_hash;
+};
+
+/* node.c */
+void node_log(struct node *node, enum log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void node_send(struct node *node, const struct id *to,
+               const struct message *message);
+void node_wake_at(struct node *node, uint64_t at_ns);
+/* Frees it at the start of the next step. */
+void node_bury(struct node *node, struct replica *r);
+/* False: the peer is unknown, dead or gone. */
+bool node_peer_is_up(const struct node *node, const struct id *peer);
+const char *node_peer_addr(const struct node *node, const struct id *peer);
+bool node_is_self(const struct node *node, const struct id *peer);
+
+/* Sends a response to whoever waits. */
+void node_answer(struct node *node, const struct origin *origin,
+                 const struct response *response);
+void node_answer_status(struct node *node, const struct origin *origin,
+                        int status, const char *text);
+
+/* Appends a journal record of a fact or entry and asks for a sync. */
+void node_journal(struct node *node, uint8_t type, arc_id arc, uint64_t term,
+                  uint64_t index, struct span payload);
+
+/* Table of replicas. */
+struct replica *node_replica(const struct node *node, arc_id arc);
+bool node_is_tombstone(const struct node *node, arc_id arc,
+                       replica_id replica);
+MUST_USE int node_add_tombstone(struct node *node, arc_id arc,
+                                replica_id replica);
+
+/* keyspaces.c */
+struct keyspace *keyspaces_find(const struct node *node, keyspace_id id);
+struct keyspace *keyspaces_find_name(const struct node *node,
+                                     struct span name);
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* node/op.h - what each operation means: op_begin where a client asks, op_serve
+ * where the owner of the key answers.
+ *
+ * op_record.c: put, get, del, cas. op_range.c: range, count and their pieces.
+ * op_batch.c: batch and mget. op_admin.c: lookup, ring, peers, status.
+ * op_keyspace.c: keyspaces and leave. */
+
+#ifndef NODE_OP_H
+#define NODE_OP_H
+
+#include "node/node_state.h"
+#include "node/pending.h"
+
+enum {
+    OP_HASH_BYTES = 8, /* before the keys of a hashed keyspace */
+    OP_BY_LOG = 1      /* response.count of a NOT_OWNER that the log decided */
+};
+
+/* The key as a hashed keyspace keeps it, in the step's arena; empty: no
+ * memory. */
+struct span op_hashed_key(struct node *node, struct span key);
+
+/* A client's request, of any kind. */
+void op_begin(struct node *node, const struct request *request,
+              const struct origin *origin);
+
+/* A request addressed to an arc that this node may own. */
+void op_serve(struct node *node, const struct request *request,
+              const struct origin *origin);
+
+/* A read that may be answered from this replica now. */
+void op_read(struct node *node, struct replica *r,
+             const struct request *request, const struct origin *origin);
+
+/* The outcome of an applied write on r. */
+void op_answer_result(struct node *node, const struct replica *r,
+                      const struct origin *origin,
+                      const struct session_result *result);
+/* REQUEST_ALL: keeps it until all live members have the entry. False: answer
+ * now. */
+bool op_hold_result(struct node *node, struct replica *r, uint64_t index,
+                    const struct origin *origin,
+                    const struct session_result *result);
+
+/* For a descending range: the known arc that holds the keys just before the
+ * request's end. */
+const struct arc *op_find_before(const struct map *map,
+                                 const struct request *request);
+
+uint64_t op_deadline_ns(const struct node *node,
+                        const struct request *request);
+
+/* op_range.c */
+void op_range_begin(struct node *node, const struct request *request,
+                    const struct origin *origin);
+void op_range_read(struct node *node, struct replica *r,
+                   const struct request *request,
+                   const struct origin *origin);
+
+/* op_batch.c */
+void op_batch_begin(struct node *node, const struct request *request,
+                    const struct origin *origin);
+void op_mget_begin(struct node *node, const struct request *request,
+                   const struct origin *origin);
+
+/* op_admin.c */
+void op_lookup_begin(struct node *node, const struct request *request,
+                     const struct origin *origin);
+void op_ring_begin(struct node *node, const struct request *request,
+                   const struct origin *origin);
+void op_peers_begin(struct node *node, const struct request *request,
+                    const struct origin *origin);
+void op_status_begin(struct node *node, const struct request *request,
+                     const struct origin *origin);
+void op_arc_info_read(struct node *node, struct replica *r,
+                      const struct request *request,
+                      const struct origin *origin);
+
+/* op_keyspace.c */
+void op_keyspace_begin(struct node *node, const struct request *request,
+                       const struct origin *origin);
+void op_keyspace_list(struct node *node, const struct request *request,
+                      const struct origin *origin);
+/* At the owner of the system arc. */
+void op_leave_serve(struct node *node, const struct request *request,
+                    const struct origin *origin);
+void op_leave_begin(struct node *node, const struct request *request,
+                    const struct origin *origin);
+
+#endif

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Many records in one request. A batch is cut into a piece per arc, each one
+ * log entry; a piece whose arc was split meanwhile is certainly not done and
+ * is cut again. mget asks for each key on its own and answers in the order of
+ * the request. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "dlht/err.h"
+#include "node/op.h"
+#include "wire/mp.h"
+
+enum {
+    CUT_PIECES_MAX = 64 /* open at once while cutting; more arcs, more pieces */
+};
+
+struct batch {
+    struct origin origin;
+    struct request request; /* without list */
+    uint64_t deadline_ns;
+    uint64_t stored;
+    size_t open; /* pieces, and one while cutting */
+    int status;  /* the worst so far */
+};
+
+struct piece {
+    struct batch *batch;
+    struct buf list;
+    uint32_t list_count;
+    const struct arc *arc; /* while cutting only */
+};
+
+static void release_batch(struct node *node, struct batch *b)
+{
+    if (--b->open)
+        return;
+    struct response response = { .status = b->status, .count = b->stored };
+    if (b->status == DLHT_EUNKNOWN)
+        response.text = span_str("of some records it is not known whether "
+                                 "they were stored");
+    node_answer(node, &b->origin, &response);
+    free(b);
+}
+
+static void note_status(struct batch *b, int status)
+{
+    if (b->status == DLHT_OK || status == DLHT_EUNKNOWN)
+        b->status = status;
+}
+
+static void piece_free(struct piece *p)
+{
+    if (!p)
+        return;
+    buf_deinit(&p->list);
+    free(p);
+}
+
+static void cut(struct node *node, struct batch *b, struct span list,
+                uint32_t list_count, bool hash);
+
+static void piece_done(struct node *node, void *context,
+                       const struct response *response)
+{
+    struct piece *p = context;
+    struct batch *b = p->batch;
+    if (response->status == DLHT_OK)
+        b->stored += response->count;
+    else if (response->status == DLHT_ENOTOWNER)
+        cut(node, b, buf_span(&p->list), p->list_count, false);
+    else
+        note_status(b, response->status);
+    piece_free(p);
+    release_batch(node, b);
+}
+
+static void send_piece(struct node *node, struct batch *b, struct piece *p)
+{
+    struct request q = b->request;
+    struct mp_reader r;
+    mp_reader_init(&r, buf_span(&p->list));
+    q.key = mp_read_bytes(&r); /* routes the piece */
+    q.list = buf_span(&p->list);
+    q.list_count = p->list_count;
+    struct pending_target target = { .done = piece_done,
+                                     .context = p,
+                                     .later = true,
+                                     .wants_not_owner = true };
+    b->open++;
+    int rc = p->list.failed ? DLHT_ENOMEM
+                            : pending_begin(node, &q, b->deadline_ns, &target);
+    if (rc == DLHT_OK)
+        return;
+    b->open--;
+    note_status(b, DLHT_EBUSY);
+    piece_free(p);
+}
+
+/* The piece that key goes to; a new one if its arc has none yet. */
+static struct piece *piece_for(struct node *node, struct batch *b,
+                               struct piece **pieces, size_t *count,
+                               const struct arc *arc)
+{
+    for (size_t i = *count; i-- > 0;)
+        if (pieces[i]->arc == arc)
+            return pieces[i];
+    if (*count == CUT_PIECES_MAX) {
+        send_piece(node, b, pieces[0]);
+        memmove(pieces, pieces + 1, (*count - 1) * sizeof *pieces);
+        (*count)--;
+    }
+    struct piece *p = mem_zero(1, sizeof *p);
+    if (!p)
+        return NULL;
+    p->batch = b;
+    p->arc = arc;
+    pieces[(*count)++] = p;
+    return p;
+}
+
+/* Cuts key, value, key, value... into pieces by arc and sends them. */
+static void cut(struct node *node, struct batch *b, struct span list,
+                uint32_t list_count, bool hash)
+{
+    struct keyspace *ks = keyspaces_find(node, b->request.keyspace);
+    struct piece *pieces[CUT_PIECES_MAX];
+    size_t count = 0;
+    struct mp_reader r;
+    mp_reader_init(&r, list);
+    for (uint32_t i = 0; i < list_count; i += 2) {
+        struct span key = mp_read_bytes(&r);
+        struct span value = mp_read_bytes(&r);
+        if (hash)
+            key = op_hashed_key(node, key);
+        const struct arc *arc = map_find(ks->map, key, SIZE_MAX);
+        struct piece *p = piece_for(node, b, pieces, &count, arc);
+        if (!p) {
+            note_status(b, DLHT_EBUSY);
+            break;
+        }
+        mp_write_bin(&p->list, key);
+        mp_write_bin(&p->list, value);
+        p->list_count += 2;
+    }
+    for (size_t i = 0; i < count; i++)
+        send_piece(node, b, pieces[i]);
+}
+
+static int check_list(const struct request *q, uint32_t step,
+                      const char **text)
+{
+    struct mp_reader r;
+    mp_reader_init(&r, q->list);
+    *text = "a batch is 1 to 4096 records of keys of 1 byte to 64 KiB and "
+            "values up to 16 MiB";
+    if (q->list_count == 0 || q->list_count % step ||
+        q->list_count / step > BATCH_COUNT_MAX)
+        return DLHT_EINVAL;
+    for (uint32_t i = 0; i < q->list_count; i += step) {
+        struct span key = mp_read_bytes(&r);
+        struct span value = step == 2 ? mp_read_bytes(&r) : span_empty();
+        if (r.bad || key.len == 0)
+            return DLHT_EINVAL;
+        if (key.len > KEY_LEN_MAX || value.len > VALUE_LEN_MAX)
+            return DLHT_ETOOBIG;
+    }
+    return DLHT_OK;
+}
+
+void op_batch_begin(struct node *node, const struct request *q,
+                    const struct origin *origin)
+{
+    const char *text;
+    int rc = check_list(q, 2, &text);
+    if (rc != DLHT_OK) {
+        node_answer_status(node, origin, rc, text);
+        return;
+    }
+    struct batch *b = mem_zero(1, sizeof *b);
+    if (!b) {
+        node_answer_status(node, origin, DLHT_EBUSY, NULL);
+        return;
+    }
+    struct keyspace *ks = keyspaces_find(node, q->keyspace);
+    b->origin = *origin;
+    b->request = *q;
+    b->request.list = b->request.value = b->request.keyspace_name =
+        span_empty();
+    /* Pieces are numbered by this node: the client's number is of the whole. */
+    memset(&b->request.session, 0, sizeof b->request.session);
+    b->deadline_ns = op_deadline_ns(node, q);
+    b->open = 1;
+    cut(node, b, q->list, q->list_count,
+        ks->record.placement == PLACEMENT_HASHED);
+    release_batch(node, b);
+}
+
+struct mget {
+    struct origin origin;
+    size_t open;
+    int status;
+    uint32_t key_count;
+    struct mget_key {
+        struct mget *mget;
+        struct buf key;
+        struct buf value;
+        uint64_t version;
+        bool found;
+    } keys[];
+};
+
+static void mget_release(struct node *node, struct mget *m)
+{
+    if (--m->open)
+        return;
+    struct response response = { .status = m->status };
+    struct buf list = { 0 };
+    for (uint32_t i = 0; i < m->key_count; i++) {
+        struct mget_key *k = &m->keys[i];
+        if (k->found && m->status == DLHT_OK) {
+            mp_write_bin(&list, buf_span(&k->key));
+            mp_write_bin(&list, buf_span(&k->value));
+            mp_write_uint(&list, k->version);
+            response.list_count++;
+        }
+        buf_deinit(&k->key);
+        buf_deinit(&k->value);
+    }
+    response.list = effects_copy(node->fx, buf_span(&list));
+    if (list.failed || response.list.len != list.len || list.len > WIRE_BODY_MAX - 4096) {
+        memset(&response, 0, sizeof response);
+        response.status = DLHT_ETOOBIG;
+        response.text = span_str("the answer passes 32 MiB: ask for fewer "
+                                 "keys at once");
+    }
+    node_answer(node, &m->origin, &response);
+    buf_deinit(&list);
+    free(m);
+}
+
+static void mget_done(struct node *node, void *context,
+                      const struct response *response)
+{
+    struct mget_key *k = context;
+    if (response->status == DLHT_OK) {
+        buf_append_span(&k->value, response->value);
+        k->version = response->version;
+        k->found = true;
+        if (k->value.failed)
+            k->mget->status = DLHT_EBUSY;
+    } else if (response->status != DLHT_ENOTFOUND) {
+        k->mget->status = response->status;
+    }
+    mget_release(node, k->mget);
+}
+
+void op_mget_begin(struct node *node, const struct request *q,
+                   const struct origin *origin)
+{
+    const char *text;
+    int rc = check_list(q, 1, &text);
+    if (rc != DLHT_OK) {
+        node_answer_status(node, origin, rc, text);
+        return;
+    }
+    struct mget *m = mem_zero(
+        1, sizeof *m + q->list_count * sizeof(struct mget_key));
+    if (!m) {
+        node_answer_status(node, origin, DLHT_EBUSY, NULL);
+        return;
+    }
+    struct keyspace *ks = keyspaces_find(node, q->keyspace);
+    m->origin = *origin;
+    m->key_count = q->list_count;
+    m->open = 1;
+    struct mp_reader r;
+    mp_reader_init(&r, q->list);
+    for (uint32_t i = 0; i < q->list_count; i++) {
+        struct mget_key *k = &m->keys[i];
+        struct request get = *q;
+        get.op = OP_GET;
+        get.list = span_empty();
+        get.list_count = 0;
+        get.key = mp_read_bytes(&r);
+        buf_append_span(&k->key, get.key);
+        k->mget = m;
+        if (ks->record.placement == PLACEMENT_HASHED)
+            get.key = op_hashed_key(node, get.key);
+        struct pending_target target = { .done = mget_done, .context = k };
+        m->open++;
+        if (k->key.failed ||
+            pending_begin(node, &get, op_deadline_ns(node, q), &target) !=
+                DLHT_OK) {
+            m->open--;
+            m->status = DLHT_EBUSY;
+        }
+    }
+    mget_release(node, m);
+}

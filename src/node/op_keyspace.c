@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Creating, listing and dropping keyspaces; letting a peer leave. What the
+ * cluster must agree on is a record in the system arc, changed by cas. */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "dlht/err.h"
+#include "node/keeper.h"
+#include "node/keyspaces.h"
+#include "node/op.h"
+#include "wire/codec.h"
+#include "wire/mp.h"
+
+struct change {
+    struct origin origin;
+    bool drop;
+    struct buf name;
+    uint8_t placement;
+    uint8_t replicas;
+    uint64_t deadline_ns;
+    struct buf value; /* what is written */
+};
+
+static void change_end(struct node *node, struct change *c, int status,
+                       const char *text)
+{
+    node_answer_status(node, &c->origin, status, text);
+    buf_deinit(&c->name);
+    buf_deinit(&c->value);
+    free(c);
+}
+
+static void change_written(struct node *node, void *context,
+                           const struct response *response)
+{
+    struct change *c = context;
+    if (response->status == DLHT_EMISMATCH) {
+        change_end(node, c, DLHT_EBUSY,
+                   "somebody else changed this keyspace just now: try again");
+        return;
+    }
+    if (response->status == DLHT_OK) {
+        struct codec_arena arena = { 0 };
+        struct keyspace_record record;
+        struct mp_reader r;
+        mp_reader_init(&r, buf_span(&c->value));
+        codec_unpack_keyspace(&r, &arena, &record);
+        record.version = response->version;
+        if (record.id == 0)
+            record.id = (keyspace_id)response->version;
+        if (!r.bad)
+            keyspaces_notice(node, &record);
+        codec_arena_deinit(&arena);
+    }
+    change_end(node, c, response->status, NULL);
+}
+
+/* The record as it will be; false: refused, answered. */
+static bool make_record(struct node *node, struct change *c,
+                        const struct response *now)
+{
+    struct codec_arena arena = { 0 };
+    struct keyspace_record record = { 0 };
+    bool there = now->status == DLHT_OK;
+    if (there) {
+        struct mp_reader r;
+        mp_reader_init(&r, now->value);
+        codec_unpack_keyspace(&r, &arena, &record);
+        if (record.id == 0)
+            record.id = (keyspace_id)now->version;
+        there = !r.bad && !record.dropped;
+    }
+    bool ok = true;
+    if (c->drop && !there) {
+        change_end(node, c, DLHT_ENOKEYSPACE, "no such keyspace");
+        ok = false;
+    } else if (!c->drop && there) {
+        change_end(node, c, DLHT_EEXISTS, "this keyspace exists already");
+        ok = false;
+    } else if (c->drop) {
+        record.dropped = true;
+        record.first_arc_count = 0;
+        codec_pack_keyspace(&c->value, &record);
+    } else {
+        struct keyspace_plan plan = { buf_span(&c->name), c->placement,
+                                      c->replicas };
+        keyspaces_pack_new(node, &plan, &c->value);
+    }
+    codec_arena_deinit(&arena);
+    return ok;
+}
+
+static void change_read(struct node *node, void *context,
+                        const struct response *response)
+{
+    struct change *c = context;
+    if (response->status != DLHT_OK && response->status != DLHT_ENOTFOUND) {
+        change_end(node, c, response->status,
+                   "the system arc did not answer");
+        return;
+    }
+    uint64_t version = response->status == DLHT_OK ? response->version : 0;
+    if (!make_record(node, c, response))
+        return;
+    struct request q = { .op = OP_CAS,
+                         .keyspace = SYSTEM_KEYSPACE,
+                         .version = version };
+    q.key = keyspaces_key(node, buf_span(&c->name));
+    q.value = buf_span(&c->value);
+    struct pending_target target = { .done = change_written, .context = c };
+    if (c->value.failed ||
+        pending_begin(node, &q, c->deadline_ns, &target) != DLHT_OK)
+        change_end(node, c, DLHT_EBUSY, NULL);
+}
+
+/* Fields of the request's document; text says what is wrong, or NULL. */
+static const char *read_options(struct node *node, struct span doc,
+                                struct change *c)
+{
+    struct mp_reader r;
+    mp_reader_init(&r, doc);
+    size_t pairs = mp_read_map(&r);
+    c->placement = PLACEMENT_ORDERED;
+    c->replicas = node->config.replicas;
+    bool is_volatile = false;
+    for (size_t i = 0; i < pairs && !r.bad; i++) {
+        struct span field = mp_read_bytes(&r);
+        if (span_equal(field, span_str("name"))) {
+            buf_reset(&c->name);
+            buf_append_span(&c->name, mp_read_bytes(&r));
+        } else if (span_equal(field, span_str("placement"))) {
+            struct span text = mp_read_bytes(&r);
+            if (span_equal(text, span_str("hashed")))
+                c->placement = PLACEMENT_HASHED;
+            else if (!span_equal(text, span_str("ordered")))
+                return "placement is ordered or hashed";
+        } else if (span_equal(field, span_str("replicas"))) {
+            uint64_t n = mp_read_uint(&r);
+            if (n != 1 && n != 3 && n != 5)
+                return "replicas is 1, 3 or 5";
+            c->replicas = (uint8_t)n;
+        } else if (span_equal(field, span_str("volatile"))) {
+            is_volatile = mp_read_bool(&r);
+        } else {
+            mp_skip(&r);
+        }
+    }
+    if (r.bad || c->name.failed)
+        return "the options of a keyspace are a map of name, placement, "
+               "replicas";
+    if (c->name.len == 0 || c->name.len > KEYSPACE_NAME_MAX ||
+        span_equal(buf_span(&c->name), span_str("system")))
+        return "a keyspace has a name of 1 to 64 bytes other than `system`";
+    if (is_volatile)
+        return "volatile keyspaces are not in this version";
+    return NULL;
+}
+
+void op_keyspace_begin(struct node *node, const struct request *request,
+                       const struct origin *origin)
+{
+    struct change *c = mem_zero(1, sizeof *c);
+    if (!c) {
+        node_answer_status(node, origin, DLHT_EBUSY, NULL);
+        return;
+    }
+    c->origin = *origin;
+    c->drop = request->op == OP_KEYSPACE_DROP;
+    c->deadline_ns = op_deadline_ns(node, request);
+    const char *wrong = read_options(node, request->value, c);
+    if (!wrong && c->drop &&
+        span_equal(buf_span(&c->name), span_str("default")))
+        wrong = "the keyspace `default` stays";
+    if (wrong) {
+        change_end(node, c, DLHT_EINVAL, wrong);
+        return;
+    }
+    struct request q = { .op = OP_GET, .keyspace = SYSTEM_KEYSPACE };
+    q.key = keyspaces_key(node, buf_span(&c->name));
+    struct pending_target target = { .done = change_read, .context = c };
+    if (pending_begin(node, &q, c->deadline_ns, &target) != DLHT_OK)
+        change_end(node, c, DLHT_EBUSY, NULL);
+}
+
+void op_keyspace_list(struct node *node, const struct request *request,
+                      const struct origin *origin)
+{
+    (void)request;
+    struct buf doc = { 0 };
+    size_t count = 0;
+    for (size_t i = 0; i < node->keyspace_count; i++)
+        count += node->keyspaces[i].record.id != SYSTEM_KEYSPACE &&
+                 !node->keyspaces[i].record.dropped;
+    mp_write_array(&doc, count);
+    for (size_t i = 0; i < node->keyspace_count; i++) {
+        const struct keyspace *ks = &node->keyspaces[i];
+        if (ks->record.id == SYSTEM_KEYSPACE || ks->record.dropped)
+            continue;
+        mp_write_map(&doc, 7);
+        mp_write_cstr(&doc, "name");
+        mp_write_str(&doc, ks->record.name);
+        mp_write_cstr(&doc, "id");
+        mp_write_uint(&doc, ks->record.id);
+        mp_write_cstr(&doc, "placement");
+        mp_write_cstr(&doc, ks->record.placement == PLACEMENT_HASHED
+                                ? "hashed"
+                                : "ordered");
+        mp_write_cstr(&doc, "replicas");
+        mp_write_uint(&doc, ks->record.replicas);
+        mp_write_cstr(&doc, "volatile");
+        mp_write_bool(&doc, ks->record.is_volatile);
+        mp_write_cstr(&doc, "arcs");
+        mp_write_uint(&doc, map_count(ks->map));
+        mp_write_cstr(&doc, "dropped");
+        mp_write_bool(&doc, ks->record.dropped);
+    }
+    struct response response = { .status = doc.failed ? DLHT_EBUSY : DLHT_OK,
+                                 .value = buf_span(&doc) };
+    node_answer(node, origin, &response);
+    buf_deinit(&doc);
+}
+
+static const struct peer *peer_at(const struct node *node, struct span addr)
+{
+    const struct peer *found = NULL;
+    for (size_t i = 0; i < swim_count(node->swim); i++) {
+        const struct peer *p = swim_at(node->swim, i);
+        if (!span_equal(addr, span_str(p->addr)))
+            continue;
+        /* An address may have been another peer's before. */
+        if (!found || p->state < found->state)
+            found = p;
+    }
+    return found;
+}
+
+/* The system arc's owner writes down that the peer leaves, and says how far
+ * the emptying has come: EBUSY and a count until it may be stopped. */
+static void leave_here(struct node *node, const struct peer *peer,
+                       const struct origin *origin)
+{
+    size_t left;
+    int rc = keeper_leave(node, &peer->id, &left);
+    if (!keeper_is_leaving(node, &peer->id)) {
+        char key[64] = "peer/";
+        id_to_text(&peer->id, key + 5);
+        struct request q = { .op = OP_PUT, .keyspace = SYSTEM_KEYSPACE };
+        q.key = span_str(key);
+        q.value = span_str("leaving");
+        struct pending_target nobody = { .origin = { .kind = ORIGIN_NONE } };
+        if (pending_begin(node, &q, node->now_ns + 5 * NS_PER_S, &nobody) !=
+            DLHT_OK)
+            rc = DLHT_EBUSY;
+    }
+    char text[96];
+    snprintf(text, sizeof text, "%zu arcs still have a copy there", left);
+    node_answer_status(node, origin, rc, rc == DLHT_EBUSY ? text : NULL);
+}
+
+static void leave_answered(struct node *node, void *context,
+                           const struct response *response)
+{
+    struct origin *origin = context;
+    node_answer(node, origin, response);
+    free(origin);
+}
+
+void op_leave_begin(struct node *node, const struct request *request,
+                    const struct origin *origin)
+{
+    const struct peer *peer = peer_at(node, request->key);
+    if (!peer) {
+        node_answer_status(node, origin, DLHT_EINVAL,
+                           "no such peer; `peers` shows those there are");
+        return;
+    }
+    if (swim_up_count(node->swim) < 2) {
+        node_answer_status(node, origin, DLHT_EREFUSED,
+                           "it is the only peer: there is nobody to take its "
+                           "arcs");
+        return;
+    }
+    struct keyspace *system = keyspaces_find(node, SYSTEM_KEYSPACE);
+    const struct arc *arc = map_by_id(system->map, SYSTEM_ARC);
+    if (arc && node_is_self(node, &arc->owner)) {
+        leave_here(node, peer, origin);
+        return;
+    }
+    /* Passed on to the owner of the system arc. */
+    struct origin *kept = mem_array(1, sizeof *kept);
+    if (!kept || !arc) {
+        node_answer_status(node, origin, DLHT_EUNAVAILABLE, NULL);
+        free(kept);
+        return;
+    }
+    *kept = *origin;
+    struct request q = { .op = OP_LEAVE, .keyspace = SYSTEM_KEYSPACE };
+    q.value = request->key;
+    struct pending_target target = { .done = leave_answered,
+                                     .context = kept,
+                                     .busy_is_final = true };
+    if (pending_begin(node, &q, op_deadline_ns(node, request), &target) ==
+        DLHT_OK)
+        return;
+    node_answer_status(node, origin, DLHT_EBUSY, NULL);
+    free(kept);
+}
+
+void op_leave_serve(struct node *node, const struct request *request,
+                    const struct origin *origin)
+{
+    const struct peer *peer = peer_at(node, request->value);
+    if (peer)
+        leave_here(node, peer, origin);
+    else
+        node_answer_status(node, origin, DLHT_EINVAL, "no such peer");
+}

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Dispatch of requests, and the operations on one record: put, get, del, cas,
+ * on both sides. */
+
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "dlht/err.h"
+#include "node/gossip.h"
+#include "node/op.h"
+#include "node/replica.h"
+
+uint64_t op_deadline_ns(const struct node *node, const struct request *request)
+{
+    uint64_t ms = request->timeout_ms ? request->timeout_ms
+                                      : REQUEST_TIMEOUT_MS;
+    if (ms > REQUEST_TIMEOUT_MS_MAX)
+        ms = REQUEST_TIMEOUT_MS_MAX;
+    return node->now_ns + ms * NS_PER_MS;
+}
+
+static void answer_write_refusal(struct node *node,
+                                 const struct origin *origin, int rc,
+                                 const struct replica *r)
+{
+    struct response response = { .status = rc };
+    if (rc == DLHT_ENOTOWNER && r && !r->empty)
+        response.arc = r->arc;
+    node_answer(node, origin, &response);
+}
+
+void op_answer_result(struct node *node, const struct replica *r,
+                      const struct origin *origin,
+                      const struct session_result *result)
+{
+    struct response response = { .status = result->status,
+                                 .version = result->version,
+                                 .count = result->count };
+    if (result->status == DLHT_ENOTOWNER) {
+        response.count = OP_BY_LOG;
+        response.arc = r->arc;
+    }
+    node_answer(node, origin, &response);
+}
+
+bool op_hold_result(struct node *node, struct replica *r, uint64_t index,
+                    const struct origin *origin,
+                    const struct session_result *result)
+{
+    if (r->held_count == r->held_cap) {
+        size_t cap = r->held_cap ? r->held_cap * 2 : 16;
+        struct result_held *grown = mem_resize(r->held, cap, sizeof *grown);
+        if (!grown)
+            return false;
+        r->held = grown;
+        r->held_cap = cap;
+    }
+    r->held[r->held_count++] = (struct result_held){ .index = index,
+                                                     .origin = *origin,
+                                                     .result = *result };
+    node_wake_at(node, node->now_ns + NODE_TICK_NS);
+    return true;
+}
+
+/* What the log will say. */
+static struct command command_of(const struct request *q)
+{
+    struct command c = { .session = q->session,
+                         .number = q->number,
+                         .lowest_open = q->lowest_open,
+                         .key = q->key,
+                         .value = q->value,
+                         .version = q->version,
+                         .list = q->list,
+                         .list_count = q->list_count };
+    switch (q->op) {
+    case OP_PUT:
+        c.kind = COMMAND_PUT;
+        break;
+    case OP_DEL:
+        c.kind = COMMAND_DEL;
+        break;
+    case OP_CAS:
+        c.kind = COMMAND_CAS;
+        break;
+    default:
+        c.kind = COMMAND_BATCH;
+        break;
+    }
+    return c;
+}
+
+static void serve_write(struct node *node, struct replica *r,
+                        const struct request *q, const struct origin *origin)
+{
+    int rc = DLHT_OK;
+    bool adds = q->op != OP_DEL;
+    if (q->op != OP_BATCH && !arc_has(r->arc, q->key))
+        rc = DLHT_ENOTOWNER;
+    else if (adds && node->config.memory_limit &&
+             node->memory_used > node->config.memory_limit)
+        rc = DLHT_EFULL;
+    if (rc == DLHT_OK) {
+        struct command c = command_of(q);
+        rc = replica_propose(node, r, &c, origin,
+                             (q->flags & REQUEST_ALL) != 0);
+    }
+    if (rc == DLHT_OK) {
+        r->requests++;
+    } else if (rc == DLHT_EFULL) {
+        struct response full = { .status = DLHT_EFULL };
+        full.text = span_str("the owner's --memory-limit is reached; delete "
+                             "something or raise it");
+        node_answer(node, origin, &full);
+    } else {
+        answer_write_refusal(node, origin, rc, r);
+    }
+}
+
+static void read_record(struct node *node, struct replica *r,
+                        const struct request *q, const struct origin *origin)
+{
+    struct response response = { .status = DLHT_ENOTFOUND };
+    struct record record;
+    if (!arc_has(r->arc, q->key)) {
+        response.status = DLHT_ENOTOWNER;
+        response.arc = r->arc;
+    } else if (records_get(r->records, q->key, &record)) {
+        response.status = DLHT_OK;
+        response.version = record.version;
+        response.value = record.value;
+    }
+    node_answer(node, origin, &response);
+}
+
+void op_read(struct node *node, struct replica *r,
+             const struct request *request, const struct origin *origin)
+{
+    r->requests++;
+    switch (request->op) {
+    case OP_GET:
+        read_record(node, r, request, origin);
+        break;
+    case OP_RANGE:
+    case OP_COUNT:
+        op_range_read(node, r, request, origin);
+        break;
+    default:
+        op_arc_info_read(node, r, request, origin);
+        break;
+    }
+}
+
+void op_serve(struct node *node, const struct request *request,
+              const struct origin *origin)
+{
+    struct replica *r = node_replica(node, request->arc);
+    if (!r || r->empty) {
+        struct response response = { .status = DLHT_ENOTOWNER };
+        struct keyspace *ks = keyspaces_find(node, request->keyspace);
+        if (ks)
+            response.arc = (request->flags & REQUEST_REVERSE)
+                               ? op_find_before(ks->map, request)
+                               : map_find(ks->map, request->key, SIZE_MAX);
+        node_answer(node, origin, &response);
+        return;
+    }
+    bool write = request->op == OP_PUT || request->op == OP_DEL ||
+                 request->op == OP_CAS || request->op == OP_BATCH;
+    if (!write && (request->flags & REQUEST_STALE))
+        op_read(node, r, request, origin);
+    else if (!replica_leads(r))
+        answer_write_refusal(node, origin, DLHT_ENOTOWNER, r);
+    else if (request->op == OP_LEAVE)
+        op_leave_serve(node, request, origin);
+    else if (write)
+        serve_write(node, r, request, origin);
+    else
+        replica_read(node, r, request, origin);
+}
+
+struct span op_hashed_key(struct node *node, struct span key)
+{
+    uint8_t *room = effects_room(node->fx, key.len + OP_HASH_BYTES);
+    if (!room)
+        return span_empty();
+    uint64_t h = hash64(key);
+    for (int i = 0; i < OP_HASH_BYTES; i++)
+        room[i] = (uint8_t)(h >> (56 - 8 * i));
+    memcpy(room + OP_HASH_BYTES, key.data, key.len);
+    return span_of(room, key.len + OP_HASH_BYTES);
+}
+
+/* A read that this node can answer at once, without keeping a copy. */
+static bool answer_here(struct node *node, const struct request *q,
+                        const struct keyspace *ks,
+                        const struct origin *origin)
+{
+    const struct arc *arc = map_find(ks->map, q->key, SIZE_MAX);
+    struct replica *r = arc ? node_replica(node, arc->id) : NULL;
+    if (!r || r->empty || !arc_has(r->arc, q->key) || !replica_leads(r) ||
+        (q->flags & REQUEST_STRICT))
+        return false;
+    uint64_t index, ticket;
+    if (raft_lease_holds(r->raft, node->now_ns) &&
+        raft_read(r->raft, node->now_ns, false, &index, &ticket) == DLHT_OK &&
+        ticket == 0 && index <= r->applied) {
+        op_read(node, r, q, origin);
+        return true;
+    }
+    return false;
+}
+
+static void begin_record(struct node *node, const struct request *request,
+                         const struct keyspace *ks,
+                         const struct origin *origin)
+{
+    struct request q = *request;
+    if (q.key.len == 0 || q.key.len > KEY_LEN_MAX) {
+        node_answer_status(node, origin,
+                           q.key.len ? DLHT_ETOOBIG : DLHT_EINVAL,
+                           "a key is 1 byte to 64 KiB");
+        return;
+    }
+    if (q.value.len > VALUE_LEN_MAX) {
+        node_answer_status(node, origin, DLHT_ETOOBIG,
+                           "a value is at most 16 MiB");
+        return;
+    }
+    if (ks->record.placement == PLACEMENT_HASHED)
+        q.key = op_hashed_key(node, q.key);
+    if (q.key.len == 0) {
+        node_answer_status(node, origin, DLHT_EBUSY, NULL);
+        return;
+    }
+    if (q.op == OP_GET && answer_here(node, &q, ks, origin))
+        return;
+    struct pending_target target = { .origin = *origin };
+    int rc = pending_begin(node, &q, op_deadline_ns(node, &q), &target);
+    if (rc != DLHT_OK)
+        node_answer_status(node, origin, DLHT_EBUSY, NULL);
+}
+
+/* The keyspace a request means; NULL after answering why not. */
+static struct keyspace *keyspace_of(struct node *node,
+                                    const struct request *q,
+                                    const struct origin *origin)
+{
+    struct keyspace *ks;
+    if (q->keyspace)
+        ks = keyspaces_find(node, q->keyspace);
+    else
+        ks = keyspaces_find_name(node, q->keyspace_name.len
+                                           ? q->keyspace_name
+                                           : span_str("default"));
+    if (ks && ks->record.id != SYSTEM_KEYSPACE && !ks->record.dropped)
+        return ks;
+    node_answer_status(node, origin, DLHT_ENOKEYSPACE,
+                       "no such keyspace; keyspace list shows those there "
+                       "are, keyspace create makes one");
+    return NULL;
+}
+
+static void begin_in_keyspace(struct node *node,
+                              const struct request *request,
+                              const struct origin *origin)
+{
+    struct keyspace *ks = keyspace_of(node, request, origin);
+    if (!ks)
+        return;
+    struct request q = *request;
+    q.keyspace = ks->record.id;
+    q.flags &= (uint16_t)~REQUEST_TO_ARC;
+    switch (q.op) {
+    case OP_MGET:
+        op_mget_begin(node, &q, origin);
+        break;
+    case OP_BATCH:
+        op_batch_begin(node, &q, origin);
+        break;
+    case OP_RANGE:
+    case OP_COUNT:
+        op_range_begin(node, &q, origin);
+        break;
+    case OP_LOOKUP:
+        op_lookup_begin(node, &q, origin);
+        break;
+    case OP_RING:
+        op_ring_begin(node, &q, origin);
+        break;
+    default:
+        begin_record(node, &q, ks, origin);
+        break;
+    }
+}
+
+void op_begin(struct node *node, const struct request *request,
+              const struct origin *origin)
+{
+    if (request->op == OP_PING) {
+        node_answer_status(node, origin, DLHT_OK, NULL);
+        return;
+    }
+    if (node->phase != PHASE_SERVING) {
+        node_answer_status(node, origin, DLHT_EUNAVAILABLE,
+                           "this node does not serve yet, or is stopping");
+        return;
+    }
+    switch (request->op) {
+    case OP_PEERS:
+        op_peers_begin(node, request, origin);
+        break;
+    case OP_STATUS:
+        op_status_begin(node, request, origin);
+        break;
+    case OP_KEYSPACE_CREATE:
+    case OP_KEYSPACE_DROP:
+        op_keyspace_begin(node, request, origin);
+        break;
+    case OP_KEYSPACE_LIST:
+        op_keyspace_list(node, request, origin);
+        break;
+    case OP_LEAVE:
+        op_leave_begin(node, request, origin);
+        break;
+    case OP_PUT:
+    case OP_GET:
+    case OP_DEL:
+    case OP_CAS:
+    case OP_MGET:
+    case OP_BATCH:
+    case OP_RANGE:
+    case OP_COUNT:
+    case OP_LOOKUP:
+    case OP_RING:
+        begin_in_keyspace(node, request, origin);
+        break;
+    default:
+        node_answer_status(node, origin, DLHT_EPROTO,
+                           "this operation is not known");
+        break;
+    }
+}

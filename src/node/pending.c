@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Requests on their way to owners. */
+
+#include "node/pending.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "dlht/err.h"
+#include "node/gossip.h"
+#include "node/op.h"
+#include "node/replica.h"
+
+enum {
+    SLOTS_MAX = 1 << 16,
+    BACKOFF_MS_MIN = 5,
+    BACKOFF_MS_MAX = 160
+};
+#define ATTEMPT_NS (UINT64_C(800) * NS_PER_MS)
+
+enum slot_state {
+    SLOT_FREE,
+    SLOT_ASKED,   /* an answer is awaited */
+    SLOT_BACKOFF, /* tried again at due_ns */
+    SLOT_AGAIN    /* in the again list */
+};
+
+struct pending {
+    enum slot_state state;
+    uint16_t life; /* tells uses of the slot apart */
+    struct request request;
+    struct buf bytes; /* what request points to */
+    struct pending_target target;
+    uint64_t deadline_ns;
+    uint64_t due_ns;
+    struct id asked;
+    uint32_t attempts;
+    uint32_t hops;
+    bool may_be_done;     /* a write that may have reached a log */
+    uint64_t lane_number; /* last used */
+    int last_status;
+};
+
+struct pending_table {
+    struct pending **slots;
+    size_t count, cap; /* made so far */
+    uint32_t *free_list;
+    size_t free_count;
+    uint32_t *again;
+    size_t again_count;
+    size_t open;
+    struct id lane_base;
+};
+
+static uint32_t ticket_of(size_t index, const struct pending *p)
+{
+    return (uint32_t)p->life << 16 | (uint32_t)index;
+}
+
+static struct pending *slot_by_ticket(const struct pending_table *t,
+                                      uint64_t ticket, size_t *index)
+{
+    *index = ticket & 0xffff;
+    if (*index >= t->count)
+        return NULL;
+    struct pending *p = t->slots[*index];
+    if (p->state == SLOT_FREE || p->life != (ticket >> 16 & 0xffff))
+        return NULL;
+    return p;
+}
+
+int pending_new(struct node *node, struct pending_table **out)
+{
+    struct pending_table *t = mem_zero(1, sizeof *t);
+    *out = t;
+    if (!t)
+        return DLHT_ENOMEM;
+    t->lane_base = id_random(&node->rng);
+    return DLHT_OK;
+}
+
+void pending_free(struct node *node, struct pending_table *t)
+{
+    if (!t)
+        return;
+    struct response closed = { .status = DLHT_ECLOSED };
+    for (size_t i = 0; i < t->count; i++) {
+        struct pending *p = t->slots[i];
+        if (p->state != SLOT_FREE && p->target.done) {
+            p->state = SLOT_FREE;
+            p->target.done(node, p->target.context, &closed);
+        }
+        buf_deinit(&p->bytes);
+        free(p);
+    }
+    free(t->slots);
+    free(t->free_list);
+    free(t->again);
+    free(t);
+}
+
+static int grow(struct pending_table *t)
+{
+    if (t->count >= SLOTS_MAX)
+        return DLHT_EBUSY;
+    if (t->count == t->cap) {
+        size_t cap = t->cap ? t->cap * 2 : 64;
+        struct pending **slots = mem_resize(t->slots, cap, sizeof *slots);
+        if (slots)
+            t->slots = slots;
+        uint32_t *list = mem_resize(t->free_list, cap, sizeof *list);
+        if (list)
+            t->free_list = list;
+        uint32_t *again = mem_resize(t->again, cap, sizeof *again);
+        if (again)
+            t->again = again;
+        if (!slots || !list || !again)
+            return DLHT_ENOMEM;
+        t->cap = cap;
+    }
+    struct pending *p = mem_zero(1, sizeof *p);
+    if (!p)
+        return DLHT_ENOMEM;
+    t->free_list[t->free_count++] = (uint32_t)t->count;
+    t->slots[t->count++] = p;
+    return DLHT_OK;
+}
+
+static bool is_write(const struct request *q)
+{
+    return q->op == OP_PUT || q->op == OP_DEL || q->op == OP_CAS ||
+           q->op == OP_BATCH;
+}
+
+static void copy_span(struct buf *b, struct span *s)
+{
+    size_t at = b->len;
+    buf_append_span(b, *s);
+    s->data = (const uint8_t *)(uintptr_t)at; /* made a pointer at the end */
+}
+
+static void place_span(const struct buf *b, struct span *s)
+{
+    s->data = s->len ? b->data + (uintptr_t)s->data : NULL;
+}
+
+/* The slot's own copy of the request. */
+static int keep_request(struct pending *p, const struct request *request)
+{
+    struct request *q = &p->request;
+    *q = *request;
+    q->keyspace_name = span_empty();
+    buf_reset(&p->bytes);
+    copy_span(&p->bytes, &q->key);
+    copy_span(&p->bytes, &q->end);
+    copy_span(&p->bytes, &q->value);
+    copy_span(&p->bytes, &q->list);
+    if (p->bytes.failed)
+        return DLHT_ENOMEM;
+    place_span(&p->bytes, &q->key);
+    place_span(&p->bytes, &q->end);
+    place_span(&p->bytes, &q->value);
+    place_span(&p->bytes, &q->list);
+    return DLHT_OK;
+}
+
+static void use_lane(struct pending_table *t, size_t index, struct pending *p)
+{
+    p->request.session = t->lane_base;
+    p->request.session.bytes[0] = (uint8_t)(index & 0xff);
+    p->request.session.bytes[1] = (uint8_t)(index >> 8);
+    p->request.number = p->lane_number;
+    p->request.lowest_open = p->lane_number;
+}
+
+static void finish(struct node *node, size_t index, struct pending *p,
+                   const struct response *response)
+{
+    struct pending_table *t = node->pending;
+    struct response final = *response;
+    final.hops = p->hops;
+    struct pending_target target = p->target;
+    p->state = SLOT_FREE;
+    p->life++;
+    t->open--;
+    if (target.done)
+        target.done(node, target.context, &final);
+    else
+        node_answer(node, &target.origin, &final);
+    /* Only now: the answer may point into what the slot keeps. */
+    if (p->bytes.cap > 1 << 20)
+        buf_deinit(&p->bytes);
+    t->free_list[t->free_count++] = (uint32_t)index;
+}
+
+static void finish_status(struct node *node, size_t index, struct pending *p,
+                          int status, const char *text)
+{
+    struct response response = { .status = status };
+    if (text)
+        response.text = span_str(text);
+    finish(node, index, p, &response);
+}
+
+static void give_up(struct node *node, size_t index, struct pending *p)
+{
+    if (is_write(&p->request) && p->may_be_done)
+        finish_status(node, index, p, DLHT_EUNKNOWN,
+                      "the deadline passed; the write may or may not take "
+                      "effect");
+    else if (p->last_status == DLHT_EBUSY || p->last_status == DLHT_EFULL)
+        finish_status(node, index, p, p->last_status, NULL);
+    else if (is_write(&p->request))
+        finish_status(node, index, p, DLHT_EUNAVAILABLE,
+                      "no owner could be reached in time; nothing was "
+                      "written");
+    else
+        finish_status(node, index, p, DLHT_ETIMEOUT,
+                      "no owner answered in time");
+}
+
+static void back_off(struct node *node, struct pending *p)
+{
+    uint32_t shift = p->attempts < 6 ? p->attempts : 5;
+    uint64_t ms = (uint64_t)BACKOFF_MS_MIN << shift;
+    if (ms > BACKOFF_MS_MAX)
+        ms = BACKOFF_MS_MAX;
+    ms += rng_below(&node->rng, ms / 2 + 1);
+    p->state = SLOT_BACKOFF;
+    p->due_ns = node->now_ns + ms * NS_PER_MS;
+    node_wake_at(node, p->due_ns);
+}
+
+/* Whom to ask about an arc: its owner if it is up, else one member after the
+ * other. False: nobody. */
+static bool choose_peer(struct node *node, const struct arc *arc,
+                        const struct pending *p, struct id *to)
+{
+    bool stale = (p->request.flags & REQUEST_STALE) != 0;
+    if (!id_is_zero(&arc->owner) && p->attempts % 3 != 2 && !stale &&
+        !node_is_self(node, &arc->owner) &&
+        node_peer_is_up(node, &arc->owner)) {
+        *to = arc->owner;
+        return true;
+    }
+    for (size_t i = 0; i < arc->member_count; i++) {
+        const struct arc_member *m =
+            &arc->members[(p->attempts + i) % arc->member_count];
+        if (!node_is_self(node, &m->peer) && node_peer_is_up(node, &m->peer)) {
+            *to = m->peer;
+            return true;
+        }
+    }
+    return false;
+}
+
+static const struct arc *route(struct node *node, const struct request *q)
+{
+    struct keyspace *ks = keyspaces_find(node, q->keyspace);
+    if (!ks)
+        return NULL;
+    if ((q->flags & REQUEST_REVERSE) == 0)
+        return map_find(ks->map, q->key, SIZE_MAX);
+    return op_find_before(ks->map, q);
+}
+
+static void attempt(struct node *node, size_t index, struct pending *p)
+{
+    const struct arc *arc = route(node, &p->request);
+    if (!arc) {
+        p->last_status = DLHT_EUNAVAILABLE;
+        p->attempts++;
+        back_off(node, p);
+        return;
+    }
+    p->request.arc = arc->id;
+    p->request.generation = arc->generation;
+    p->request.flags |= REQUEST_TO_ARC;
+    p->state = SLOT_ASKED;
+    p->due_ns = node->now_ns + ATTEMPT_NS;
+    struct replica *r = node_replica(node, arc->id);
+    if (r && !r->empty &&
+        (replica_leads(r) || (p->request.flags & REQUEST_STALE))) {
+        p->asked = node->self;
+        p->attempts++;
+        p->may_be_done = p->may_be_done || is_write(&p->request);
+        struct origin origin = { .kind = ORIGIN_PENDING,
+                                 .ticket = ticket_of(index, p) };
+        op_serve(node, &p->request, &origin);
+        return;
+    }
+    struct id to;
+    if (!choose_peer(node, arc, p, &to)) {
+        p->last_status = DLHT_EUNAVAILABLE;
+        p->attempts++;
+        back_off(node, p);
+        return;
+    }
+    p->asked = to;
+    p->attempts++;
+    p->hops++;
+    p->may_be_done = p->may_be_done || is_write(&p->request);
+    struct message m = { .type = MESSAGE_REQUEST,
+                         .stream = ticket_of(index, p) };
+    m.u.request = p->request;
+    m.u.request.timeout_ms =
+        (uint32_t)((p->deadline_ns - node->now_ns) / NS_PER_MS) + 1;
+    node_send(node, &to, &m);
+}
+
+static void try_again_now(struct node *node, size_t index, struct pending *p)
+{
+    struct pending_table *t = node->pending;
+    if (t->again_count == t->cap) {
+        back_off(node, p);
+        return;
+    }
+    p->state = SLOT_AGAIN;
+    t->again[t->again_count++] = (uint32_t)index;
+    node_wake_at(node, node->now_ns);
+}
+
+int pending_begin(struct node *node, const struct request *request,
+                  uint64_t deadline_ns, const struct pending_target *target)
+{
+    struct pending_table *t = node->pending;
+    if (t->free_count == 0) {
+        int rc = grow(t);
+        if (rc != DLHT_OK)
+            return rc;
+    }
+    size_t index = t->free_list[t->free_count - 1];
+    struct pending *p = t->slots[index];
+    int rc = keep_request(p, request);
+    if (rc != DLHT_OK)
+        return rc;
+    t->free_count--;
+    t->open++;
+    p->target = *target;
+    p->deadline_ns = deadline_ns;
+    p->attempts = p->hops = 0;
+    p->may_be_done = false;
+    p->last_status = DLHT_OK;
+    p->lane_number++;
+    if (is_write(request) && id_is_zero(&request->session))
+        use_lane(t, index, p);
+    /* Inside a flush nothing may be proposed: effects point into logs. */
+    if (target->later || node->in_flush)
+        try_again_now(node, index, p);
+    else
+        attempt(node, index, p);
+    return DLHT_OK;
+}
+
+void pending_answer(struct node *node, uint64_t ticket, const struct id *from,
+                    const struct response *response)
+{
+    struct pending_table *t = node->pending;
+    size_t index;
+    struct pending *p = slot_by_ticket(t, ticket, &index);
+    if (!p || p->state != SLOT_ASKED || !id_equal(&p->asked, from))
+        return; /* late: another attempt is under way */
+    bool news = false;
+    switch (response->status) {
+    case DLHT_ENOTOWNER:
+        /* Certainly not done by this attempt; an earlier one stays open. */
+        if (p->attempts == 1)
+            p->may_be_done = false;
+        if (response->arc)
+            news = gossip_learn_arc(node, response->arc);
+        if (p->target.wants_not_owner && response->count == OP_BY_LOG) {
+            finish(node, index, p, response);
+            return;
+        }
+        p->last_status = DLHT_EUNAVAILABLE;
+        if (news && p->hops < HOPS_MAX)
+            try_again_now(node, index, p);
+        else
+            back_off(node, p);
+        return;
+    case DLHT_EBUSY:
+        if (p->target.busy_is_final) {
+            finish(node, index, p, response);
+            return;
+        }
+        p->last_status = response->status;
+        back_off(node, p);
+        return;
+    case DLHT_EUNAVAILABLE:
+        p->last_status = response->status;
+        back_off(node, p);
+        return;
+    default:
+        finish(node, index, p, response);
+    }
+}
+
+void pending_link_down(struct node *node, const struct id *peer)
+{
+    struct pending_table *t = node->pending;
+    for (size_t i = 0; i < t->count; i++) {
+        struct pending *p = t->slots[i];
+        if (p->state == SLOT_ASKED && id_equal(&p->asked, peer)) {
+            p->last_status = DLHT_EUNAVAILABLE;
+            back_off(node, p);
+        }
+    }
+}
+
+void pending_tick(struct node *node)
+{
+    struct pending_table *t = node->pending;
+    for (size_t i = 0; i < t->count && t->open; i++) {
+        struct pending *p = t->slots[i];
+        if (p->state == SLOT_FREE)
+            continue;
+        if (node->now_ns >= p->deadline_ns)
+            give_up(node, i, p);
+        else if (p->state == SLOT_BACKOFF && node->now_ns >= p->due_ns)
+            try_again_now(node, i, p);
+        else if (p->state == SLOT_ASKED && node->now_ns >= p->due_ns &&
+                 !node_is_self(node, &p->asked))
+            back_off(node, p);
+    }
+}
+
+bool pending_flush(struct node *node)
+{
+    struct pending_table *t = node->pending;
+    if (t->again_count == 0)
+        return false;
+    size_t count = t->again_count;
+    for (size_t i = 0; i < count; i++) {
+        struct pending *p = t->slots[t->again[i]];
+        if (p->state == SLOT_AGAIN)
+            attempt(node, t->again[i], p);
+    }
+    /* What was added meanwhile stays for the next round. */
+    memmove(t->again, t->again + count,
+            (t->again_count - count) * sizeof *t->again);
+    t->again_count -= count;
+    return true;
+}
+
+size_t pending_count(const struct node *node)
+{
+    return node->pending->open;
+}

@@ -1,0 +1,754 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* One arc kept by this node: life, messages, proposals, answers. What applying
+ * a command does is in replica_apply.c. */
+
+#include "node/replica.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "dlht/err.h"
+#include "node/gossip.h"
+#include "node/journal_types.h"
+#include "node/op.h"
+#include "node/transfer.h"
+#include "wire/codec.h"
+#include "wire/mp.h"
+
+enum {
+    LOG_BYTES_KEPT = 8 << 20, /* of a raft log in memory, for slow members */
+    LOG_ENTRIES_KEPT = 20000
+};
+
+static struct raft_config raft_settings(struct node *node, replica_id self)
+{
+    struct raft_config config = {
+        .id = self,
+        .election_ns = node->config.election_ns,
+        .heartbeat_ns = node->config.heartbeat_ns,
+        .lease_reads = !node->config.strict,
+        .await_learners = true,
+        .memory = !node->config.durable,
+        .seed = rng_next(&node->rng),
+    };
+    return config;
+}
+
+void replica_free(struct replica *r)
+{
+    if (!r)
+        return;
+    transfer_drop_all(r);
+    for (size_t i = 0; i < r->read_count; i++)
+        free(r->reads[i].bytes);
+    free(r->reads);
+    free(r->held);
+    free(r->waiters);
+    sessions_deinit(&r->sessions);
+    records_free(r->records);
+    raft_free(r->raft);
+    arc_free(r->arc);
+    free(r);
+}
+
+/* Puts a finished replica into the table, in order of arc id. */
+static int add_to_table(struct node *node, struct replica *r)
+{
+    if (node->replica_count == node->replica_cap) {
+        size_t cap = node->replica_cap ? node->replica_cap * 2 : 16;
+        struct replica **grown =
+            mem_resize(node->replicas, cap, sizeof(struct replica *));
+        if (!grown)
+            return DLHT_ENOMEM;
+        node->replicas = grown;
+        node->replica_cap = cap;
+    }
+    size_t at = node->replica_count;
+    while (at > 0 && node->replicas[at - 1]->id > r->id)
+        at--;
+    memmove(node->replicas + at + 1, node->replicas + at,
+            (node->replica_count - at) * sizeof *node->replicas);
+    node->replicas[at] = r;
+    node->replica_count++;
+    replica_touch(node, r);
+    return DLHT_OK;
+}
+
+int replica_new_raft(struct node *node, const struct replica_parts *parts,
+                     struct raft **out)
+{
+    struct raft_config settings = raft_settings(node, parts->self);
+    return raft_new(&settings, &parts->start, out);
+}
+
+int replica_new_with(struct node *node, const struct replica_parts *parts,
+                     struct replica **out)
+{
+    *out = NULL;
+    struct replica *r = mem_zero(1, sizeof *r);
+    if (!r)
+        return DLHT_ENOMEM;
+    r->id = parts->arc_id;
+    r->keyspace = parts->keyspace;
+    r->self = parts->self;
+    r->empty = parts->arc == NULL;
+    if (parts->arc)
+        r->arc = arc_copy(parts->arc);
+    r->records = parts->records ? parts->records
+                                : records_new(rng_next(&node->rng));
+    int rc = replica_new_raft(node, parts, &r->raft);
+    if (rc == DLHT_OK && ((parts->arc && !r->arc) || !r->records))
+        rc = DLHT_ENOMEM;
+    r->applied = parts->start.snapshot_index;
+    r->applied_term = parts->start.snapshot_term;
+    r->applied_members = parts->start.members;
+    if (rc == DLHT_OK)
+        rc = add_to_table(node, r);
+    if (rc != DLHT_OK) {
+        if (parts->records)
+            r->records = NULL; /* still the caller's */
+        replica_free(r);
+        return rc;
+    }
+    *out = r;
+    return DLHT_OK;
+}
+
+/* The members of a descriptor as raft wants them. */
+static struct raft_members members_of(const struct arc *arc)
+{
+    struct raft_members members = { .count = arc->member_count };
+    for (size_t i = 0; i < arc->member_count; i++) {
+        members.list[i].id = arc->members[i].replica;
+        members.list[i].voter = arc->members[i].voter;
+    }
+    return members;
+}
+
+struct replica_parts replica_founding(const struct node *node,
+                                      const struct arc *arc, replica_id self)
+{
+    struct replica_parts parts = {
+        .arc_id = arc->id,
+        .keyspace = arc->keyspace,
+        .self = self,
+        .arc = arc,
+        .start = { .snapshot_index = 1,
+                   .snapshot_term = 1,
+                   .members = members_of(arc),
+                   .term = 1,
+                   .now_ns = node->now_ns },
+    };
+    return parts;
+}
+
+int replica_found(struct node *node, const struct arc *arc)
+{
+    const struct arc_member *me = arc_member_of(arc, &node->self);
+    if (!me || node_replica(node, arc->id) ||
+        node_is_tombstone(node, arc->id, me->replica))
+        return DLHT_OK;
+    struct replica_parts parts = replica_founding(node, arc, me->replica);
+    struct replica *r;
+    int rc = replica_new_with(node, &parts, &r);
+    if (rc != DLHT_OK)
+        return rc;
+    struct buf payload = { 0 };
+    mp_write_uint(&payload, r->self);
+    codec_pack_arc(&payload, arc);
+    node_journal(node, JOURNAL_FOUND, r->id, 0, 0, buf_span(&payload));
+    buf_deinit(&payload);
+    /* One of them stands at once; the others would only get in its way. */
+    if (id_equal(&arc->members[0].peer, &node->self))
+        raft_campaign(r->raft, node->now_ns);
+    replica_notice(node, r);
+    return DLHT_OK;
+}
+
+int replica_create(struct node *node, arc_id arc, keyspace_id keyspace,
+                   replica_id self, struct replica **out)
+{
+    *out = NULL;
+    if (node_is_tombstone(node, arc, self))
+        return DLHT_OK;
+    struct replica_parts parts = { .arc_id = arc,
+                                   .keyspace = keyspace,
+                                   .self = self,
+                                   .start = { .now_ns = node->now_ns } };
+    int rc = replica_new_with(node, &parts, out);
+    if (rc != DLHT_OK)
+        return rc;
+    struct buf payload = { 0 };
+    mp_write_uint(&payload, self);
+    mp_write_uint(&payload, keyspace);
+    node_journal(node, JOURNAL_CREATE, arc, 0, 0, buf_span(&payload));
+    buf_deinit(&payload);
+    return DLHT_OK;
+}
+
+/* Everybody who waits is told to ask again: what was proposed may yet be
+ * committed, and the retry carries the same number. */
+static void drop_waiting(struct node *node, struct replica *r)
+{
+    while (r->waiter_count) {
+        struct waiter *w = &r->waiters[r->waiter_head];
+        node_answer_status(node, &w->origin, DLHT_EUNAVAILABLE, NULL);
+        r->waiter_head = (r->waiter_head + 1) % r->waiter_cap;
+        r->waiter_count--;
+    }
+    for (size_t i = 0; i < r->read_count; i++) {
+        node_answer_status(node, &r->reads[i].origin, DLHT_EUNAVAILABLE, NULL);
+        free(r->reads[i].bytes);
+    }
+    r->read_count = 0;
+    for (size_t i = 0; i < r->held_count; i++)
+        node_answer_status(node, &r->held[i].origin, DLHT_EUNAVAILABLE, NULL);
+    r->held_count = 0;
+}
+
+void replica_remove(struct node *node, struct replica *r)
+{
+    node_log(node, LOG_INFO, "arc %016llx: replica %016llx is removed",
+             (unsigned long long)r->id, (unsigned long long)r->self);
+    if (node_add_tombstone(node, r->id, r->self) != DLHT_OK)
+        return; /* tried again when the next message says so */
+    struct buf payload = { 0 };
+    mp_write_uint(&payload, r->self);
+    node_journal(node, JOURNAL_REMOVE, r->id, 0, 0, buf_span(&payload));
+    buf_deinit(&payload);
+    drop_waiting(node, r);
+    checkpoint_run_forget(node, r);
+    if (node->config.durable && node->fx) {
+        struct effect *e = effects_add(node->fx, EFFECT_CHECKPOINT_REMOVE);
+        if (e)
+            e->u.checkpoint.arc = r->id;
+        e = effects_add(node->fx, EFFECT_RELEASE);
+        if (e) {
+            e->u.release.arc = r->id;
+            e->u.release.index = UINT64_MAX - 1;
+        }
+    }
+    for (size_t i = 0; i < node->replica_count; i++) {
+        if (node->replicas[i] == r) {
+            memmove(node->replicas + i, node->replicas + i + 1,
+                    (node->replica_count - i - 1) * sizeof *node->replicas);
+            node->replica_count--;
+            break;
+        }
+    }
+    node_bury(node, r);
+}
+
+void replica_touch(struct node *node, struct replica *r)
+{
+    if (r->dirty)
+        return;
+    if (node->dirty_count == node->dirty_cap) {
+        size_t cap = node->dirty_cap ? node->dirty_cap * 2 : 32;
+        arc_id *grown = mem_resize(node->dirty, cap, sizeof *grown);
+        if (!grown)
+            return; /* the next tick looks at all of them */
+        node->dirty = grown;
+        node->dirty_cap = cap;
+    }
+    node->dirty[node->dirty_count++] = r->id;
+    r->dirty = true;
+}
+
+bool replica_leads(const struct replica *r)
+{
+    return raft_role(r->raft) == RAFT_LEADER;
+}
+
+static void learn_peer(struct replica *r, replica_id id, const struct id *peer)
+{
+    for (size_t i = 0; i < r->known_count; i++) {
+        if (r->known[i].replica == id) {
+            r->known[i].peer = *peer;
+            return;
+        }
+    }
+    size_t room = sizeof r->known / sizeof *r->known;
+    size_t at = r->known_count < room ? r->known_count++
+                                      : r->known_next++ % room;
+    r->known[at].replica = id;
+    r->known[at].peer = *peer;
+}
+
+bool replica_peer_of(const struct replica *r, replica_id id, struct id *peer)
+{
+    for (size_t i = 0; r->arc && i < r->arc->member_count; i++) {
+        if (r->arc->members[i].replica == id) {
+            *peer = r->arc->members[i].peer;
+            return true;
+        }
+    }
+    for (size_t i = 0; i < r->known_count; i++) {
+        if (r->known[i].replica == id) {
+            *peer = r->known[i].peer;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* MEMBERS entries that are in the log and not applied name peers too. */
+void replica_learn_members(struct replica *r, struct span data)
+{
+    struct arc_member members[ARC_MEMBERS_MAX];
+    size_t count;
+    if (!replica_unpack_members(data, members, &count))
+        return;
+    for (size_t i = 0; i < count; i++)
+        learn_peer(r, members[i].replica, &members[i].peer);
+}
+
+/* Tells a sender that the replica it writes to is buried here. */
+static void say_gone(struct node *node, const struct id *to, arc_id arc,
+                     replica_id replica)
+{
+    struct message m = { .type = MESSAGE_GONE };
+    m.u.gone.arc = arc;
+    m.u.gone.replica = replica;
+    node_send(node, to, &m);
+}
+
+/* A message for an arc or a replica id that is not here. */
+static struct replica *meet_unknown(struct node *node, const struct id *from,
+                                    const struct raft_envelope *envelope)
+{
+    const struct raft_message *m = &envelope->message;
+    if (node_is_tombstone(node, envelope->arc, m->to)) {
+        if (m->type == RAFT_APPEND || m->type == RAFT_HEARTBEAT)
+            say_gone(node, from, envelope->arc, m->to);
+        return NULL;
+    }
+    struct replica *r = node_replica(node, envelope->arc);
+    bool from_leader = m->type == RAFT_APPEND || m->type == RAFT_HEARTBEAT;
+    if (r || !from_leader || m->to == 0 ||
+        node->replica_count >= NODE_REPLICAS_MAX)
+        return NULL;
+    if (replica_create(node, envelope->arc, 0, m->to, &r) != DLHT_OK)
+        return NULL;
+    return r;
+}
+
+/* A former member that was away still stands for election: tell it. */
+static bool tell_former_member(struct node *node, const struct id *from,
+                               struct replica *r,
+                               const struct raft_message *m)
+{
+    if (m->type != RAFT_PREVOTE_REQUEST && m->type != RAFT_VOTE_REQUEST)
+        return false;
+    if (r->empty || m->index > r->applied || raft_is_changing(r->raft))
+        return false;
+    for (size_t i = 0; i < r->arc->member_count; i++)
+        if (r->arc->members[i].replica == m->from)
+            return false;
+    struct message gone = { .type = MESSAGE_GONE };
+    gone.u.gone.arc = r->id;
+    gone.u.gone.replica = m->from;
+    gone.u.gone.generation = r->arc->generation;
+    node_send(node, from, &gone);
+    return true;
+}
+
+void replica_receive(struct node *node, const struct id *from,
+                     const struct raft_envelope *envelope)
+{
+    const struct raft_message *m = &envelope->message;
+    struct replica *r = node_replica(node, envelope->arc);
+    if (!r || r->self != m->to) {
+        r = meet_unknown(node, from, envelope);
+        if (!r)
+            return;
+    }
+    if (tell_former_member(node, from, r, m))
+        return;
+    learn_peer(r, m->from, from);
+    for (size_t i = 0; i < m->entry_count; i++)
+        if (m->entries[i].type == RAFT_ENTRY_MEMBERS)
+            replica_learn_members(r, m->entries[i].data);
+    int rc = raft_receive(r->raft, node->now_ns, m);
+    if (rc == DLHT_EPROTO)
+        node_log(node, LOG_DEBUG, "arc %016llx: a raft message was refused",
+                 (unsigned long long)r->id);
+    replica_touch(node, r);
+}
+
+/* Keeps the log in memory short. Not between raft_take and the end of a step:
+ * effects point into the log. */
+static void compact(struct replica *r)
+{
+    uint64_t first = raft_first_index(r->raft);
+    if (r->applied <= first)
+        return;
+    if (raft_log_bytes(r->raft) > LOG_BYTES_KEPT ||
+        r->applied - first > LOG_ENTRIES_KEPT)
+        raft_compact(r->raft, first + (r->applied - first) / 2);
+}
+
+void replica_tick(struct node *node, struct replica *r)
+{
+    compact(r);
+    if (raft_timeout_ns(r->raft) <= node->now_ns) {
+        raft_tick(r->raft, node->now_ns);
+        replica_touch(node, r);
+    }
+    transfer_tick(node, r);
+    if (r->held_count)
+        replica_touch(node, r);
+}
+
+static void journal_entry(struct node *node, struct replica *r,
+                          const struct raft_entry *entry)
+{
+    struct buf *b = &node->scratch;
+    buf_reset(b);
+    mp_write_uint(b, entry->type);
+    if (entry->type == RAFT_ENTRY_MEMBERS)
+        codec_pack_members(b, &entry->members);
+    mp_write_bin(b, entry->data);
+    node_journal(node, JOURNAL_ENTRY, r->id, entry->term, entry->index,
+                 buf_span(b));
+}
+
+static void persist(struct node *node, struct replica *r,
+                    const struct raft_output *out)
+{
+    if (out->number == 0)
+        return;
+    if (out->vote_changed) {
+        struct buf *b = &node->scratch;
+        buf_reset(b);
+        mp_write_uint(b, r->self);
+        mp_write_uint(b, out->term);
+        mp_write_uint(b, out->vote);
+        node_journal(node, JOURNAL_VOTE, r->id, out->term, 0, buf_span(b));
+        r->vote_term = out->term;
+        r->vote = out->vote;
+    }
+    for (size_t i = 0; i < out->entry_count; i++)
+        journal_entry(node, r, &out->entries[i]);
+    if (node->persist_count == node->persist_cap) {
+        size_t cap = node->persist_cap ? node->persist_cap * 2 : 64;
+        struct persist_wait *grown = mem_array(cap, sizeof *grown);
+        if (!grown) {
+            node->failed = true; /* cannot promise what was just written */
+            return;
+        }
+        for (size_t i = 0; i < node->persist_count; i++)
+            grown[i] = node->persists[(node->persist_head + i) %
+                                      node->persist_cap];
+        free(node->persists);
+        node->persists = grown;
+        node->persist_cap = cap;
+        node->persist_head = 0;
+    }
+    size_t at =
+        (node->persist_head + node->persist_count++) % node->persist_cap;
+    node->persists[at] = (struct persist_wait){
+        .sync_number = node->sync_number + 1,
+        .arc = r->id,
+        .replica = r->self,
+        .raft_number = out->number,
+    };
+}
+
+static void send_messages(struct node *node, struct replica *r,
+                          const struct raft_output *out)
+{
+    struct raft_envelope *list = NULL;
+    for (size_t i = 0; i < out->message_count; i++) {
+        struct id peer;
+        const struct raft_message *m = &out->messages[i];
+        if (!replica_peer_of(r, m->to, &peer))
+            continue;
+        list = effects_room(node->fx, sizeof *list);
+        if (!list)
+            return;
+        list->arc = r->id;
+        list->message = *m;
+        struct message message = { .type = MESSAGE_RAFT };
+        message.u.raft.list = list;
+        message.u.raft.count = 1;
+        node_send(node, &peer, &message);
+    }
+}
+
+/* Notices that this replica began or ceased to lead. */
+static void follow_role(struct node *node, struct replica *r)
+{
+    bool leads = replica_leads(r);
+    uint64_t term = raft_term(r->raft);
+    if (leads && r->led_term != term) {
+        drop_waiting(node, r);
+        r->led_term = term;
+        r->time_base_ms = r->time_ms;
+        r->time_base_ns = node->now_ns;
+        r->splitting = false;
+        r->lost_mask = 0;
+        node_log(node, LOG_DEBUG, "arc %016llx: leads in term %llu",
+                 (unsigned long long)r->id, (unsigned long long)term);
+    } else if (!leads && r->led_term != 0) {
+        r->led_term = 0;
+        drop_waiting(node, r);
+        transfer_drop_outgoing(r);
+    }
+}
+
+void replica_notice(struct node *node, struct replica *r)
+{
+    if (r->empty)
+        return;
+    struct id owner;
+    replica_id leader = raft_leader(r->raft);
+    bool known = leader && replica_peer_of(r, leader, &owner);
+    if (known && raft_term(r->raft) >= r->arc->term) {
+        r->arc->term = raft_term(r->raft);
+        r->arc->owner = owner;
+    }
+    gossip_notice_arc(node, r->arc);
+}
+
+static void confirm_reads(struct node *node, struct replica *r,
+                          const struct raft_output *out)
+{
+    for (size_t i = 0; i < out->read_count; i++) {
+        for (size_t k = 0; k < r->read_count; k++) {
+            struct waiting_read *w = &r->reads[k];
+            if (w->ticket != out->reads[i].ticket)
+                continue;
+            w->ticket = 0;
+            if (!out->reads[i].lost)
+                break;
+            node_answer_status(node, &w->origin, DLHT_EUNAVAILABLE, NULL);
+            free(w->bytes);
+            *w = r->reads[--r->read_count];
+            break;
+        }
+    }
+}
+
+/* Answers confirmed reads whose index is applied. */
+static void serve_reads(struct node *node, struct replica *r)
+{
+    size_t kept = 0;
+    for (size_t k = 0; k < r->read_count; k++) {
+        struct waiting_read w = r->reads[k];
+        if (w.ticket == 0 && w.index <= r->applied) {
+            op_read(node, r, &w.request, &w.origin);
+            free(w.bytes);
+        } else {
+            r->reads[kept++] = w;
+        }
+    }
+    r->read_count = kept;
+}
+
+/* REQUEST_ALL: answers what every live member has. */
+static void serve_held(struct node *node, struct replica *r)
+{
+    if (r->held_count == 0)
+        return;
+    uint64_t have = UINT64_MAX;
+    const struct raft_members *members = raft_members(r->raft);
+    for (size_t i = 0; i < members->count; i++) {
+        struct raft_progress p;
+        if (raft_progress_of(r->raft, node->now_ns, members->list[i].id, &p) &&
+            p.active && p.match < have)
+            have = p.match;
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < r->held_count; i++) {
+        if (r->held[i].index <= have)
+            op_answer_result(node, r, &r->held[i].origin, &r->held[i].result);
+        else
+            r->held[kept++] = r->held[i];
+    }
+    r->held_count = kept;
+}
+
+void replica_flush(struct node *node, struct replica *r)
+{
+    r->dirty = false;
+    struct raft_output out;
+    raft_take(r->raft, node->now_ns, &out);
+    persist(node, r, &out);
+    send_messages(node, r, &out);
+    follow_role(node, r);
+    confirm_reads(node, r, &out);
+    bool more_reads = out.read_count == RAFT_OUTPUT_READS_MAX;
+    transfer_begin_all(node, r, &out);
+    arc_id id = r->id;
+    replica_apply(node, r);
+    r = node_replica(node, id);
+    if (!r)
+        return; /* it applied its own removal */
+    replica_notice(node, r);
+    serve_reads(node, r);
+    serve_held(node, r);
+    if (more_reads)
+        replica_touch(node, r);
+    /* On a grid, so that the timers of many arcs share a wake-up. */
+    uint64_t due = raft_timeout_ns(r->raft);
+    if (due < UINT64_MAX - NODE_TICK_NS)
+        node_wake_at(node, (due / NODE_TICK_NS + 1) * NODE_TICK_NS);
+}
+
+static int add_waiter(struct replica *r, const struct waiter *w)
+{
+    if (r->waiter_count == r->waiter_cap) {
+        size_t cap = r->waiter_cap ? r->waiter_cap * 2 : 16;
+        struct waiter *grown = mem_array(cap, sizeof *grown);
+        if (!grown)
+            return DLHT_ENOMEM;
+        for (size_t i = 0; i < r->waiter_count; i++)
+            grown[i] = r->waiters[(r->waiter_head + i) % r->waiter_cap];
+        free(r->waiters);
+        r->waiters = grown;
+        r->waiter_cap = cap;
+        r->waiter_head = 0;
+    }
+    r->waiters[(r->waiter_head + r->waiter_count++) % r->waiter_cap] = *w;
+    return DLHT_OK;
+}
+
+/* The arc's time by this leader: never behind what was applied. */
+static uint64_t arc_time_ms(const struct node *node, const struct replica *r)
+{
+    uint64_t t =
+        r->time_base_ms + (node->now_ns - r->time_base_ns) / NS_PER_MS;
+    return t > r->time_ms ? t : r->time_ms;
+}
+
+int replica_propose(struct node *node, struct replica *r,
+                    struct command *command, const struct origin *origin,
+                    bool all)
+{
+    if (!replica_leads(r))
+        return DLHT_ENOTOWNER;
+    follow_role(node, r);
+    command->now_ms = arc_time_ms(node, r);
+    struct waiter w = { .origin = *origin, .all = all };
+    int rc = add_waiter(r, &w); /* room first: what is proposed must be awaited */
+    if (rc != DLHT_OK)
+        return rc;
+    size_t at = (r->waiter_head + r->waiter_count - 1) % r->waiter_cap;
+    struct buf *b = &node->scratch;
+    buf_reset(b);
+    command_pack(command, b);
+    rc = b->failed ? DLHT_ENOMEM
+                   : raft_propose(r->raft, node->now_ns, buf_span(b),
+                                  &r->waiters[at].index);
+    if (rc != DLHT_OK)
+        r->waiter_count--;
+    else
+        replica_touch(node, r);
+    return rc;
+}
+
+/* Whether the leader's state is that of its whole log, as far as a change of
+ * bounds or members must know. */
+static int may_change(const struct replica *r)
+{
+    if (!replica_leads(r) || r->led_term != raft_term(r->raft))
+        return DLHT_ENOTOWNER;
+    if (r->splitting || raft_is_changing(r->raft) ||
+        r->applied_term != r->led_term)
+        return DLHT_EBUSY;
+    return DLHT_OK;
+}
+
+int replica_change(struct node *node, struct replica *r,
+                   const struct arc_member *members, size_t count)
+{
+    int rc = may_change(r);
+    if (rc != DLHT_OK)
+        return rc;
+    struct raft_members next = { .count = count };
+    for (size_t i = 0; i < count; i++) {
+        next.list[i].id = members[i].replica;
+        next.list[i].voter = members[i].voter;
+    }
+    struct buf *b = &node->scratch;
+    buf_reset(b);
+    replica_pack_members(b, members, count);
+    if (b->failed)
+        return DLHT_ENOMEM;
+    replica_learn_members(r, buf_span(b));
+    uint64_t index;
+    rc = raft_change(r->raft, node->now_ns, &next, buf_span(b), &index);
+    if (rc == DLHT_OK)
+        replica_touch(node, r);
+    return rc;
+}
+
+int replica_split(struct node *node, struct replica *r, struct span key)
+{
+    int rc = may_change(r);
+    if (rc != DLHT_OK)
+        return rc;
+    if (!arc_has(r->arc, key) || span_equal(key, r->arc->lo) ||
+        r->id == SYSTEM_ARC)
+        return DLHT_EINVAL;
+    struct command command = { .kind = COMMAND_SPLIT, .key = key };
+    command.right = rng_next(&node->rng) | 2; /* neither 0 nor 1 */
+    command.right_count = r->arc->member_count;
+    for (size_t i = 0; i < command.right_count; i++)
+        command.right_replicas[i] = rng_next(&node->rng) | 1;
+    struct origin nobody = { .kind = ORIGIN_NONE };
+    rc = replica_propose(node, r, &command, &nobody, false);
+    if (rc == DLHT_OK)
+        r->splitting = true;
+    return rc;
+}
+
+static int hold_read(struct replica *r, const struct waiting_read *w)
+{
+    if (r->read_count == r->read_cap) {
+        size_t cap = r->read_cap ? r->read_cap * 2 : 16;
+        struct waiting_read *grown = mem_resize(r->reads, cap, sizeof *grown);
+        if (!grown)
+            return DLHT_ENOMEM;
+        r->reads = grown;
+        r->read_cap = cap;
+    }
+    r->reads[r->read_count] = *w;
+    struct request *q = &r->reads[r->read_count].request;
+    uint8_t *bytes = mem_array(q->key.len + q->end.len, 1);
+    if (!bytes)
+        return DLHT_ENOMEM;
+    if (q->key.len)
+        memcpy(bytes, q->key.data, q->key.len);
+    if (q->end.len)
+        memcpy(bytes + q->key.len, q->end.data, q->end.len);
+    q->key.data = bytes;
+    q->end.data = bytes + q->key.len;
+    q->value = q->list = q->keyspace_name = span_empty();
+    r->reads[r->read_count++].bytes = bytes;
+    return DLHT_OK;
+}
+
+void replica_read(struct node *node, struct replica *r,
+                  const struct request *request, const struct origin *origin)
+{
+    struct waiting_read w = { .origin = *origin, .request = *request };
+    int rc = raft_read(r->raft, node->now_ns,
+                       (request->flags & REQUEST_STRICT) != 0, &w.index,
+                       &w.ticket);
+    if (rc == DLHT_OK && w.ticket == 0 && w.index <= r->applied) {
+        op_read(node, r, request, origin);
+        return;
+    }
+    if (rc == DLHT_OK)
+        rc = hold_read(r, &w);
+    if (rc != DLHT_OK)
+        node_answer_status(node, origin,
+                           rc == DLHT_ENOTOWNER ? rc : DLHT_EUNAVAILABLE,
+                           NULL);
+    replica_touch(node, r);
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* node/replica.h - one arc kept by this node: its log, its records, its
+ * descriptor.
+ *
+ * Changes are proposed by the leader's replica as commands, and every replica
+ * applies them alike: bounds are checked where a command is applied, so a
+ * write that raced with a split fails definitely (DLHT_ENOTOWNER) and is
+ * retried at the right child. Answers: DLHT_ENOTOWNER means "certainly not
+ * done"; DLHT_EUNAVAILABLE after a proposal means "ask again with the same
+ * number". */
+
+#ifndef NODE_REPLICA_H
+#define NODE_REPLICA_H
+
+#include "node/command.h"
+#include "node/node_state.h"
+
+/* A group begins from a descriptor that names this node: journals the founding
+ * and adds the replica. An arc or replica id already known or buried here is
+ * left alone.
+ *   DLHT_ENOMEM */
+MUST_USE int replica_found(struct node *node, const struct arc *arc);
+
+/* A copy that knows nothing and learns from its leader. *out NULL if the id is
+ * buried here.
+ *   DLHT_ENOMEM */
+MUST_USE int replica_create(struct node *node, arc_id arc,
+                            keyspace_id keyspace, replica_id self,
+                            struct replica **out);
+
+/* Drops the replica and buries its id. */
+void replica_remove(struct node *node, struct replica *r);
+
+/* What a new replica is made of. */
+struct replica_parts {
+    arc_id arc_id;
+    keyspace_id keyspace;
+    replica_id self;
+    const struct arc *arc; /* NULL: empty; copied */
+    struct records *records; /* NULL: none yet; taken over on DLHT_OK */
+    struct raft_start start;
+};
+
+/* Makes a replica and puts it into the table; journals nothing.
+ *   DLHT_ENOMEM */
+MUST_USE int replica_new_with(struct node *node,
+                              const struct replica_parts *parts,
+                              struct replica **out);
+
+/* Only the raft of such a replica. */
+MUST_USE int replica_new_raft(struct node *node,
+                              const struct replica_parts *parts,
+                              struct raft **out);
+
+/* The parts of a replica that founds its group: empty log after index 1. */
+struct replica_parts replica_founding(const struct node *node,
+                                      const struct arc *arc, replica_id self);
+
+/* Frees it, only that. */
+void replica_free(struct replica *r);
+
+/* To be looked at in the next flush. */
+void replica_touch(struct node *node, struct replica *r);
+
+/* A raft message from a peer. */
+void replica_receive(struct node *node, const struct id *from,
+                     const struct raft_envelope *envelope);
+
+void replica_tick(struct node *node, struct replica *r);
+
+/* Takes what raft wants done, sends, journals, applies, answers. */
+void replica_flush(struct node *node, struct replica *r);
+
+/* Applies what is committed. */
+void replica_apply(struct node *node, struct replica *r);
+
+bool replica_leads(const struct replica *r);
+
+/* Proposes a command; on DLHT_OK origin will be answered, else it is the
+ * caller's to answer. The command's time is filled in.
+ *   DLHT_ENOTOWNER, DLHT_EBUSY, DLHT_ENOMEM */
+MUST_USE int replica_propose(struct node *node, struct replica *r,
+                             struct command *command,
+                             const struct origin *origin, bool all);
+
+/* Begins one membership step, or says why not.
+ *   DLHT_ENOTOWNER, DLHT_EBUSY, DLHT_EINVAL, DLHT_ENOMEM */
+MUST_USE int replica_change(struct node *node, struct replica *r,
+                            const struct arc_member *members, size_t count);
+
+/* Begins a split at key, lo < key < hi. Codes as above. */
+MUST_USE int replica_split(struct node *node, struct replica *r,
+                           struct span key);
+
+/* Asks for a linearizable read; answered by op_read once it may be. */
+void replica_read(struct node *node, struct replica *r,
+                  const struct request *request, const struct origin *origin);
+
+/* The descriptor as the group has it, with owner and term by our best
+ * knowledge, told to map and gossip if it changed. */
+void replica_notice(struct node *node, struct replica *r);
+
+/* The data of a MEMBERS entry. Unpacking says false if it makes no sense. */
+void replica_pack_members(struct buf *out, const struct arc_member *members,
+                          size_t count);
+bool replica_unpack_members(struct span data,
+                            struct arc_member members[ARC_MEMBERS_MAX],
+                            size_t *count);
+
+/* Remembers which peers a MEMBERS entry names. */
+void replica_learn_members(struct replica *r, struct span data);
+
+/* The peer that a replica id lives on; false if not known. */
+bool replica_peer_of(const struct replica *r, replica_id id, struct id *peer);
+
+#endif

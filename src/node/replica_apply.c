@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What a committed entry does to an arc: alike on every replica. Nothing here
+ * may depend on this peer, its clock or its chance. */
+
+#include <assert.h>
+#include <string.h>
+
+#include "dlht/err.h"
+#include "node/gossip.h"
+#include "node/journal_types.h"
+#include "node/keyspaces.h"
+#include "node/op.h"
+#include "node/replica.h"
+#include "node/transfer.h"
+#include "wire/codec.h"
+#include "wire/mp.h"
+
+void replica_pack_members(struct buf *out, const struct arc_member *members,
+                          size_t count)
+{
+    mp_write_array(out, count);
+    for (size_t i = 0; i < count; i++) {
+        mp_write_array(out, 3);
+        mp_write_uint(out, members[i].replica);
+        mp_write_bin(out, span_of(members[i].peer.bytes, ID_BYTES));
+        mp_write_bool(out, members[i].voter);
+    }
+}
+
+bool replica_unpack_members(struct span data,
+                            struct arc_member members[ARC_MEMBERS_MAX],
+                            size_t *count)
+{
+    struct mp_reader r;
+    mp_reader_init(&r, data);
+    *count = mp_read_array(&r);
+    if (*count > ARC_MEMBERS_MAX)
+        return false;
+    for (size_t i = 0; i < *count; i++) {
+        if (mp_read_array(&r) != 3)
+            return false;
+        members[i].replica = mp_read_uint(&r);
+        mp_read_fixed(&r, members[i].peer.bytes, ID_BYTES);
+        members[i].voter = mp_read_bool(&r);
+    }
+    return !r.bad;
+}
+
+/* One put into the records under the next version. */
+static int store(struct replica *r, struct span key, struct span value,
+                 struct session_result *result)
+{
+    struct record record = { key, value, r->counter + 1 };
+    int rc = records_put(r->records, &record);
+    if (rc != DLHT_OK)
+        return rc;
+    r->counter++;
+    result->version = r->counter;
+    return DLHT_OK;
+}
+
+static int apply_cas(struct replica *r, const struct command *c,
+                     struct session_result *result)
+{
+    struct record now;
+    uint64_t version =
+        records_get(r->records, c->key, &now) ? now.version : 0;
+    if (version != c->version) {
+        result->status = DLHT_EMISMATCH;
+        result->version = version;
+        return DLHT_OK;
+    }
+    return store(r, c->key, c->value, result);
+}
+
+static int apply_del(struct replica *r, const struct command *c,
+                     struct session_result *result)
+{
+    bool removed;
+    int rc = records_remove(r->records, c->key, &removed);
+    if (rc != DLHT_OK)
+        return rc;
+    if (removed)
+        result->version = ++r->counter;
+    else
+        result->status = DLHT_ENOTFOUND;
+    return DLHT_OK;
+}
+
+/* All keys of a batch are inside, or none is stored. A batch that memory cut
+ * short is begun again from its start: puts may be repeated, they only count
+ * versions up. To keep replicas alike the counter then starts where it was. */
+static int apply_batch(struct replica *r, const struct command *c,
+                       struct session_result *result)
+{
+    uint64_t counter = r->counter;
+    struct mp_reader reader;
+    mp_reader_init(&reader, c->list);
+    for (uint32_t i = 0; i < c->list_count; i += 2) {
+        struct span key = mp_read_bytes(&reader);
+        struct span value = mp_read_bytes(&reader);
+        int rc = store(r, key, value, result);
+        if (rc != DLHT_OK) {
+            r->counter = counter;
+            return rc;
+        }
+    }
+    result->count = c->list_count / 2;
+    return DLHT_OK;
+}
+
+/* The fence: what was proposed under old bounds is not done. */
+static bool is_inside(const struct replica *r, const struct command *c)
+{
+#if DLHT_MUTANT == 12
+    return true;
+#endif
+    if (c->kind != COMMAND_BATCH)
+        return arc_has(r->arc, c->key);
+    struct mp_reader reader;
+    mp_reader_init(&reader, c->list);
+    for (uint32_t i = 0; i < c->list_count; i += 2) {
+        if (!arc_has(r->arc, mp_read_bytes(&reader)))
+            return false;
+        mp_read_bytes(&reader);
+    }
+    return true;
+}
+
+static int run_command(struct replica *r, const struct command *c,
+                       struct session_result *result)
+{
+    if (!is_inside(r, c)) {
+        result->status = DLHT_ENOTOWNER;
+        return DLHT_OK;
+    }
+    switch (c->kind) {
+    case COMMAND_PUT:
+        return store(r, c->key, c->value, result);
+    case COMMAND_DEL:
+        return apply_del(r, c, result);
+    case COMMAND_CAS:
+        return apply_cas(r, c, result);
+    default:
+        return apply_batch(r, c, result);
+    }
+}
+
+static int apply_write(struct replica *r, const struct command *c,
+                       struct session_result *result)
+{
+    bool in_session = !id_is_zero(&c->session);
+    if (in_session) {
+        switch (sessions_look(&r->sessions, &c->session, c->number,
+                              r->time_ms, result)) {
+        case SESSION_KNOWN:
+            return DLHT_OK;
+        case SESSION_PAST:
+            result->status = DLHT_ESTALE;
+            return DLHT_OK;
+        case SESSION_NEW:
+            break;
+        }
+        int rc = sessions_reserve(&r->sessions, &c->session);
+        if (rc == DLHT_EFULL) {
+            result->status = DLHT_EBUSY;
+            return DLHT_OK;
+        }
+        if (rc != DLHT_OK)
+            return rc;
+    }
+    result->number = c->number;
+    int rc = run_command(r, c, result);
+    /* What was not done for a wrong arc may be done by the right one under the
+     * same number, so it is not remembered. */
+    if (rc == DLHT_OK && in_session && result->status != DLHT_ENOTOWNER)
+        sessions_note(&r->sessions, &c->session, c->lowest_open, r->time_ms,
+                      result);
+    return rc;
+}
+
+/* The right child's descriptor, or false: this node does not keep it. */
+static bool right_descriptor(const struct replica *r, const struct command *c,
+                             struct arc *right)
+{
+    *right = *r->arc;
+    right->id = c->right;
+    right->lo = c->key;
+    right->generation = r->arc->generation + 1;
+    right->term = 0;
+    memset(&right->owner, 0, sizeof right->owner);
+    for (size_t i = 0; i < right->member_count; i++)
+        right->members[i].replica = c->right_replicas[i];
+    return c->right_count == right->member_count;
+}
+
+/* Makes the right child from the records that were split off; they are freed
+ * if it is here already, or buried. */
+static int make_right(struct node *node, struct replica *r,
+                      const struct arc *right, replica_id self,
+                      struct records *records)
+{
+    if (self == 0 || node_replica(node, right->id) ||
+        node_is_tombstone(node, right->id, self)) {
+        records_free(records);
+        return DLHT_OK;
+    }
+    struct replica_parts parts = replica_founding(node, right, self);
+    parts.records = records;
+    struct sessions sessions = { 0 };
+    int rc = sessions_copy(&r->sessions, &sessions);
+    struct replica *made;
+    if (rc == DLHT_OK)
+        rc = replica_new_with(node, &parts, &made);
+    if (rc != DLHT_OK) {
+        sessions_deinit(&sessions);
+        return rc;
+    }
+    made->sessions = sessions;
+    made->counter = r->counter;
+    made->time_ms = r->time_ms;
+    made->unbased_parent = r->id;
+    if (replica_leads(r))
+        raft_campaign(made->raft, node->now_ns);
+    replica_notice(node, made);
+    return DLHT_OK;
+}
+
+static int apply_split(struct node *node, struct replica *r,
+                       const struct command *c, uint64_t index)
+{
+    struct arc right;
+    if (!arc_has(r->arc, c->key) || span_equal(c->key, r->arc->lo) ||
+        !right_descriptor(r, c, &right))
+        return DLHT_OK; /* void, alike everywhere */
+    struct arc left = *r->arc;
+    left.hi = c->key;
+    left.has_hi = true;
+    left.generation++;
+    struct arc *left_copy = arc_copy(&left);
+    if (!left_copy)
+        return DLHT_ENOMEM;
+    replica_id self = 0;
+    for (size_t i = 0; i < r->arc->member_count; i++)
+        if (r->arc->members[i].replica == r->self)
+            self = c->right_replicas[i];
+    transfer_drop_views(node, r);
+    struct records *split_off;
+    int rc = records_split(r->records, c->key, node->config.seed ^ right.id,
+                           &split_off);
+    if (rc != DLHT_OK) {
+        arc_free(left_copy);
+        return rc;
+    }
+    node_journal(node, JOURNAL_COMMIT, r->id, raft_term_at(r->raft, index),
+                 index, span_empty());
+    rc = make_right(node, r, &right, self, split_off);
+    if (rc != DLHT_OK) {
+        /* Put back what was split off: the entry is applied again later. */
+        struct records_cursor at;
+        bool more = records_seek(split_off, span_empty(), &at);
+        while (more) {
+            struct record record = records_at(&at);
+            if (records_put(r->records, &record) != DLHT_OK)
+                node->failed = true;
+            more = records_next(&at);
+        }
+        records_free(split_off);
+        arc_free(left_copy);
+        return rc;
+    }
+    arc_free(r->arc);
+    r->arc = left_copy;
+    r->splitting = false;
+    gossip_notice_arc(node, r->arc);
+    return DLHT_OK;
+}
+
+static int apply_data(struct node *node, struct replica *r,
+                      const struct raft_entry *entry,
+                      struct session_result *result)
+{
+    struct command c;
+    if (command_unpack(entry->data, &c) != DLHT_OK) {
+        node_log(node, LOG_ERROR, "arc %016llx: entry %llu is not understood",
+                 (unsigned long long)r->id, (unsigned long long)entry->index);
+        return DLHT_OK; /* void, alike everywhere */
+    }
+    if (c.now_ms > r->time_ms)
+        r->time_ms = c.now_ms;
+    if (c.kind == COMMAND_SPLIT)
+        return apply_split(node, r, &c, entry->index);
+    int rc = apply_write(r, &c, result);
+    if (rc == DLHT_OK && r->keyspace == SYSTEM_KEYSPACE)
+        keyspaces_applied(node, &c, result);
+    return rc;
+}
+
+static int apply_members(struct node *node, struct replica *r,
+                         const struct raft_entry *entry)
+{
+    struct arc_member members[ARC_MEMBERS_MAX];
+    size_t count;
+    if (!replica_unpack_members(entry->data, members, &count))
+        return DLHT_OK;
+    if (replica_leads(r))
+        transfer_say_gone(node, r, members, count);
+    memcpy(r->arc->members, members, count * sizeof *members);
+    r->arc->member_count = count;
+    r->arc->generation++;
+    r->applied_members = entry->members;
+    r->lost_mask = 0;
+    gossip_notice_arc(node, r->arc);
+    return DLHT_OK;
+}
+
+static int apply_entry(struct node *node, struct replica *r,
+                       const struct raft_entry *entry,
+                       struct session_result *result)
+{
+    switch (entry->type) {
+    case RAFT_ENTRY_DATA:
+        return apply_data(node, r, entry, result);
+    case RAFT_ENTRY_MEMBERS:
+        return apply_members(node, r, entry);
+    default:
+        return DLHT_OK;
+    }
+}
+
+/* Answers who proposed the entry, if it was proposed here. */
+static void answer_waiter(struct node *node, struct replica *r, uint64_t index,
+                          const struct session_result *result)
+{
+    if (r->waiter_count == 0 || r->waiters[r->waiter_head].index != index)
+        return;
+    struct waiter w = r->waiters[r->waiter_head];
+    r->waiter_head = (r->waiter_head + 1) % r->waiter_cap;
+    r->waiter_count--;
+    if (w.all && op_hold_result(node, r, index, &w.origin, result))
+        return;
+    op_answer_result(node, r, &w.origin, result);
+}
+
+void replica_apply(struct node *node, struct replica *r)
+{
+    if (r->empty)
+        return;
+    uint64_t commit = raft_commit(r->raft);
+    bool removed = false;
+    while (r->applied < commit) {
+        const struct raft_entry *entry =
+            raft_entry_at(r->raft, r->applied + 1);
+        assert(entry);
+        struct session_result result = { 0 };
+        if (apply_entry(node, r, entry, &result) != DLHT_OK) {
+            replica_touch(node, r); /* no memory now: again later */
+            return;
+        }
+        r->applied++;
+        r->applied_term = entry->term;
+        answer_waiter(node, r, r->applied, &result);
+        if (entry->type == RAFT_ENTRY_MEMBERS) {
+            removed = true;
+            for (size_t i = 0; i < entry->members.count; i++)
+                if (entry->members.list[i].id == r->self)
+                    removed = false;
+        }
+    }
+    if (removed && !replica_leads(r))
+        replica_remove(node, r);
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* node/session.h - what an arc remembers so that a retried request is applied
+ * once.
+ *
+ * A session numbers its requests from 1 and says with each the lowest number
+ * that is still open. An arc keeps the results of numbers from there up. Part
+ * of the replicated state: it changes only when an entry is applied, is in
+ * snapshots, and a split copies it. Time is the arc's own (milliseconds that
+ * its leaders write into entries), so that all replicas expire alike. */
+
+#ifndef NODE_SESSION_H
+#define NODE_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/id.h"
+#include "base/must_use.h"
+
+struct mp_reader;
+
+enum {
+    SESSION_IDLE_MS = 10 * 60 * 1000,
+    SESSION_RESULTS_MAX = 8192, /* open numbers of one session on one arc */
+    SESSIONS_MAX = 1 << 20
+};
+
+struct session_result {
+    uint64_t number;
+    int32_t status;
+    uint64_t version;
+    uint64_t count;
+};
+
+struct session {
+    struct id id;
+    uint64_t lowest_open;
+    uint64_t used_ms; /* arc time */
+    struct session_result *results; /* ascending numbers; owned */
+    uint32_t count;
+    uint32_t cap;
+};
+
+/* All zeros is a valid empty one. */
+struct sessions {
+    struct session *slots; /* open addressing; id zero: free */
+    size_t cap;            /* a power of two, or 0 */
+    size_t count;
+    size_t sweep; /* where the search for idle ones goes on */
+};
+
+void sessions_deinit(struct sessions *s);
+
+enum session_answer {
+    SESSION_NEW,   /* apply it, then sessions_note */
+    SESSION_KNOWN, /* *out is its result */
+    SESSION_PAST   /* below the lowest open number: nobody waits for it */
+};
+
+enum session_answer sessions_look(const struct sessions *s,
+                                  const struct id *id, uint64_t number,
+                                  uint64_t now_ms, struct session_result *out);
+
+/* Makes room for one more result of id, so that sessions_note cannot fail.
+ *   DLHT_ENOMEM, DLHT_EFULL */
+MUST_USE int sessions_reserve(struct sessions *s, const struct id *id);
+
+/* Keeps a result, forgets those below lowest_open, and sweeps a few slots for
+ * idle sessions. Follows sessions_reserve. */
+void sessions_note(struct sessions *s, const struct id *id,
+                   uint64_t lowest_open, uint64_t now_ms,
+                   const struct session_result *result);
+
+MUST_USE int sessions_copy(const struct sessions *from, struct sessions *to);
+
+void sessions_pack(const struct sessions *s, struct buf *out);
+/*   DLHT_ECORRUPT, DLHT_ENOMEM */
+MUST_USE int sessions_unpack(struct mp_reader *r, struct sessions *out);
+
+/* Independent of the order in the table. */
+uint64_t sessions_hash(const struct sessions *s);
+
+#endif

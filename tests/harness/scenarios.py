@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scenarios: each takes a Case, raises Failure, and returns a remark."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+from ring import Ring, ensure, find_program, wait_for
+from workload import Load
+
+WORDS = "/usr/share/dict/american-english"
+
+
+class Case:
+    """What a scenario is given."""
+
+    def __init__(self, directory, quick):
+        self.directory = directory
+        self.quick = quick
+        self.rings = []
+
+    def ring(self, name="ring", **options):
+        ring = Ring(os.path.join(self.directory, name), **options)
+        self.rings.append(ring)
+        return ring
+
+
+def read_words():
+    ensure(os.path.exists(WORDS), f"{WORDS} is missing; scripts/install-deps "
+           "installs it")
+    with open(WORDS, "rb") as f:
+        return f.read().splitlines()
+
+
+def text_words():
+    return [w.decode() for w in read_words()]
+
+
+def load_words(ring, nodes=None):
+    count = len(read_words())
+    said = ring.ask("load", WORDS, nodes=nodes, seconds=180)
+    ensure(said.startswith(f"loaded {count} records ") and
+           said.endswith(" 0 failed"), f"load: {said}")
+    return said
+
+
+def count_all(ring):
+    return int(ring.ask("range", "--count"))
+
+
+# --- everything is there, from everywhere
+
+def read_back(ring, node, words):
+    """All words through one node, by many mget in one shell."""
+    lines = []
+    for i in range(0, len(words), 400):
+        quoted = (b'"' + w + b'"' for w in words[i:i + 400])
+        lines.append(b"mget " + b" ".join(quoted))
+    out = ring.cli(nodes=node.address, data=b"\n".join(lines) + b"\n",
+                   seconds=180)
+    want = b"".join(b"%s\t%d\n" % (w, n + 1) for n, w in enumerate(words))
+    ensure(out.code == 0, f"mget through {node.address}: {out.err[-200:]!r}")
+    ensure(out.out == want, f"what {node.address} answers differs from the "
+           f"words ({out.out.count(10)} of {len(words)} lines)")
+
+
+def words_5(case):
+    """The words into 5 nodes through one, and back through each other."""
+    ring = case.ring()
+    ring.up(5)
+    words = read_words()
+    said = load_words(ring, ring.nodes[0].address)
+    for node in ring.nodes[1:]:
+        read_back(ring, node, words)
+    prefix = sum(w.startswith(b"un") for w in words)
+    asked = int(ring.ask("range", "--prefix", "un", "--count"))
+    ensure(asked == prefix, f"range --prefix un --count: {asked}, {prefix} "
+           "is right")
+    keys = ring.cli("range", "--keys", seconds=120)
+    ensure(keys.code == 0 and
+           keys.out == b"".join(w + b"\n" for w in sorted(words)),
+           "range --keys differs from the sorted words")
+    keys = ring.cli("range", "--keys", "--reverse", seconds=120)
+    ensure(keys.code == 0 and keys.out ==
+           b"".join(w + b"\n" for w in sorted(words, reverse=True)),
+           "range --keys --reverse differs from the sorted words")
+    ring.await_whole(5)
+    arcs = len(ring.json("ring"))
+    return f"{said}; {arcs} arcs"
+
+
+# --- faults under load
+
+def kill_one(case):
+    """kill -9 of one node after the other under writers and readers."""
+    kills = 3 if case.quick else 10
+    ring = case.ring()
+    ring.up(5)
+    load_words(ring)
+    ring.await_whole(5)
+    load = Load(ring, text_words())
+    load.start()
+    time.sleep(2)
+    stalls = []
+    for i in range(kills):
+        node = ring.nodes[i % 5]
+        moment = time.monotonic()
+        node.kill()
+        time.sleep(8)
+        load.check()
+        stalls.append(load.stall_after(moment, moment + 8))
+        node.start()
+        node.await_ready()
+        ring.await_whole(5, 120)
+    load.stop()
+    load.verify()
+    count = count_all(ring)
+    want = len(read_words()) + load.key_count()
+    ensure(count == want, f"{count} keys are there, {want} were stored")
+    p50 = statistics.median(stalls)
+    ensure(p50 <= 3, f"writes resume after {p50:.2f} s (median of "
+           f"{kills} kills: {stalls}); 3 s is the limit")
+    return (f"{kills} kills: writes resume after {p50:.2f} s (p50), "
+            f"{max(stalls):.2f} s (worst); {load.acked_total()} writes "
+            f"acknowledged, {load.reads} reads, {len(load.failures)} not "
+            "answered with success")
+
+
+def kill_all_restart(case):
+    """kill -9 of all five at once; after the restart all acked is there."""
+    ring = case.ring()
+    ring.up(5)
+    load_words(ring)
+    load = Load(ring, text_words(), timeout_ms=2000)
+    load.start()
+    time.sleep(3 if case.quick else 10)
+    for node in ring.nodes:
+        node.ended_by_us = True
+        node.process.kill()
+    for node in ring.nodes:
+        node.process.wait()
+    time.sleep(0.5)
+    load.stop()
+    for node in ring.nodes:
+        node.start()
+    for node in ring.nodes:
+        node.await_ready(90)
+    ring.await_whole(5, 120)
+    load.verify()
+    read_back(ring, ring.nodes[3], read_words())
+    count = count_all(ring)
+    want = len(read_words()) + load.key_count()
+    ensure(count == want, f"{count} keys are there, {want} were stored")
+    return f"{load.acked_total()} writes acknowledged under load, all there"
+
+
+def watch_counts(ring, load, want, seconds, done):
+    """Asks for counts until done() or time is out; they must be right."""
+    un = sum(w.startswith(b"un") for w in read_words())
+    un += sum(k.name.startswith("un") for keys in load.keys for k in keys)
+    end = time.monotonic() + seconds
+    asked = 0
+    while True:
+        got = count_all(ring), int(ring.ask("range", "--prefix", "un",
+                                            "--count"))
+        asked += 1
+        ensure(got == (want, un), f"counts are {got}, {(want, un)} is right")
+        load.check()
+        ensure(not load.failures, f"a request failed: {load.failures[:1]}")
+        if done():
+            return asked
+        ensure(time.monotonic() < end, f"not done within {seconds} s; peers: "
+               f"{ring.cli('peers').text()}")
+        time.sleep(0.2)
+
+
+def start_load(case, count):
+    """A ring with the words and a load on it, and how many keys it has."""
+    ring = case.ring()
+    ring.up(count)
+    load_words(ring)
+    ring.await_whole(count)
+    load = Load(ring, text_words(), writers=2)
+    load.start()
+    return ring, load, len(read_words()) + load.key_count()
+
+
+def finish_load(ring, load, want):
+    load.stop()
+    ensure(not load.failures, f"a request failed: {load.failures[:1]}")
+    load.verify()
+    count = count_all(ring)
+    ensure(count == want, f"{count} keys are there, {want} were stored")
+
+
+def join_under_load(case):
+    """One node more joins under load and takes its share."""
+    before = 3 if case.quick else 5
+    ring, load, want = start_load(case, before)
+    time.sleep(1)
+    began = time.monotonic()
+    node = ring.add()
+
+    def has_share():
+        peers = {p["peer"]: p for p in ring.json("peers")}
+        mine = peers.get(node.address)
+        if not mine or len(peers) <= before:
+            return False
+        mean_replicas = sum(p["replicas"] for p in peers.values()) / len(peers)
+        mean_led = sum(p["arcs_led"] for p in peers.values()) / len(peers)
+        return (mine["replicas"] >= mean_replicas / 1.5 and
+                mine["arcs_led"] >= mean_led / 1.5)
+    asked = watch_counts(ring, load, want, 120, has_share)
+    took = time.monotonic() - began
+    ring.await_whole(before + 1)
+    finish_load(ring, load, want)
+    return (f"has its share after {took:.1f} s; {load.acked_total()} writes, "
+            f"{load.reads} reads, {asked} counts, none failed")
+
+
+def leave_under_load(case):
+    """A node leaves under load."""
+    before = 4 if case.quick else 5
+    ring, load, want = start_load(case, before)
+    node = ring.nodes[1]
+    others = ",".join(n.address for n in ring.nodes if n is not node)
+    time.sleep(1)
+    began = time.monotonic()
+    ring.ask("leave", node.address, "--wait", "120", nodes=others,
+             seconds=150)
+    took = time.monotonic() - began
+    watch_counts(ring, load, want, 30, lambda: True)
+    if node.runs():
+        node.terminate()
+    ring.await_whole(before - 1)
+    asked = watch_counts(ring, load, want, 30, lambda: True)
+    finish_load(ring, load, want)
+    return (f"left after {took:.1f} s; {load.acked_total()} writes, "
+            f"{load.reads} reads, {asked + 1} counts, none failed")
+
+
+# --- what status says is true
+
+def keys_answer(ring, keys, seconds):
+    """Whether all keys can be read and written within that time."""
+    end = time.monotonic() + seconds
+    for key in keys:
+        while True:
+            got = ring.cli("--timeout", "1000", "get", key)
+            put = ring.cli("--timeout", "1000", "put", key, "x")
+            if got.code == 0 and put.code == 0:
+                break
+            if time.monotonic() > end:
+                return False
+    return True
+
+
+def growth(case):
+    """1, 2, 3 peers: whole and safe_to_stop are true at each size."""
+    ring = case.ring()
+    said = []
+    keys = ["apple", "m", "zebra"]
+    for count in (1, 2, 3):
+        if count == 1:
+            ring.up(1)
+            for key in keys:
+                ring.ask("put", key, "x")
+        else:
+            ring.add()
+        status = ring.await_whole(count)
+        safe = status["safe_to_stop"]
+        ensure(safe == (count == 3), f"{count} peers: safe_to_stop is {safe}")
+        survived = 0
+        for node in list(ring.nodes):
+            node.kill()
+            answers = count > 1 and keys_answer(ring, keys,
+                                                15 if safe else 4)
+            survived += answers
+            ensure(answers or not safe, f"{count} peers were safe to stop, "
+                   f"but without {node.address} keys do not answer")
+            if answers:
+                wait_for("status sees the missing peer", 20, lambda:
+                         (ring.status() or {"whole": True})["whole"] is False)
+            node.start()
+            node.await_ready()
+            ring.await_whole(count)
+            ensure(keys_answer(ring, keys, 10), "keys do not answer after a "
+                   "restart")
+        ensure(safe or survived < count, f"{count} peers were called not safe "
+               "to stop, yet any could be killed")
+        said.append(f"{count}: {'safe' if safe else 'not safe'}, survived "
+                    f"{survived} of {count} kills")
+    return "; ".join(said)
+
+
+def python_client(case):
+    """examples/client.py, written from docs/protocol.md alone."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(
+        os.path.abspath(__file__))))
+    client = os.path.join(root, "examples", "client.py")
+    ensure(os.path.exists(client), "examples/client.py is missing")
+    ring = case.ring(durable=False)
+    ring.up(1)
+    # Debian's own interpreter has Debian's msgpack.
+    python = "/usr/bin/python3"
+    if not os.path.exists(python):
+        python = sys.executable
+    done = subprocess.run([python, client, ring.nodes[0].address],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=30, check=False)
+    ensure(done.returncode == 0, f"exit code {done.returncode}: "
+           f"{done.stderr.decode(errors='replace').strip()[-200:]}")
+    return done.stdout.decode().strip().splitlines()[-1]
+
+
+def cli_table(case):
+    """tests/cmd/test_cli.sh against a real node."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    ring = case.ring()
+    ring.up(1)
+    environment = dict(os.environ, DLHT_CLI=find_program("dlht-cli"),
+                       DLHT_NODE=ring.nodes[0].address)
+    done = subprocess.run([os.path.join(root, "cmd", "test_cli.sh")],
+                          env=environment, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, timeout=120, check=False)
+    text = done.stdout.decode(errors="replace").strip().splitlines()
+    ensure(done.returncode == 0, "; ".join(text[:3] + text[-1:]))
+    return text[-1]

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "node/alone.h"
+
+#include <criterion/criterion.h>
+
+#include "dlht/err.h"
+
+static struct span keep(struct alone *a, struct span s)
+{
+    size_t at = a->kept.len;
+    cr_assert_eq(buf_reserve(&a->kept, 0), 0);
+    buf_append_span(&a->kept, s);
+    return span_of(a->kept.data + at, s.len);
+}
+
+static void step(struct alone *a, struct event *event)
+{
+    event->now_ns = a->now_ns;
+    cr_assert_eq(node_step(a->node, event, &a->fx), DLHT_OK);
+    for (size_t i = 0; i < a->fx.count; i++) {
+        struct effect *e = &a->fx.list[i];
+        if (e->kind == EFFECT_READY)
+            a->ready = true;
+        cr_assert_neq(e->kind, EFFECT_FAILED, "%s", e->u.failed.text);
+        if (e->kind != EFFECT_REPLY)
+            continue;
+        cr_assert_not(a->answered, "one answer a request");
+        a->answered = true;
+        struct response *r = &e->u.reply.response;
+        buf_reset(&a->kept);
+        cr_assert_eq(buf_reserve(&a->kept, r->value.len + r->list.len +
+                                               r->cursor.len + r->text.len),
+                     0);
+        a->response = *r;
+        a->response.value = keep(a, r->value);
+        a->response.list = keep(a, r->list);
+        a->response.cursor = keep(a, r->cursor);
+        a->response.text = keep(a, r->text);
+    }
+}
+
+static void turn(struct alone *a, enum event_kind kind)
+{
+    struct event event = { .kind = kind };
+    step(a, &event);
+    struct event flush = { .kind = EVENT_FLUSH };
+    step(a, &flush);
+}
+
+void alone_run(struct alone *a, uint64_t ms)
+{
+    uint64_t end = a->now_ns + ms * 1000000;
+    while (a->now_ns < end) {
+        a->now_ns += 10 * 1000000;
+        if (node_next_timeout_ns(a->node) <= a->now_ns)
+            turn(a, EVENT_TICK);
+    }
+}
+
+void alone_init(struct alone *a, uint64_t seed)
+{
+    memset(a, 0, sizeof *a);
+    struct node_config config;
+    node_config_default(&config);
+    strcpy(config.addr, "127.0.0.1:9000");
+    config.seed = seed;
+    cr_assert_eq(node_new(&config, &a->node), DLHT_OK);
+    a->now_ns = 1000000000;
+    turn(a, EVENT_BOOT);
+    for (int i = 0; i < 500 && !a->ready; i++)
+        alone_run(a, 10);
+    cr_assert(a->ready, "a founder serves within five seconds");
+}
+
+void alone_deinit(struct alone *a)
+{
+    node_check(a->node);
+    node_free(a->node);
+    effects_deinit(&a->fx);
+    buf_deinit(&a->kept);
+}
+
+const struct response *alone_ask(struct alone *a,
+                                 const struct request *request)
+{
+    a->answered = false;
+    struct event event = { .kind = EVENT_REQUEST };
+    event.u.request.ticket = 1;
+    event.u.request.request = request;
+    step(a, &event);
+    struct event flush = { .kind = EVENT_FLUSH };
+    step(a, &flush);
+    for (int i = 0; i < 100 && !a->answered; i++)
+        alone_run(a, 10);
+    cr_assert(a->answered, "op %d is answered", request->op);
+    return &a->response;
+}
+
+int alone_put(struct alone *a, const char *key, const char *value)
+{
+    struct request q = { .op = OP_PUT };
+    q.key = span_str(key);
+    q.value = span_str(value);
+    return alone_ask(a, &q)->status;
+}

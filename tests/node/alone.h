@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* tests/node/alone.h - a node without peers or disk, driven by hand. */
+
+#ifndef TESTS_NODE_ALONE_H
+#define TESTS_NODE_ALONE_H
+
+#include "node/node.h"
+
+struct alone {
+    struct node *node;
+    struct effects fx;
+    uint64_t now_ns;
+    bool ready;
+    bool answered;
+    struct response response; /* spans into kept */
+    struct buf kept;
+};
+
+void alone_init(struct alone *a, uint64_t seed);
+void alone_deinit(struct alone *a);
+
+/* Lets time pass, tick by tick, with a flush after each. */
+void alone_run(struct alone *a, uint64_t ms);
+
+/* Asks, and lets at most a virtual second pass until the answer, which is
+ * valid until the next call. */
+const struct response *alone_ask(struct alone *a,
+                                 const struct request *request);
+
+int alone_put(struct alone *a, const char *key, const char *value);
+
+#endif

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+
+#include "dlht/err.h"
+#include "node/alone.h"
+#include "node/inspect.h"
+#include "wire/mp.h"
+
+Test(node, a_founder_puts_gets_and_deletes)
+{
+    struct alone a;
+    alone_init(&a, 1);
+    cr_expect_eq(alone_put(&a, "k", "v1"), DLHT_OK);
+    struct request get = { .op = OP_GET, .key = span_str("k") };
+    const struct response *r = alone_ask(&a, &get);
+    cr_expect_eq(r->status, DLHT_OK);
+    cr_expect(span_equal(r->value, span_str("v1")));
+    uint64_t version = r->version;
+    cr_expect_gt(version, 0);
+
+    struct request cas = { .op = OP_CAS,
+                           .key = span_str("k"),
+                           .value = span_str("v2"),
+                           .version = version + 1 };
+    r = alone_ask(&a, &cas);
+    cr_expect_eq(r->status, DLHT_EMISMATCH);
+    cr_expect_eq(r->version, version);
+    cas.version = version;
+    cr_expect_eq(alone_ask(&a, &cas)->status, DLHT_OK);
+
+    struct request del = { .op = OP_DEL, .key = span_str("k") };
+    cr_expect_eq(alone_ask(&a, &del)->status, DLHT_OK);
+    cr_expect_eq(alone_ask(&a, &del)->status, DLHT_ENOTFOUND);
+    cr_expect_eq(alone_ask(&a, &get)->status, DLHT_ENOTFOUND);
+    alone_deinit(&a);
+}
+
+Test(node, a_request_of_a_session_is_applied_once)
+{
+    struct alone a;
+    alone_init(&a, 2);
+    struct rng rng;
+    rng_init(&rng, 5);
+    struct request cas = { .op = OP_CAS,
+                           .key = span_str("once"),
+                           .value = span_str("x"),
+                           .session = id_random(&rng),
+                           .number = 1,
+                           .lowest_open = 1 };
+    const struct response *r = alone_ask(&a, &cas);
+    cr_assert_eq(r->status, DLHT_OK);
+    uint64_t version = r->version;
+    r = alone_ask(&a, &cas);
+    cr_expect_eq(r->status, DLHT_OK, "the retry hears the first outcome");
+    cr_expect_eq(r->version, version);
+    cas.number = 2;
+    cas.lowest_open = 2;
+    cr_expect_eq(alone_ask(&a, &cas)->status, DLHT_EMISMATCH);
+    alone_deinit(&a);
+}
+
+/* Keys of one page, counted and checked to be in order. */
+static size_t page_keys(const struct response *r, bool down)
+{
+    struct mp_reader reader;
+    mp_reader_init(&reader, r->list);
+    struct span last = span_empty();
+    for (uint32_t i = 0; i < r->list_count; i++) {
+        struct span key = mp_read_bytes(&reader);
+        mp_read_bytes(&reader);
+        mp_read_uint(&reader);
+        int order = i ? span_compare(last, key) : 0;
+        cr_assert(i == 0 || (down ? order > 0 : order < 0));
+        last = key;
+    }
+    cr_assert(mp_at_end(&reader) && !reader.bad);
+    return r->list_count;
+}
+
+static void fill(struct alone *a, int count)
+{
+    for (int from = 0; from < count; from += 1000) {
+        struct buf list = { 0 };
+        struct request q = { .op = OP_BATCH };
+        for (int i = from; i < from + 1000 && i < count; i++) {
+            char key[16];
+            snprintf(key, sizeof key, "key%06d", i);
+            mp_write_bin(&list, span_str(key));
+            mp_write_bin(&list, span_str("value"));
+            q.list_count += 2;
+        }
+        q.list = buf_span(&list);
+        const struct response *r = alone_ask(a, &q);
+        cr_assert_eq(r->status, DLHT_OK);
+        cr_assert_eq(r->count, q.list_count / 2);
+        buf_deinit(&list);
+    }
+}
+
+Test(node, ranges_tile_across_splits)
+{
+    struct alone a;
+    alone_init(&a, 3);
+    enum { COUNT = 20000 };
+    fill(&a, COUNT);
+    alone_run(&a, 15000);
+    struct keyspace_record record;
+    size_t arcs = map_count(inspect_map(a.node, 1, &record));
+    cr_expect_geq(arcs, 7, "%zu arcs of 20,000 keys and 8 vnodes", arcs);
+
+    for (int reverse = 0; reverse < 2; reverse++) {
+        struct request q = { .op = OP_RANGE, .limit = 777 };
+        struct buf cursor = { 0 };
+        size_t seen = 0;
+        bool more = true;
+        if (reverse)
+            q.flags |= REQUEST_REVERSE;
+        while (more) {
+            const struct response *r = alone_ask(&a, &q);
+            cr_assert_eq(r->status, DLHT_OK);
+            seen += page_keys(r, reverse);
+            more = r->more;
+            buf_reset(&cursor);
+            buf_append_span(&cursor, r->cursor);
+            if (reverse) {
+                q.flags |= REQUEST_HAS_END;
+                q.end = buf_span(&cursor);
+            } else {
+                q.key = buf_span(&cursor);
+            }
+        }
+        cr_expect_eq(seen, COUNT);
+        buf_deinit(&cursor);
+    }
+    struct request count = { .op = OP_COUNT,
+                             .flags = REQUEST_HAS_END,
+                             .key = span_str("key001000"),
+                             .end = span_str("key011000") };
+    cr_expect_eq(alone_ask(&a, &count)->count, 10000);
+    alone_deinit(&a);
+}
+
+Test(node, many_keys_are_asked_at_once)
+{
+    struct alone a;
+    alone_init(&a, 4);
+    cr_assert_eq(alone_put(&a, "a", "1"), DLHT_OK);
+    cr_assert_eq(alone_put(&a, "c", "3"), DLHT_OK);
+    struct buf list = { 0 };
+    mp_write_bin(&list, span_str("a"));
+    mp_write_bin(&list, span_str("b"));
+    mp_write_bin(&list, span_str("c"));
+    struct request q = { .op = OP_MGET,
+                         .list = buf_span(&list),
+                         .list_count = 3 };
+    const struct response *r = alone_ask(&a, &q);
+    cr_expect_eq(r->status, DLHT_OK);
+    cr_expect_eq(r->list_count, 2);
+    buf_deinit(&list);
+    alone_deinit(&a);
+}
+
+Test(node, bad_requests_are_refused_in_words)
+{
+    struct alone a;
+    alone_init(&a, 6);
+    char long_key[70000];
+    memset(long_key, 'k', sizeof long_key);
+    struct {
+        struct request q;
+        int status;
+        const char *why;
+    } cases[] = {
+        { { .op = OP_PUT }, DLHT_EINVAL, "a key has a byte" },
+        { { .op = OP_PUT, .key = span_of(long_key, 70000) },
+          DLHT_ETOOBIG,
+          "a key has at most 64 KiB" },
+        { { .op = OP_GET,
+            .key = span_str("k"),
+            .keyspace_name = span_str("none") },
+          DLHT_ENOKEYSPACE,
+          "the keyspace is not there" },
+        { { .op = OP_BATCH }, DLHT_EINVAL, "an empty batch" },
+        { { .op = 200 }, DLHT_EPROTO, "an unknown operation" },
+        { { .op = OP_LEAVE, .key = span_str("1.2.3.4:5") },
+          DLHT_EINVAL,
+          "an unknown peer" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct response *r = alone_ask(&a, &cases[i].q);
+        cr_expect_eq(r->status, cases[i].status, "%s: %d", cases[i].why,
+                     r->status);
+        cr_expect_gt(r->text.len, 0, "%s", cases[i].why);
+    }
+    alone_deinit(&a);
+}
+
+Test(node, keyspaces_are_made_and_dropped)
+{
+    struct alone a;
+    alone_init(&a, 7);
+    struct buf doc = { 0 };
+    mp_write_map(&doc, 2);
+    mp_write_cstr(&doc, "name");
+    mp_write_cstr(&doc, "h");
+    mp_write_cstr(&doc, "placement");
+    mp_write_cstr(&doc, "hashed");
+    struct request create = { .op = OP_KEYSPACE_CREATE,
+                              .value = buf_span(&doc) };
+    cr_assert_eq(alone_ask(&a, &create)->status, DLHT_OK);
+    cr_expect_eq(alone_ask(&a, &create)->status, DLHT_EEXISTS);
+    struct request put = { .op = OP_PUT,
+                           .keyspace_name = span_str("h"),
+                           .key = span_str("k"),
+                           .value = span_str("v") };
+    cr_expect_eq(alone_ask(&a, &put)->status, DLHT_OK);
+    struct request count = { .op = OP_COUNT, .keyspace_name = span_str("h") };
+    cr_expect_eq(alone_ask(&a, &count)->count, 1);
+    struct request range = { .op = OP_RANGE,
+                             .keyspace_name = span_str("h"),
+                             .key = span_str("a") };
+    cr_expect_eq(alone_ask(&a, &range)->status, DLHT_ENOTSUP);
+    struct request drop = { .op = OP_KEYSPACE_DROP, .value = buf_span(&doc) };
+    cr_expect_eq(alone_ask(&a, &drop)->status, DLHT_OK);
+    cr_expect_eq(alone_ask(&a, &put)->status, DLHT_ENOKEYSPACE);
+    buf_deinit(&doc);
+    alone_deinit(&a);
+}
