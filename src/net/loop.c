@@ -65,8 +65,7 @@ void loop_free(struct loop *loop)
 void loop_turn(struct loop *loop, bool block)
 {
     /* EVLOOP_NONBLOCK alone goes on as long as anything is ready. */
-    event_base_loop(loop->base,
-                    EVLOOP_ONCE | (block ? 0 : EVLOOP_NONBLOCK));
+    event_base_loop(loop->base, EVLOOP_ONCE | (block ? 0 : EVLOOP_NONBLOCK));
 }
 
 void loop_alarm(struct loop *loop, uint64_t now_ns, uint64_t at_ns)

@@ -43,7 +43,7 @@ static struct disk open_disk(const char *path)
 static int count_record(void *context, const struct journal_record *record)
 {
     int *count = context;
-    CHECK_EQ(record->index, (uint64_t)++*count);
+    CHECK_EQ(record->index, (uint64_t)++ * count);
     return DLHT_OK;
 }
 

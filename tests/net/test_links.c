@@ -101,12 +101,12 @@ static void order_is_kept_and_chunks_wait(void)
     int fd = raw_listen(addr);
     static uint8_t bytes[64 << 10];
     struct message chunk = { .type = MESSAGE_SNAPSHOT_CHUNK };
-    chunk.u.chunk = (struct snapshot_chunk){ .arc = 2,
-                                             .from = 3,
-                                             .to = 4,
-                                             .transfer = 5,
-                                             .bytes = span_of(bytes,
-                                                              sizeof bytes) };
+    chunk.u.chunk =
+        (struct snapshot_chunk){ .arc = 2,
+                                 .from = 3,
+                                 .to = 4,
+                                 .transfer = 5,
+                                 .bytes = span_of(bytes, sizeof bytes) };
     struct id id = peer_id(9);
     for (int i = 0; i < 40; i++) {
         chunk.u.chunk.sequence = (uint64_t)i;
@@ -192,12 +192,12 @@ static void what_is_queued_is_bounded(void)
     downs = 0;
     static uint8_t bytes[60 << 10];
     struct message chunk = { .type = MESSAGE_SNAPSHOT_CHUNK };
-    chunk.u.chunk = (struct snapshot_chunk){ .arc = 2,
-                                             .from = 3,
-                                             .to = 4,
-                                             .transfer = 5,
-                                             .bytes = span_of(bytes,
-                                                              sizeof bytes) };
+    chunk.u.chunk =
+        (struct snapshot_chunk){ .arc = 2,
+                                 .from = 3,
+                                 .to = 4,
+                                 .transfer = 5,
+                                 .bytes = span_of(bytes, sizeof bytes) };
     struct id id = peer_id(6);
     for (int i = 0; i < 4000; i++) {
         links_send(links, &id, addr, &chunk);
@@ -229,10 +229,9 @@ static void a_refusal_is_heard(void)
 int main(void)
 {
     CHECK_EQ(loop_new(&loop), DLHT_OK);
-    struct links_calls calls = { .hello = hello,
-                                 .check = check,
-                                 .down = down,
-                                 .log = silent };
+    struct links_calls calls = {
+        .hello = hello, .check = check, .down = down, .log = silent
+    };
     CHECK_EQ(links_new(loop, &calls, 1, &links), DLHT_OK);
     order_is_kept_and_chunks_wait();
     somebody_else_hears_nothing();
