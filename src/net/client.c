@@ -550,7 +550,7 @@ int client_poll(struct client *c, int timeout_ms)
     c->polling = true;
     c->completed = 0;
     c->now_ns = sys_now_ns();
-    uint64_t until_ns = UINT64_MAX;
+    uint64_t until_ns = c->open ? UINT64_MAX : c->now_ns;
     if (timeout_ms >= 0)
         until_ns = c->now_ns + (uint64_t)timeout_ms * CLIENT_MS;
     do

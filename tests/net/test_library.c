@@ -188,6 +188,7 @@ static void a_data_dir_is_kept_and_locked(void)
     struct dlht *node, *second;
     struct dlht_error error;
     CHECK_EQ(dlht_open(&config, &node, &error), DLHT_OK);
+    put_and_get(node);
     many_at_once(node);
     config.listen = "inproc:other";
     CHECK_EQ(dlht_open(&config, &second, &error), DLHT_EBUSY);
