@@ -14,6 +14,7 @@
 #define REPLICA_RAFT_NET_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum {
