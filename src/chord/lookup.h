@@ -23,7 +23,8 @@
 
 enum {
     LOOKUP_HOPS_MAX = 64, /* twice log2 of any ring, for bad days */
-    LOOKUP_NEAR_MAX = 8
+    LOOKUP_NEAR_MAX = 24  /* a successor list: past half of an arc's neighbours
+                            being dead */
 };
 
 /* Everything a peer knows of one keyspace. */

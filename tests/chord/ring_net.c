@@ -109,7 +109,6 @@ static void copy_message(const struct ring_net *net,
     event->message = copy;
 }
 
-/* By id; linear in tests is fine, but rings of a thousand are not. */
 static struct ring_arc *arc_at(const struct ring_net *net, struct span lo)
 {
     size_t from = 0;
@@ -126,11 +125,19 @@ static struct ring_arc *arc_at(const struct ring_net *net, struct span lo)
 
 static struct ring_arc *arc_by_id(const struct ring_net *net, arc_id id)
 {
-    for (size_t i = 0; i < net->count; i++) {
-        if (net->arcs[i].truth->id == id)
-            return &net->arcs[i];
-    }
-    return NULL;
+    size_t index = net->index_of[id];
+    return index < net->count ? &net->arcs[index] : NULL;
+}
+
+/* Ids are given in sequence, so an array finds them. */
+static void index_arcs(struct ring_net *net)
+{
+    net->index_of = realloc(net->index_of, net->next_id * sizeof(size_t));
+    assert(net->index_of);
+    for (size_t i = 0; i < net->next_id; i++)
+        net->index_of[i] = SIZE_MAX;
+    for (size_t i = 0; i < net->count; i++)
+        net->index_of[net->arcs[i].truth->id] = i;
 }
 
 static size_t peer_of(const struct id *id)
@@ -321,6 +328,7 @@ void rnet_init(struct ring_net *net, uint64_t seed, size_t arc_count,
         choose_members(net, &net->arcs[i]);
     }
     free(cuts);
+    index_arcs(net);
 }
 
 void rnet_deinit(struct ring_net *net)
@@ -334,6 +342,7 @@ void rnet_deinit(struct ring_net *net)
     for (size_t i = 0; i < net->peer_count; i++)
         map_free(net->peers[i].known);
     free(net->arcs);
+    free(net->index_of);
     free(net->peers);
     free(net->heap);
 }
@@ -358,7 +367,7 @@ void rnet_lead(struct ring_net *net, size_t index, size_t contact)
     flush(net, &net->arcs[index]);
 }
 
-void rnet_lead_all_in_turn(struct ring_net *net)
+void rnet_lead_all(struct ring_net *net)
 {
     for (size_t i = 0; i < net->count; i++) {
         rnet_lead(net, i, i ? 0 : SIZE_MAX);
@@ -399,6 +408,7 @@ void rnet_split(struct ring_net *net, size_t index, bool inherit)
     *right = (struct ring_arc){ .owner = left->owner };
     right->truth = arc_copy(&child);
     arc_free(old);
+    index_arcs(net);
     tell_ring(net, left);
     lead(net, index + 1, inherit ? left->ring : NULL);
     ring_hint(left->ring, right->truth);
@@ -425,6 +435,7 @@ void rnet_merge(struct ring_net *net, size_t index)
     arc_free(right->truth);
     net->count--;
     memmove(right, right + 1, (net->count - index - 1) * sizeof *net->arcs);
+    index_arcs(net);
     tell_ring(net, left);
     flush(net, left);
 }
@@ -527,4 +538,43 @@ size_t rnet_walk(const struct ring_net *net, size_t index, struct span key,
     }
     *found = true;
     return hops;
+}
+
+/* What a live arc says to whoever looks for key. */
+static void add_what_it_knows(const struct ring *ring, struct lookup *lookup,
+                              struct span key)
+{
+    struct lookup_view view = { NULL, &ring, 1 };
+    struct lookup_nearest nearest = { .key = key };
+    nearest.count_max = LOOKUP_NEAR_MAX;
+    lookup_offer_view(&nearest, &view);
+    for (size_t i = 0; i < nearest.count; i++) {
+        int rc = lookup_add(lookup, nearest.arcs[i]);
+        assert(rc == DLHT_OK);
+    }
+}
+
+bool rnet_lookup(const struct ring_net *net, size_t index, struct span key,
+                 size_t *hops, size_t *failures)
+{
+    struct lookup lookup;
+    int rc = lookup_init(&lookup, key, 0);
+    assert(rc == DLHT_OK);
+    add_what_it_knows(net->arcs[index].ring, &lookup, key);
+    *hops = *failures = 0;
+    for (const struct arc *next; (next = lookup_next(&lookup));) {
+        const struct ring_arc *arc = arc_at(net, next->lo);
+        if (!arc || arc->truth->id != next->id || !arc->ring) {
+            lookup_failed(&lookup);
+            *failures += 1;
+            continue;
+        }
+        *hops += next->id != net->arcs[index].truth->id;
+        rc = lookup_answered(&lookup, arc->truth);
+        assert(rc == DLHT_OK);
+        add_what_it_knows(arc->ring, &lookup, key);
+    }
+    bool done = lookup.done;
+    lookup_deinit(&lookup);
+    return done;
 }

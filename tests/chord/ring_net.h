@@ -45,6 +45,7 @@ struct ring_net {
     struct ring_arc *arcs; /* in order of lo */
     size_t count;
     size_t count_max;
+    size_t *index_of; /* by arc id; SIZE_MAX: gone */
     uint64_t now_ns;
     struct ring_event *heap;
     size_t heap_count, heap_cap;
@@ -65,8 +66,8 @@ void rnet_deinit(struct ring_net *net);
  * (SIZE_MAX: nobody). */
 void rnet_lead(struct ring_net *net, size_t index, size_t contact);
 
-/* Right pointers for all, at once. */
-void rnet_lead_all_in_turn(struct ring_net *net);
+/* Each owner begins, 20 ms after the one before. */
+void rnet_lead_all(struct ring_net *net);
 
 void rnet_split(struct ring_net *net, size_t index, bool inherit);
 void rnet_merge(struct ring_net *net, size_t index);
@@ -90,6 +91,10 @@ uint64_t rnet_run_until_ideal(struct ring_net *net, bool fingers,
  * is nearer. Returns the hops; *found: the holder was met. */
 size_t rnet_walk(const struct ring_net *net, size_t index, struct span key,
                  bool all, bool *found);
+/* The same by the machine of one who asks, past arcs that nobody leads. True:
+ * the holder answered. */
+bool rnet_lookup(const struct ring_net *net, size_t index, struct span key,
+                 size_t *hops, size_t *failures);
 size_t rnet_random_arc(struct ring_net *net);
 
 #endif
