@@ -463,7 +463,11 @@ static int host_listen(struct host *h, const struct host_config *config,
                                "this machine",
                          listen);
     const char *told = config->advertise ? config->advertise : h->listen;
-    strncpy(h->address, told, sizeof h->address - 1);
+    size_t told_len = strlen(told);
+    if (told_len >= sizeof h->address)
+        return host_fail(error, DLHT_EINVAL,
+                         "'%s' is too long for an address", told);
+    memcpy(h->address, told, told_len + 1);
     struct door_calls calls = { .context = h,
                                 .now = host_now,
                                 .hello = host_on_hello,
