@@ -584,6 +584,8 @@ void world_start(struct world *world, size_t index)
     struct hello hello;
     node_hello(peer->node, &hello);
     peer->id = hello.peer;
+    world_trace(world, "n%u is incarnation %llu", (unsigned)index,
+                (unsigned long long)hello.incarnation);
     event.kind = EVENT_FLUSH;
     if (!step(world, peer, &event))
         return;
