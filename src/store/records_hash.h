@@ -63,7 +63,8 @@ uint32_t *records_hash_reserve(struct records_hash *hash, uint64_t of);
 void records_hash_fill(struct records_hash *hash, uint64_t of, uint32_t *place,
                        uint32_t ref);
 
-/* Takes out an entry that is there. May shrink the table. */
+/* Takes out an entry that is there. Looks at the low 32 bits of its hash only.
+ * May shrink the table. */
 void records_hash_erase(struct records_hash *hash, uint64_t of, uint32_t ref);
 
 /* Asserts that every entry is where its hash says; returns the number of

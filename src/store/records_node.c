@@ -212,15 +212,15 @@ void records_node_insert(const struct records_arena *arena,
         skip_raise(arena, node);
 }
 
-void records_node_erase(struct records_node *node, size_t index)
+void records_node_erase(struct records_node *node, size_t index, size_t count)
 {
-    assert(index < node->count);
+    assert(index + count <= node->count);
     uint64_t *words = records_node_words(node);
     uint32_t *refs = records_node_refs(node);
-    size_t after = node->count - index - 1;
-    memmove(words + index, words + index + 1, after * sizeof *words);
-    memmove(refs + index, refs + index + 1, after * sizeof *refs);
-    node->count--;
+    size_t after = node->count - index - count;
+    memmove(words + index, words + index + count, after * sizeof *words);
+    memmove(refs + index, refs + index + count, after * sizeof *refs);
+    node->count = (uint16_t)(node->count - count);
 }
 
 void records_node_append(const struct records_arena *arena,
