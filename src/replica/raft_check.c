@@ -8,7 +8,7 @@
 #include "replica/raft_state.h"
 
 enum {
-    CHECK_ENTRIES_MAX = 128 /* newest ones; the older were new once */
+    CHECK_ENTRIES_MAX = 32 /* newest ones; the older were new once */
 };
 
 static void check_log(const struct raft *raft)

@@ -410,6 +410,9 @@ static void check_leader(struct net *net, struct node *node)
     if (node->led_term < term) {
         node->led_term = term;
         net->result->leaders++;
+        for (size_t k = 0; k < NET_NODES_MAX && !net->calm; k++)
+            if (chance(net, net->config.lead_cuts))
+                net->cut[node->id - 1][k] = true;
         for (uint64_t i = net->chosen_last;
              i > 0 && i >= raft_first_index(node->raft); i--) {
             const struct raft_entry *entry = raft_entry_at(node->raft, i);
@@ -552,10 +555,10 @@ static void settle(struct net *net, size_t i)
         return;
     }
     node->voted = false;
-    if (++net->result->events % 128 == 0)
+    if (++net->result->events % 256 == 0)
         check_all(net);
     net->result->hash = hash64_mix(net->result->hash, net->now_ns ^ i);
-    if (net->result->events % 16 == 0)
+    if (net->result->events % 256 == 0)
         net->result->hash =
             hash64_mix(net->result->hash, raft_hash(node->raft));
 }
@@ -1016,6 +1019,23 @@ static double draw(struct rng *rng, double most)
     return rng_chance(rng, 0.4) ? 0 : most * rng_real(rng);
 }
 
+/* Leaders that come and go with little said between: where figure 8 of the
+ * thesis lives, and votes that meet twice. */
+static void draw_storm(struct net_config *config, struct rng *rng)
+{
+    config->voters = rng_chance(rng, 0.7) ? 3 : 5;
+    config->memory = false;
+    config->changes = 0;
+    config->sleeps = 0;
+    config->crashes = 0.05 * rng_real(rng);
+    config->disk_ns_max = rng_range(rng, 1, 4) * MS;
+    config->delay_ns_max = rng_range(rng, 1, 20) * MS;
+    config->aim = 0.9;
+    config->cuts = 0.05 * rng_real(rng);
+    config->lead_cuts = rng_real(rng);
+    config->append_bytes_max = 1;
+}
+
 void net_config_draw(struct net_config *config, uint64_t seed)
 {
     struct rng rng;
@@ -1044,8 +1064,11 @@ void net_config_draw(struct net_config *config, uint64_t seed)
         .transfers = draw(&rng, 0.05),
         .sleeps = draw(&rng, 0.2),
         .compactions = draw(&rng, 0.1),
+        .lead_cuts = draw(&rng, 0.5),
         .span_ns = 2500 * MS,
     };
+    if (seed % 4 == 0)
+        draw_storm(config, &rng);
 }
 
 void net_run(const struct net_config *config, struct net_result *result)
