@@ -69,8 +69,9 @@ struct node {
     uint64_t pump_ns;      /* a take is due; 0: none */
     uint64_t journaled_commit;
     uint64_t led_term;
-    bool voted;    /* just now */
-    uint64_t tail; /* ops trimmed so far */
+    bool voted;          /* just now */
+    uint64_t led_commit; /* what it led to, by counting */
+    uint64_t tail;       /* ops trimmed so far */
 };
 
 enum event_kind {
@@ -79,6 +80,7 @@ enum event_kind {
     EVENT_PERSISTED, /* the raft hears so */
     EVENT_SNAPSHOT,
     EVENT_SNAPSHOT_DONE,
+    EVENT_START,
     EVENT_SCRIPT
 };
 
@@ -124,6 +126,7 @@ struct net {
     uint64_t chosen_last;
     uint64_t acknowledged; /* greatest commit a leader had */
     replica_id leaders[TERMS_MAX];
+    replica_id votes[NET_NODES_MAX][TERMS_MAX];
     struct read reads[READS_MAX];
     uint64_t values;
 };
@@ -409,6 +412,7 @@ static void check_leader(struct net *net, struct node *node)
     net->leaders[term] = node->id;
     if (node->led_term < term) {
         node->led_term = term;
+        node->led_commit = 0;
         net->result->leaders++;
         for (size_t k = 0; k < NET_NODES_MAX && !net->calm; k++)
             if (chance(net, net->config.lead_cuts))
@@ -424,8 +428,28 @@ static void check_leader(struct net *net, struct node *node)
             }
         }
     }
+    uint64_t commit = raft_commit(node->raft);
+    if (commit > node->led_commit && node->led_commit != 0 &&
+        raft_term_at(node->raft, commit) != term)
+        fail(net, "leader %d of term %d counts %d of term %d", (int)node->id,
+             (int)term, (int)commit, (int)raft_term_at(node->raft, commit));
+    node->led_commit = commit;
     if (raft_commit(node->raft) > net->acknowledged)
         net->acknowledged = raft_commit(node->raft);
+}
+
+/* A message that is a vote: one a node and term, over all its lives. */
+static void note_vote(struct net *net, size_t i, const struct raft_message *m)
+{
+    bool given = m->type == RAFT_VOTE_REPLY && !m->refused;
+    if ((!given && m->type != RAFT_VOTE_REQUEST) || m->term >= TERMS_MAX)
+        return;
+    replica_id *vote = &net->votes[i][m->term], to = given ? m->to : m->from;
+    if (*vote != 0 && *vote != to)
+        fail(net, "node %d votes twice in term %d: %d and %d", (int)i + 1,
+             (int)m->term, (int)*vote, (int)to);
+    *vote = to;
+    net->nodes[i].voted = given;
 }
 
 /* Two logs with one entry in common agree below it. */
@@ -505,8 +529,7 @@ static void pump(struct net *net, size_t i)
         for (size_t k = 0; k < out.message_count; k++) {
             const struct raft_message *m = &out.messages[k];
             send(net, i, m);
-            if (m->type == RAFT_VOTE_REPLY && !m->refused)
-                node->voted = true;
+            note_vote(net, i, m);
         }
         for (size_t k = 0; k < out.read_count; k++)
             finish_read(net, i, out.reads[k].ticket, out.reads[k].lost);
@@ -552,6 +575,7 @@ static void settle(struct net *net, size_t i)
     if (node->voted && !net->calm && !net->config.memory &&
         chance(net, net->config.vote_crashes)) {
         stop(net, i);
+        event_add(net, EVENT_START, i, rng_below(&net->rng, 5 * MS));
         return;
     }
     node->voted = false;
@@ -662,6 +686,7 @@ static void on_snapshot(struct net *net, const struct event *e)
             node->disk.snapshot = e->state;
             node->state = e->state;
             node->journaled_commit = e->state.index;
+            node->led_commit = 0; /* not by counting */
             index = e->state.index;
         } else if (rc == DLHT_ESTALE) {
             index = e->state.index;
@@ -886,6 +911,10 @@ static void carry_out(struct net *net, const struct event *e)
                                e->number);
             settle(net, e->node);
         }
+        return;
+    case EVENT_START:
+        if (!node->raft && node->life == e->life)
+            start(net, e->node);
         return;
     case EVENT_SCRIPT:
         on_script(net);
