@@ -57,7 +57,8 @@ static void mark_durable(struct raft *raft)
 static void begin_hold(struct raft *raft)
 {
     raft->founding = false;
-    raft->hold_ns = raft->now_ns + raft->config.election_ns;
+    if (DLHT_MUTANT != 2)
+        raft->hold_ns = raft->now_ns + raft->config.election_ns;
 }
 
 int raft_new(const struct raft_config *config, const struct raft_start *start,

@@ -21,7 +21,7 @@
 #include "replica/raft_log.h"
 
 /* A known bug, built in by a number to see that the tests find it: 1 counts
- * what is not durable, 2 forgets the vote at a restart, 3 commits entries of
+ * what is not durable, 2 forgets at a restart that it voted, 3 commits entries of
  * old terms by counting, 4 keeps the lease through a transfer, 5 counts the
  * lease from the answer, 6 stands and votes while a lease may run. */
 #ifndef DLHT_MUTANT

@@ -69,8 +69,9 @@ struct node {
     uint64_t pump_ns;      /* a take is due; 0: none */
     uint64_t journaled_commit;
     uint64_t led_term;
-    bool voted;    /* just now */
-    uint64_t tail; /* ops trimmed so far */
+    bool voted;          /* just now */
+    uint64_t led_commit; /* what it led to, by counting */
+    uint64_t tail;       /* ops trimmed so far */
 };
 
 enum event_kind {
@@ -79,6 +80,7 @@ enum event_kind {
     EVENT_PERSISTED, /* the raft hears so */
     EVENT_SNAPSHOT,
     EVENT_SNAPSHOT_DONE,
+    EVENT_START,
     EVENT_SCRIPT
 };
 
@@ -124,6 +126,7 @@ struct net {
     uint64_t chosen_last;
     uint64_t acknowledged; /* greatest commit a leader had */
     replica_id leaders[TERMS_MAX];
+    replica_id votes[NET_NODES_MAX][TERMS_MAX];
     struct read reads[READS_MAX];
     uint64_t values;
 };
@@ -409,7 +412,11 @@ static void check_leader(struct net *net, struct node *node)
     net->leaders[term] = node->id;
     if (node->led_term < term) {
         node->led_term = term;
+        node->led_commit = 0;
         net->result->leaders++;
+        for (size_t k = 0; k < NET_NODES_MAX && !net->calm; k++)
+            if (chance(net, net->config.lead_cuts))
+                net->cut[node->id - 1][k] = true;
         for (uint64_t i = net->chosen_last;
              i > 0 && i >= raft_first_index(node->raft); i--) {
             const struct raft_entry *entry = raft_entry_at(node->raft, i);
@@ -421,8 +428,28 @@ static void check_leader(struct net *net, struct node *node)
             }
         }
     }
+    uint64_t commit = raft_commit(node->raft);
+    if (commit > node->led_commit && node->led_commit != 0 &&
+        raft_term_at(node->raft, commit) != term)
+        fail(net, "leader %d of term %d counts %d of term %d", (int)node->id,
+             (int)term, (int)commit, (int)raft_term_at(node->raft, commit));
+    node->led_commit = commit;
     if (raft_commit(node->raft) > net->acknowledged)
         net->acknowledged = raft_commit(node->raft);
+}
+
+/* A message that is a vote: one a node and term, over all its lives. */
+static void note_vote(struct net *net, size_t i, const struct raft_message *m)
+{
+    bool given = m->type == RAFT_VOTE_REPLY && !m->refused;
+    if ((!given && m->type != RAFT_VOTE_REQUEST) || m->term >= TERMS_MAX)
+        return;
+    replica_id *vote = &net->votes[i][m->term], to = given ? m->to : m->from;
+    if (*vote != 0 && *vote != to)
+        fail(net, "node %d votes twice in term %d: %d and %d", (int)i + 1,
+             (int)m->term, (int)*vote, (int)to);
+    *vote = to;
+    net->nodes[i].voted = given;
 }
 
 /* Two logs with one entry in common agree below it. */
@@ -502,8 +529,7 @@ static void pump(struct net *net, size_t i)
         for (size_t k = 0; k < out.message_count; k++) {
             const struct raft_message *m = &out.messages[k];
             send(net, i, m);
-            if (m->type == RAFT_VOTE_REPLY && !m->refused)
-                node->voted = true;
+            note_vote(net, i, m);
         }
         for (size_t k = 0; k < out.read_count; k++)
             finish_read(net, i, out.reads[k].ticket, out.reads[k].lost);
@@ -549,13 +575,14 @@ static void settle(struct net *net, size_t i)
     if (node->voted && !net->calm && !net->config.memory &&
         chance(net, net->config.vote_crashes)) {
         stop(net, i);
+        event_add(net, EVENT_START, i, rng_below(&net->rng, 5 * MS));
         return;
     }
     node->voted = false;
-    if (++net->result->events % 128 == 0)
+    if (++net->result->events % 256 == 0)
         check_all(net);
     net->result->hash = hash64_mix(net->result->hash, net->now_ns ^ i);
-    if (net->result->events % 16 == 0)
+    if (net->result->events % 256 == 0)
         net->result->hash =
             hash64_mix(net->result->hash, raft_hash(node->raft));
 }
@@ -659,6 +686,7 @@ static void on_snapshot(struct net *net, const struct event *e)
             node->disk.snapshot = e->state;
             node->state = e->state;
             node->journaled_commit = e->state.index;
+            node->led_commit = 0; /* not by counting */
             index = e->state.index;
         } else if (rc == DLHT_ESTALE) {
             index = e->state.index;
@@ -884,6 +912,10 @@ static void carry_out(struct net *net, const struct event *e)
             settle(net, e->node);
         }
         return;
+    case EVENT_START:
+        if (!node->raft && node->life == e->life)
+            start(net, e->node);
+        return;
     case EVENT_SCRIPT:
         on_script(net);
         return;
@@ -1016,6 +1048,23 @@ static double draw(struct rng *rng, double most)
     return rng_chance(rng, 0.4) ? 0 : most * rng_real(rng);
 }
 
+/* Leaders that come and go with little said between: where figure 8 of the
+ * thesis lives, and votes that meet twice. */
+static void draw_storm(struct net_config *config, struct rng *rng)
+{
+    config->voters = rng_chance(rng, 0.7) ? 3 : 5;
+    config->memory = false;
+    config->changes = 0;
+    config->sleeps = 0;
+    config->crashes = 0.05 * rng_real(rng);
+    config->disk_ns_max = rng_range(rng, 1, 4) * MS;
+    config->delay_ns_max = rng_range(rng, 1, 20) * MS;
+    config->aim = 0.9;
+    config->cuts = 0.05 * rng_real(rng);
+    config->lead_cuts = rng_real(rng);
+    config->append_bytes_max = 1;
+}
+
 void net_config_draw(struct net_config *config, uint64_t seed)
 {
     struct rng rng;
@@ -1044,8 +1093,11 @@ void net_config_draw(struct net_config *config, uint64_t seed)
         .transfers = draw(&rng, 0.05),
         .sleeps = draw(&rng, 0.2),
         .compactions = draw(&rng, 0.1),
+        .lead_cuts = draw(&rng, 0.5),
         .span_ns = 2500 * MS,
     };
+    if (seed % 4 == 0)
+        draw_storm(config, &rng);
 }
 
 void net_run(const struct net_config *config, struct net_result *result)
