@@ -461,7 +461,7 @@ void rnet_hand_over(struct ring_net *net, size_t index, size_t contact)
         rnet_lead(net, index, contact);
         return;
     }
-    assert(!"no member is up");
+    assert(false); /* no member is up */
 }
 
 void rnet_move(struct ring_net *net, size_t index, size_t contact)
