@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "chord/arcs.h"
+#include "chord/fail_alloc.h"
 #include "chord/order.h"
 #include "chord/ring_net.h"
 #include "dlht/err.h"
@@ -284,7 +284,7 @@ Test(ring, of_a_thousand_finds_keys_when_half_is_dead)
 {
     static const double shares[] = { 0, 0.1, 0.3, 0.5 };
     struct ring_net net;
-    rnet_init(&net, 23, 1000, 1000, 300, 64, 20);
+    rnet_init(&net, 23, 1000, 1000, 300, 0, 20);
     rnet_lead_all(&net);
     expect_ideal(&net, true, 200 * SECOND, "booted");
     expect_few_hops(&net, 5.48);
@@ -339,6 +339,24 @@ Test(ring, lookups_end_whatever_the_pointers_say)
     cr_expect_gt(audit.wrong_fingers, 100);
     net.lies = 0;
     expect_ideal(&net, true, 100 * SECOND, "after lies");
+    rnet_deinit(&net);
+}
+
+Test(ring, mends_after_lack_of_memory)
+{
+    struct ring_net net;
+    rnet_init(&net, 37, 60, 120, 20, 16, 5);
+    rnet_lead_all(&net);
+    expect_ideal(&net, true, 100 * SECOND, "booted");
+    fail_alloc_count();
+    net.fail_one_of = 10;
+    for (int i = 0; i < 60; i++) {
+        churn_once(&net);
+        rnet_run_for(&net, rng_below(&net.rng, 400 * MS));
+    }
+    cr_expect_gt(fail_alloc_count(), 200);
+    net.fail_one_of = 0;
+    expect_ideal(&net, true, 100 * SECOND, "short of memory");
     rnet_deinit(&net);
 }
 

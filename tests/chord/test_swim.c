@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chord/fail_alloc.h"
 #include "chord/peers.h"
 #include "chord/swim_net.h"
 #include "dlht/err.h"
@@ -382,6 +383,29 @@ Test(swim, survives_what_a_stranger_says)
         net_deinit(&net);
     }
     cr_expect(refused > 1000 && taken > 1000, "%zu %zu", refused, taken);
+}
+
+Test(swim, learns_later_what_it_had_no_memory_for)
+{
+    struct net net;
+    net_init(&net, 8, 30, false);
+    struct swim *swim = net.peers[0].swim;
+    for (size_t i = 1; i < net.count; i++) {
+        const struct peer *news = &net.peers[i].self;
+        size_t count = swim_count(swim);
+        bool known = swim_find(swim, &news->id);
+        for (uint64_t n = 1; !swim_find(swim, &news->id); n++) {
+            fail_alloc_nth(n);
+            bool is_news = swim_notice(swim, net.now_ns, news);
+            fail_alloc_nth(0);
+            swim_check(swim);
+            cr_assert_eq(swim_count(swim), count + is_news);
+            cr_assert_lt(n, 9);
+        }
+        cr_assert(!known);
+    }
+    cr_expect_gt(fail_alloc_count(), 29);
+    net_deinit(&net);
 }
 
 /* Gossip may miss one; then it hears of it in turn. */
