@@ -608,25 +608,11 @@ int ring_receive(struct ring *ring, uint64_t now_ns, const struct id *from,
     return rc;
 }
 
-/* The owner as far as known, then the members. */
-static size_t list_peers(const struct arc *arc, struct id *peers)
-{
-    size_t count = 0;
-    if (!id_is_zero(&arc->owner))
-        peers[count++] = arc->owner;
-    for (size_t i = 0; i < arc->member_count; i++) {
-        if (!id_equal(&arc->members[i].peer, &arc->owner))
-            peers[count++] = arc->members[i].peer;
-    }
-    assert(count <= RING_PEERS_MAX);
-    return count;
-}
-
 static void address(struct ring_send *out, const struct arc *target)
 {
     out->to = target->id;
     out->key = target->lo;
-    out->peer_count = list_peers(target, out->peers);
+    out->peer_count = arc_peers(target, out->peers);
 }
 
 static void take_question(struct ring *ring, enum slot_of which,
