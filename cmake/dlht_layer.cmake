@@ -30,6 +30,11 @@ function(dlht_compile target)
     target_include_directories(${target} PRIVATE
         ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include
         ${PROJECT_BINARY_DIR}/generated)
+    # The static archive is made of the same objects, for compilers that know
+    # nothing of this one's intermediate form.
+    if(DLHT_LTO AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
+        target_compile_options(${target} PRIVATE -ffat-lto-objects)
+    endif()
     if(DLHT_NATIVE)
         target_compile_options(${target} PRIVATE -march=native)
     endif()

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Addresses to descriptors. */
+
+#include "net/addr.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "dlht/err.h"
+#include "net/inproc.h"
+
+static const char ADDR_INPROC[] = "inproc:";
+
+enum {
+    ADDR_BACKLOG = 1024
+};
+
+struct addr_parts {
+    char host[PEER_ADDR_MAX];
+    char port[8];
+};
+
+bool addr_is_inproc(const char *text)
+{
+    return strncmp(text, ADDR_INPROC, sizeof ADDR_INPROC - 1) == 0;
+}
+
+static bool addr_port_is_valid(const char *port)
+{
+    size_t digits = strspn(port, "0123456789");
+    return digits > 0 && digits <= 5 && !port[digits] &&
+           strtoul(port, NULL, 10) <= 65535;
+}
+
+static bool addr_split(const char *text, struct addr_parts *out)
+{
+    const char *colon = strrchr(text, ':');
+    if (strlen(text) >= PEER_ADDR_MAX || !colon ||
+        !addr_port_is_valid(colon + 1))
+        return false;
+    const char *host = text;
+    size_t len = (size_t)(colon - text);
+    if (len >= 2 && host[0] == '[' && host[len - 1] == ']') {
+        host++;
+        len -= 2;
+    } else if (memchr(host, ':', len)) {
+        return false; /* IPv6 wants brackets */
+    }
+    if (len == 0)
+        return false;
+    memcpy(out->host, host, len);
+    out->host[len] = 0;
+    memcpy(out->port, colon + 1, strlen(colon + 1) + 1);
+    return true;
+}
+
+bool addr_is_valid(const char *text)
+{
+    if (addr_is_inproc(text)) {
+        size_t len = strlen(text) - (sizeof ADDR_INPROC - 1);
+        return len > 0 && len < INPROC_NAME_MAX;
+    }
+    struct addr_parts parts;
+    return addr_split(text, &parts);
+}
+
+bool addr_is_wildcard(const char *text)
+{
+    struct addr_parts parts;
+    if (addr_is_inproc(text) || !addr_split(text, &parts))
+        return false;
+    return strcmp(parts.host, "0.0.0.0") == 0 ||
+           strcmp(parts.host, "::") == 0 || strcmp(parts.host, "*") == 0;
+}
+
+static int addr_resolve(const char *text, bool passive, struct addrinfo **out)
+{
+    struct addr_parts parts;
+    if (!addr_split(text, &parts))
+        return DLHT_EINVAL;
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
+                              .ai_flags = passive ? AI_PASSIVE : 0 };
+    const char *host = strcmp(parts.host, "*") == 0 ? NULL : parts.host;
+    return getaddrinfo(host, parts.port, &hints, out) == 0 ? DLHT_OK
+                                                           : DLHT_EUNAVAILABLE;
+}
+
+static void addr_set(int fd, int level, int option, int value)
+{
+    /* Advice to the system; what it refuses is done without. */
+    (void)setsockopt(fd, level, option, &value, sizeof value);
+}
+
+static void addr_tune(int fd)
+{
+    addr_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    addr_set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    addr_set(fd, IPPROTO_TCP, TCP_KEEPIDLE, 60);
+    addr_set(fd, IPPROTO_TCP, TCP_KEEPINTVL, 15);
+    addr_set(fd, IPPROTO_TCP, TCP_KEEPCNT, 4);
+    /* Writable only when little waits in the system: what is urgent must not
+     * stand behind what is large. */
+    addr_set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 128 << 10);
+}
+
+static int addr_bind(const struct addrinfo *info, int *out)
+{
+    int fd =
+        socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return DLHT_EIO;
+    addr_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    int rc = DLHT_OK;
+    if (bind(fd, info->ai_addr, info->ai_addrlen) != 0 ||
+        listen(fd, ADDR_BACKLOG) != 0)
+        rc = errno == EADDRINUSE ? DLHT_EBUSY : DLHT_EINVAL;
+    if (rc != DLHT_OK) {
+        close(fd);
+        return rc;
+    }
+    *out = fd;
+    return DLHT_OK;
+}
+
+/* The address as it was given, with the true port in place of 0. */
+static int addr_bound(const char *text, int fd, char bound[PEER_ADDR_MAX])
+{
+    struct sockaddr_storage sa;
+    socklen_t len = sizeof sa;
+    if (getsockname(fd, (struct sockaddr *)&sa, &len) != 0)
+        return DLHT_EIO;
+    unsigned port =
+        ntohs(sa.ss_family == AF_INET6
+                  ? ((const struct sockaddr_in6 *)(const void *)&sa)->sin6_port
+                  : ((const struct sockaddr_in *)(const void *)&sa)->sin_port);
+    int host = (int)(strrchr(text, ':') - text);
+    int n = snprintf(bound, PEER_ADDR_MAX, "%.*s:%u", host, text, port);
+    return n > 0 && n < PEER_ADDR_MAX ? DLHT_OK : DLHT_EINVAL;
+}
+
+int addr_listen(const char *text, char bound[PEER_ADDR_MAX], int *fd)
+{
+    *fd = -1;
+    if (!addr_is_valid(text))
+        return DLHT_EINVAL;
+    if (addr_is_inproc(text)) {
+        memcpy(bound, text, strlen(text) + 1);
+        return inproc_listen(text + sizeof ADDR_INPROC - 1, fd);
+    }
+    struct addrinfo *list;
+    if (addr_resolve(text, true, &list) != DLHT_OK)
+        return DLHT_EINVAL;
+    int rc = addr_bind(list, fd);
+    freeaddrinfo(list);
+    if (rc != DLHT_OK)
+        return rc;
+    rc = addr_bound(text, *fd, bound);
+    if (rc != DLHT_OK) {
+        close(*fd);
+        *fd = -1;
+    }
+    return rc;
+}
+
+void addr_unlisten(const char *text, int fd)
+{
+    if (fd == -1)
+        return;
+    if (addr_is_inproc(text))
+        inproc_unlisten(fd);
+    else
+        close(fd);
+}
+
+int addr_accept(bool inproc, int listen_fd, int *fd)
+{
+    if (inproc)
+        return inproc_accept(listen_fd, fd);
+    *fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (*fd >= 0) {
+        addr_tune(*fd);
+        return DLHT_OK;
+    }
+    if (errno == EAGAIN || errno == EWOULDBLOCK)
+        return DLHT_ENOTFOUND;
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+        errno == ENOMEM)
+        return DLHT_EFULL;
+    return DLHT_EIO;
+}
+
+int addr_connect(const char *text, int *fd)
+{
+    *fd = -1;
+    if (!addr_is_valid(text))
+        return DLHT_EINVAL;
+    if (addr_is_inproc(text))
+        return inproc_connect(text + sizeof ADDR_INPROC - 1, fd);
+    struct addrinfo *list;
+    int rc = addr_resolve(text, false, &list);
+    if (rc != DLHT_OK)
+        return rc;
+    int s =
+        socket(list->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (s < 0) {
+        freeaddrinfo(list);
+        return DLHT_EIO;
+    }
+    addr_tune(s);
+    rc = connect(s, list->ai_addr, list->ai_addrlen);
+    int error = rc == 0 ? 0 : errno;
+    freeaddrinfo(list);
+    if (error && error != EINPROGRESS) {
+        close(s);
+        return DLHT_EUNAVAILABLE;
+    }
+    *fd = s;
+    return DLHT_OK;
+}
+
+bool addr_connected(int fd)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 &&
+           error == 0;
+}

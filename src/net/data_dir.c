@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Restoring a node from its directory. */
+
+#include "net/data_dir.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "net/disk_posix.h"
+#include "store/checkpoint.h"
+
+struct data_dir {
+    struct disk_posix *disk;
+};
+
+struct restoring {
+    struct node *node;
+    struct disk disk;
+    data_dir_log_fn log;
+    void *log_context;
+    struct dlht_error *error;
+};
+
+static int restore_fail(struct dlht_error *error, int code, const char *format,
+                        ...)
+{
+    error->code = code;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(error->text, sizeof error->text, format, args);
+    va_end(args);
+    return code;
+}
+
+static void restore_warn(struct restoring *r, const char *format, ...)
+{
+    char text[DLHT_ERROR_TEXT_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    r->log(r->log_context, LOG_WARNING, text);
+}
+
+int data_dir_open(const char *path, struct data_dir **out,
+                  struct dlht_error *error)
+{
+    *out = NULL;
+    struct data_dir *dir = calloc(1, sizeof *dir);
+    if (!dir)
+        return restore_fail(error, DLHT_ENOMEM, "no memory to start");
+    char why[DISK_POSIX_WHY_MAX];
+    int rc = disk_posix_open(path, &dir->disk, why);
+    if (rc == DLHT_OK) {
+        *out = dir;
+        return DLHT_OK;
+    }
+    free(dir);
+    if (rc == DLHT_EBUSY)
+        return restore_fail(error, rc,
+                            "data directory '%s' is in use by another "
+                            "process: stop it or choose another --data-dir",
+                            path);
+    return restore_fail(error, rc == DLHT_ENOMEM ? rc : DLHT_EINVAL,
+                        "cannot use data directory '%.80s' (%.120s): choose "
+                        "another --data-dir",
+                        path, why);
+}
+
+void data_dir_close(struct data_dir *dir)
+{
+    if (!dir)
+        return;
+    disk_posix_close(dir->disk);
+    free(dir);
+}
+
+struct disk data_dir_disk(struct data_dir *dir)
+{
+    return disk_posix_disk(dir->disk);
+}
+
+/* Lets the node put an arc (0: all that the journal holds) aside. */
+static int restore_quarantine(struct restoring *r, arc_id arc, const char *what)
+{
+    int rc = node_quarantine(r->node, arc);
+    if (rc == DLHT_ECORRUPT)
+        return restore_fail(r->error, rc,
+                            "%s is damaged and no other peer can mend it: "
+                            "nothing was changed; bring back a copy of the "
+                            "data directory, or start with an empty one",
+                            what);
+    if (rc == DLHT_OK)
+        restore_warn(r,
+                     "%s is damaged: it will be learned anew from other "
+                     "peers",
+                     what);
+    return rc;
+}
+
+static int restore_part(void *context, arc_id arc, uint64_t number, bool first,
+                        struct span bytes)
+{
+    struct restoring *r = context;
+    int rc = node_restore_checkpoint(r->node, arc, number, first, bytes);
+    return rc;
+}
+
+static int restore_arc(void *context, arc_id arc)
+{
+    struct restoring *r = context;
+    bool older = false;
+    int rc = checkpoint_read(r->disk, arc, restore_part, r, &older);
+    char what[64];
+    snprintf(what, sizeof what, "the checkpoint of arc %016llx",
+             (unsigned long long)arc);
+    if (rc == DLHT_ECORRUPT)
+        return restore_quarantine(r, arc, what);
+    if (rc == DLHT_OK && older)
+        restore_warn(r, "the newest of %s is damaged: the one before is used",
+                     what);
+    return rc == DLHT_ENOTFOUND ? DLHT_OK : rc;
+}
+
+static int restore_record(void *context, const struct journal_record *record)
+{
+    struct restoring *r = context;
+    int rc = node_restore_record(r->node, record);
+    if (rc != DLHT_ECORRUPT)
+        return rc;
+    char what[64];
+    snprintf(what, sizeof what, "the log of arc %016llx",
+             (unsigned long long)record->arc);
+    return restore_quarantine(r, record->arc, what);
+}
+
+static int restore_nothing(void *context, const struct journal_record *record)
+{
+    (void)context;
+    (void)record;
+    return DLHT_OK;
+}
+
+static int restore_journal(struct restoring *r, uint64_t seed,
+                           struct journal **out)
+{
+    struct journal_config config = { .seed = seed };
+    struct journal_report report = { 0 };
+    int rc =
+        journal_open(r->disk, &config, false, restore_record, r, &report, out);
+    if (rc == DLHT_ECORRUPT && report.corrupt) {
+        char what[96];
+        snprintf(what, sizeof what, "the journal (segment %llu, byte %llu)",
+                 (unsigned long long)report.corrupt_segment,
+                 (unsigned long long)report.corrupt_offset);
+        rc = restore_quarantine(r, 0, what);
+        if (rc == DLHT_OK)
+            rc = journal_open(r->disk, &config, true, restore_nothing, NULL,
+                              &report, out);
+    }
+    if (rc == DLHT_OK && report.bytes_cut)
+        restore_warn(r,
+                     "the journal's torn end (%llu bytes, never "
+                     "acknowledged) was cut",
+                     (unsigned long long)report.bytes_cut);
+    return rc;
+}
+
+int data_dir_restore(struct data_dir *dir, struct node *node, uint64_t seed,
+                     data_dir_log_fn log, void *context, struct journal **out,
+                     struct dlht_error *error)
+{
+    *out = NULL;
+    error->code = DLHT_OK;
+    struct restoring r = { .node = node,
+                           .disk = data_dir_disk(dir),
+                           .log = log,
+                           .log_context = context,
+                           .error = error };
+    int rc = checkpoint_each(r.disk, restore_arc, &r);
+    if (rc == DLHT_OK)
+        rc = restore_journal(&r, seed, out);
+    if (rc != DLHT_OK && error->code == DLHT_OK)
+        return restore_fail(error, rc, "cannot read the data directory: %s",
+                            rc == DLHT_ENOMEM ? dlht_strerror(rc)
+                                              : disk_posix_why(dir->disk));
+    return rc;
+}

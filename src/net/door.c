@@ -1,0 +1,726 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Accepted connections: telling forms apart, bounds, tickets, answers. */
+
+#include "net/door.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "dlht/err.h"
+#include "net/addr.h"
+#include "net/conn.h"
+#include "wire/codec.h"
+#include "wire/mp.h"
+#include "wire/rpc.h"
+
+enum {
+    DOOR_ACCEPTS_PER_TURN = 64,
+    DOOR_LOGS_PER_SWEEP = 10,
+    /* A caller's answers are taken to be so large until some were seen: a
+     * first burst of 16 requests is taken, then what their answers allow. */
+    DOOR_REPLY_GUESS = DOOR_UNSENT_PAUSE / 16
+};
+
+enum caller_kind {
+    CALLER_NEW,    /* said nothing yet */
+    CALLER_FRAMES, /* a hello is to come */
+    CALLER_CLIENT,
+    CALLER_PEER,
+    CALLER_RPC
+};
+
+struct caller {
+    struct door *door;
+    struct conn conn;
+    enum caller_kind kind;
+    struct mp_scan scan; /* CALLER_RPC: of the message at the front */
+    struct id peer;
+    uint32_t slot;
+    uint32_t in_flight;
+    size_t reply_bytes; /* of a typical answer, larger ones weigh more */
+    uint64_t since_ns;  /* when the message now incomplete began, or the
+                         * connection; 0: no message is incomplete */
+    bool stalled;       /* has input that waits for answers to be taken */
+    bool broken;        /* to be closed */
+    bool leaving;       /* to be closed when all is sent */
+    bool dirty;
+    uint32_t next_dirty; /* slot + 1 */
+};
+
+struct seat {
+    struct caller *caller; /* NULL: free */
+    uint32_t generation;
+    uint32_t next_free; /* slot + 1 */
+};
+
+/* What an answer needs to find its way. */
+struct ticket {
+    uint32_t stream; /* of the frame, or id of the rpc call */
+    uint32_t seat;
+    uint32_t seat_generation;
+    uint32_t generation;
+    uint32_t next_free; /* index + 1 */
+    uint16_t flags;     /* op and flags shape the answer to an rpc call */
+    uint8_t op;
+    bool rpc;
+    bool wants_answer;
+    bool open;
+};
+
+struct door {
+    struct loop *loop;
+    struct door_calls calls;
+    char addr[PEER_ADDR_MAX];
+    int listen_fd;
+    int spare_fd; /* given up to turn somebody away when none is left */
+    struct loop_watch watch;
+    struct seat *seats;
+    size_t seat_count; /* ever used */
+    size_t seat_max;
+    uint32_t seat_free;
+    size_t callers;
+    struct ticket *tickets;
+    size_t ticket_count;
+    size_t ticket_cap;
+    uint32_t ticket_free;
+    size_t in_flight;
+    size_t held;
+    uint64_t now_ns; /* of the last read */
+    uint32_t dirty;  /* slot + 1 */
+    size_t stalled;
+    bool may_resume; /* a stalled caller got room */
+    bool shut;
+    unsigned logs_left;
+    unsigned logs_dropped;
+    struct codec_arena arena;
+    struct buf scratch;
+    struct message message;
+};
+
+/* At most some lines a second, whatever strangers do. */
+static void door_log(struct door *door, const char *text)
+{
+    if (door->logs_left == 0) {
+        door->logs_dropped++;
+        return;
+    }
+    door->logs_left--;
+    door->calls.log(door->calls.context, text);
+}
+
+/* Callers. */
+
+static void caller_dirty(struct caller *caller)
+{
+    struct door *door = caller->door;
+    if (caller->dirty)
+        return;
+    caller->dirty = true;
+    caller->next_dirty = door->dirty;
+    door->dirty = caller->slot + 1;
+}
+
+static void caller_break(struct caller *caller, const char *why)
+{
+    if (!caller->broken && why)
+        door_log(caller->door, why);
+    caller->broken = true;
+    caller_dirty(caller);
+}
+
+static void caller_unstall(struct caller *caller)
+{
+    if (caller->stalled)
+        caller->door->stalled--;
+    caller->stalled = false;
+}
+
+/* Only from door_flush, door_sweep and door_free: never while its input is
+ * being taken. */
+static void caller_free(struct caller *caller)
+{
+    struct door *door = caller->door;
+    struct seat *seat = &door->seats[caller->slot];
+    assert(seat->caller == caller);
+    caller_unstall(caller);
+    door->held -= conn_held(&caller->conn);
+    conn_close(&caller->conn);
+    seat->caller = NULL;
+    seat->generation++;
+    seat->next_free = door->seat_free;
+    door->seat_free = caller->slot + 1;
+    door->callers--;
+    free(caller);
+}
+
+/* How many requests of this caller may be under way. */
+static uint32_t caller_window(const struct caller *caller)
+{
+    size_t window = DOOR_UNSENT_PAUSE / (caller->reply_bytes + 1);
+    if (window > DOOR_IN_FLIGHT_MAX)
+        return DOOR_IN_FLIGHT_MAX;
+    return window ? (uint32_t)window : 1;
+}
+
+static bool caller_has_room(const struct caller *caller)
+{
+    if (caller->kind == CALLER_PEER)
+        return true;
+    return caller->in_flight < caller_window(caller) &&
+           conn_unsent(&caller->conn) <= DOOR_UNSENT_PAUSE;
+}
+
+/* Tickets. */
+
+static struct ticket *ticket_new(struct door *door, uint64_t *number)
+{
+    uint32_t index = door->ticket_free;
+    if (index == 0) {
+        if (door->ticket_count == door->ticket_cap) {
+            size_t cap = door->ticket_cap ? door->ticket_cap * 2 : 256;
+            struct ticket *grown =
+                mem_resize(door->tickets, cap, sizeof *grown);
+            if (!grown)
+                return NULL;
+            door->tickets = grown;
+            door->ticket_cap = cap;
+        }
+        index = (uint32_t)++door->ticket_count;
+        door->tickets[index - 1].generation = 0;
+    } else {
+        door->ticket_free = door->tickets[index - 1].next_free;
+    }
+    struct ticket *t = &door->tickets[index - 1];
+    t->open = true;
+    *number = (uint64_t)++t->generation << 32 | index;
+    return t;
+}
+
+static struct ticket *ticket_find(struct door *door, uint64_t number)
+{
+    uint32_t index = (uint32_t)number;
+    assert(index > 0 && index <= door->ticket_count);
+    struct ticket *t = &door->tickets[index - 1];
+    assert(t->open && t->generation == (uint32_t)(number >> 32));
+    return t;
+}
+
+static void ticket_free(struct door *door, struct ticket *t)
+{
+    t->open = false;
+    t->next_free = door->ticket_free;
+    door->ticket_free = (uint32_t)(t - door->tickets) + 1;
+}
+
+/* Answers. */
+
+static int reply_pack(const struct ticket *t, const struct response *response,
+                      struct buf *out)
+{
+    if (t->rpc) {
+        struct rpc_call call = { .id = t->stream,
+                                 .wants_answer = t->wants_answer };
+        call.request.op = t->op;
+        call.request.flags = t->flags;
+        return rpc_pack_response(&call, response, out);
+    }
+    struct message m;
+    m.type = MESSAGE_RESPONSE;
+    m.stream = t->stream;
+    m.u.response = *response;
+    return codec_pack(&m, out);
+}
+
+static void reply_to(struct caller *caller, const struct ticket *t,
+                     const struct response *response)
+{
+    static const struct response too_much = { .status = DLHT_EBUSY };
+    struct buf *out = &caller->conn.out;
+    size_t before = out->len;
+    size_t more = response->value.len + response->list.len;
+    if (more && conn_unsent(&caller->conn) + more > DOOR_UNSENT_MAX) {
+        response = &too_much;
+    }
+    int rc = reply_pack(t, response, out);
+    if (rc == DLHT_ENOMEM || rc == DLHT_ETOOBIG) {
+        struct response sorry = { .status = rc };
+        rc = reply_pack(t, &sorry, out);
+    }
+    if (rc != DLHT_OK) {
+        caller_break(caller, "no memory for an answer: caller disconnected");
+        return;
+    }
+    size_t bytes = out->len - before;
+    if (more > bytes)
+        bytes = more;
+    size_t mean = caller->reply_bytes - caller->reply_bytes / 16 + bytes / 16;
+    caller->reply_bytes = bytes > mean ? bytes : mean;
+    caller_dirty(caller);
+}
+
+void door_reply(struct door *door, uint64_t number,
+                const struct response *response)
+{
+    struct ticket *t = ticket_find(door, number);
+    struct seat *seat = &door->seats[t->seat];
+    struct caller *caller = seat->caller;
+    assert(door->in_flight > 0);
+    door->in_flight--;
+    if (caller && seat->generation == t->seat_generation) {
+        assert(caller->in_flight > 0);
+        caller->in_flight--;
+        if (!caller->broken)
+            reply_to(caller, t, response);
+        if (caller->stalled)
+            door->may_resume = true;
+    }
+    ticket_free(door, t);
+}
+
+/* Input. */
+
+static void caller_request(struct caller *caller, uint32_t stream,
+                           const struct request *request,
+                           const struct rpc_call *rpc)
+{
+    struct door *door = caller->door;
+    uint64_t number;
+    struct ticket *t = ticket_new(door, &number);
+    if (!t) {
+        caller_break(caller, "no memory for a request: caller disconnected");
+        return;
+    }
+    t->stream = stream;
+    t->seat = caller->slot;
+    t->seat_generation = door->seats[caller->slot].generation;
+    t->rpc = rpc != NULL;
+    t->wants_answer = !rpc || rpc->wants_answer;
+    t->op = request->op;
+    t->flags = request->flags;
+    caller->in_flight++;
+    door->in_flight++;
+    door->calls.request(door->calls.context, number, request);
+}
+
+static void caller_greet(struct caller *caller, const struct message *m)
+{
+    struct door *door = caller->door;
+    if (m->type != MESSAGE_HELLO) {
+        caller_break(caller, "a link that does not begin with a hello: closed");
+        return;
+    }
+    struct message answer = { .type = MESSAGE_HELLO, .stream = m->stream };
+    const struct hello *theirs = &m->u.hello;
+    int status =
+        door->calls.hello(door->calls.context, theirs, &answer.u.hello);
+    answer.u.hello.status = status;
+    if (codec_pack(&answer, &caller->conn.out) != DLHT_OK) {
+        caller_break(caller, "no memory for a hello: caller disconnected");
+        return;
+    }
+    caller_dirty(caller);
+    caller->kind = theirs->kind == HELLO_PEER ? CALLER_PEER : CALLER_CLIENT;
+    caller->peer = theirs->peer;
+    if (status != DLHT_OK) {
+        door_log(door, status == DLHT_EVERSION
+                           ? "link refused: other protocol version"
+                           : "link refused: another cluster");
+        caller->leaving = true;
+    }
+}
+
+static void caller_message(struct caller *caller, const struct message *m)
+{
+    struct door *door = caller->door;
+    if (caller->kind == CALLER_FRAMES)
+        caller_greet(caller, m);
+    else if (caller->kind == CALLER_PEER && m->type != MESSAGE_HELLO)
+        door->calls.message(door->calls.context, &caller->peer, m);
+    else if (caller->kind == CALLER_CLIENT && m->type == MESSAGE_REQUEST)
+        caller_request(caller, m->stream, &m->u.request, NULL);
+    else
+        caller_break(caller, "a frame that has no place here: closed");
+}
+
+/* Length of the frame at the front that was dealt with; 0: not whole. */
+static size_t caller_take_frame(struct caller *caller, struct span input)
+{
+    struct door *door = caller->door;
+    size_t len;
+    int rc = codec_frame(input, &len);
+    if (rc == 0)
+        return 0;
+    if (rc == 1)
+        rc = codec_unpack(span_of(input.data, len), &door->arena,
+                          &door->message);
+    if (rc != DLHT_OK) {
+        caller_break(caller, rc == DLHT_ENOMEM
+                                 ? "no memory for a frame: closed"
+                                 : "bytes that are no frame of ours: closed");
+        return 0;
+    }
+    caller_message(caller, &door->message);
+    return len;
+}
+
+static size_t caller_take_rpc(struct caller *caller, struct span input)
+{
+    struct door *door = caller->door;
+    size_t len;
+    int whole = mp_scan_more(&caller->scan, input, WIRE_BODY_MAX, &len);
+    if (whole == 0)
+        return 0;
+    memset(&caller->scan, 0, sizeof caller->scan);
+    struct rpc_call call;
+    const char *text = "";
+    int rc = DLHT_EPROTO;
+    if (whole == 1) {
+        rc = rpc_unpack(span_of(input.data, len), &door->scratch, &call, &text);
+    }
+    if (rc == DLHT_OK) {
+        caller_request(caller, call.id, &call.request, &call);
+        return len;
+    }
+    struct response refusal = { .status = rc, .text = span_str(text) };
+    if ((rc == DLHT_EINVAL || rc == DLHT_ENOMEM) &&
+        rpc_pack_response(&call, &refusal, &caller->conn.out) == DLHT_OK) {
+        caller_dirty(caller);
+        return len;
+    }
+    caller_break(caller, "bytes that are no MessagePack-RPC: closed");
+    return 0;
+}
+
+/* The first byte tells frames from MessagePack-RPC, whose messages are arrays
+ * of three or four. */
+static bool caller_recognise(struct caller *caller, uint8_t first)
+{
+    if (first == FRAME_MAGIC)
+        caller->kind = CALLER_FRAMES;
+    else if (first == 0x93 || first == 0x94)
+        caller->kind = CALLER_RPC;
+    else
+        caller_break(caller, "neither a frame nor MessagePack-RPC: closed");
+    return !caller->broken;
+}
+
+static size_t caller_take(void *context, struct span input)
+{
+    struct caller *caller = context;
+    struct door *door = caller->door;
+    size_t used = 0;
+    door->now_ns = door->calls.now(door->calls.context);
+    if (caller->kind == CALLER_NEW && input.len &&
+        !caller_recognise(caller, input.data[0]))
+        return input.len;
+    while (used < input.len && !caller->leaving) {
+        if (!caller_has_room(caller)) {
+            door->stalled += !caller->stalled;
+            caller->stalled = true;
+            break;
+        }
+        struct span rest = span_tail(input, used);
+        size_t n = caller->kind == CALLER_RPC ? caller_take_rpc(caller, rest)
+                                              : caller_take_frame(caller, rest);
+        if (caller->broken)
+            return input.len;
+        if (n == 0)
+            break;
+        used += n;
+    }
+    if (used)
+        caller->since_ns = used < input.len ? door->now_ns : 0;
+    else if (caller->since_ns == 0)
+        caller->since_ns = door->now_ns;
+    return caller->leaving ? input.len : used;
+}
+
+static void caller_note_held(struct caller *caller, size_t held_before)
+{
+    caller->door->held += conn_held(&caller->conn) - held_before;
+}
+
+static void caller_pause_or_go_on(struct caller *caller)
+{
+    if (conn_listen(&caller->conn, !caller->stalled && !caller->leaving) !=
+        DLHT_OK)
+        caller_break(caller, "no memory for a connection: closed");
+}
+
+static void caller_on_readable(struct caller *caller)
+{
+    size_t held = conn_held(&caller->conn);
+    int rc = conn_read(&caller->conn, caller_take, caller);
+    caller_note_held(caller, held);
+    if (rc != DLHT_OK)
+        caller_break(caller, NULL);
+    else if (caller->stalled || caller->leaving)
+        caller_pause_or_go_on(caller);
+}
+
+static void caller_on_ready(void *context, bool readable, bool writable)
+{
+    struct caller *caller = context;
+    if (caller->broken)
+        return;
+    if (writable) {
+        if (conn_write_on(&caller->conn) != DLHT_OK)
+            caller_break(caller, NULL);
+        else if (caller->stalled)
+            caller->door->may_resume = true;
+        if (caller->leaving)
+            caller_dirty(caller);
+    }
+    if (readable && !caller->broken)
+        caller_on_readable(caller);
+}
+
+bool door_can_resume(const struct door *door)
+{
+    return door->may_resume && door->stalled > 0;
+}
+
+bool door_resume(struct door *door)
+{
+    if (!door_can_resume(door))
+        return false;
+    door->may_resume = false;
+    for (size_t i = 0; i < door->seat_count; i++) {
+        struct caller *caller = door->seats[i].caller;
+        if (!caller || !caller->stalled || caller->broken ||
+            !caller_has_room(caller))
+            continue;
+        caller_unstall(caller);
+        size_t held = conn_held(&caller->conn);
+        conn_take_held(&caller->conn, caller_take, caller);
+        caller_note_held(caller, held);
+        if (!caller->broken)
+            caller_pause_or_go_on(caller);
+    }
+    return true;
+}
+
+/* Coming and going. */
+
+static struct caller *caller_new(struct door *door, int fd)
+{
+    struct caller *caller = calloc(1, sizeof *caller);
+    if (!caller) {
+        close(fd);
+        return NULL;
+    }
+    caller->door = door;
+    caller->reply_bytes = DOOR_REPLY_GUESS;
+    caller->since_ns = door->calls.now(door->calls.context);
+    conn_init(&caller->conn);
+    if (conn_open(&caller->conn, door->loop, fd, caller_on_ready, caller) !=
+        DLHT_OK) {
+        free(caller);
+        return NULL;
+    }
+    return caller;
+}
+
+int door_adopt(struct door *door, int fd)
+{
+    if (door->callers == door->seat_max) {
+        close(fd);
+        return DLHT_EFULL;
+    }
+    struct caller *caller = caller_new(door, fd);
+    if (!caller)
+        return DLHT_ENOMEM;
+    uint32_t slot;
+    if (door->seat_free) {
+        slot = door->seat_free - 1;
+        door->seat_free = door->seats[slot].next_free;
+    } else {
+        slot = (uint32_t)door->seat_count++;
+    }
+    caller->slot = slot;
+    door->seats[slot].caller = caller;
+    door->callers++;
+    return DLHT_OK;
+}
+
+/* No descriptor is left: use the spare one to close who waits, else the
+ * listener would be ready for ever. */
+static void door_turn_away(struct door *door)
+{
+    door_log(door, "no file descriptor left: a connection was turned away");
+    if (door->spare_fd == -1)
+        return;
+    close(door->spare_fd);
+    int fd;
+    if (addr_accept(addr_is_inproc(door->addr), door->listen_fd, &fd) ==
+        DLHT_OK)
+        close(fd);
+    door->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void door_on_listener(void *context, bool readable, bool writable)
+{
+    (void)readable;
+    (void)writable;
+    struct door *door = context;
+    bool inproc = addr_is_inproc(door->addr);
+    for (int i = 0; i < DOOR_ACCEPTS_PER_TURN; i++) {
+        int fd;
+        int rc = addr_accept(inproc, door->listen_fd, &fd);
+        if (rc == DLHT_EFULL)
+            door_turn_away(door);
+        if (rc != DLHT_OK)
+            return;
+        if (door_adopt(door, fd) != DLHT_OK)
+            door_log(door, "too many connections: one was turned away");
+    }
+}
+
+int door_new(struct loop *loop, const char *addr, int listen_fd,
+             size_t callers_max, const struct door_calls *calls,
+             struct door **out)
+{
+    *out = NULL;
+    struct door *door = calloc(1, sizeof *door);
+    struct seat *seats = mem_zero(callers_max, sizeof *seats);
+    if (!door || !seats) {
+        free(door);
+        free(seats);
+        return DLHT_ENOMEM;
+    }
+    door->loop = loop;
+    door->calls = *calls;
+    door->seats = seats;
+    door->seat_max = callers_max;
+    door->logs_left = DOOR_LOGS_PER_SWEEP;
+    door->listen_fd = listen_fd;
+    strncpy(door->addr, addr, sizeof door->addr - 1);
+    if (!loop_watch_init(loop, &door->watch, listen_fd, door_on_listener,
+                         door) ||
+        !loop_watch_set(&door->watch, true, false)) {
+        loop_watch_end(&door->watch);
+        free(seats);
+        free(door);
+        return DLHT_ENOMEM;
+    }
+    door->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    *out = door;
+    return DLHT_OK;
+}
+
+void door_shut(struct door *door)
+{
+    if (door->shut)
+        return;
+    door->shut = true;
+    loop_watch_end(&door->watch);
+    addr_unlisten(door->addr, door->listen_fd);
+}
+
+void door_free(struct door *door)
+{
+    if (!door)
+        return;
+    door_shut(door);
+    for (size_t i = 0; i < door->seat_count; i++)
+        if (door->seats[i].caller)
+            caller_free(door->seats[i].caller);
+    if (door->spare_fd != -1)
+        close(door->spare_fd);
+    codec_arena_deinit(&door->arena);
+    buf_deinit(&door->scratch);
+    free(door->tickets);
+    free(door->seats);
+    free(door);
+}
+
+static void caller_flush(struct caller *caller)
+{
+    if (!caller->broken && conn_write(&caller->conn) != DLHT_OK)
+        caller->broken = true;
+    if (caller->broken ||
+        (caller->leaving && conn_unsent(&caller->conn) == 0)) {
+        caller_free(caller);
+        return;
+    }
+    if (caller->stalled && caller_has_room(caller))
+        caller->door->may_resume = true;
+}
+
+void door_flush(struct door *door)
+{
+    while (door->dirty) {
+        struct caller *caller = door->seats[door->dirty - 1].caller;
+        assert(caller && caller->dirty);
+        door->dirty = caller->next_dirty;
+        caller->dirty = false;
+        caller_flush(caller);
+    }
+}
+
+/* The one that holds the most input gives way. */
+static void door_bound_held(struct door *door)
+{
+    struct caller *most = NULL;
+    for (size_t i = 0; i < door->seat_count; i++) {
+        struct caller *caller = door->seats[i].caller;
+        if (caller && !caller->broken && caller->kind != CALLER_PEER &&
+            (!most || conn_held(&caller->conn) > conn_held(&most->conn)))
+            most = caller;
+    }
+    if (most)
+        caller_break(most, "incomplete requests fill the memory for them: "
+                           "the largest was closed");
+}
+
+void door_sweep(struct door *door, uint64_t now_ns)
+{
+    const uint64_t second = 1000000000;
+    if (door->logs_dropped) {
+        char text[80];
+        snprintf(text, sizeof text, "%u more lines like these",
+                 door->logs_dropped);
+        door->calls.log(door->calls.context, text);
+        door->logs_dropped = 0;
+    }
+    door->logs_left = DOOR_LOGS_PER_SWEEP;
+    for (size_t i = 0; i < door->seat_count; i++) {
+        struct caller *caller = door->seats[i].caller;
+        if (!caller || caller->broken || caller->since_ns == 0 ||
+            caller->stalled)
+            continue;
+        bool greeting =
+            caller->kind == CALLER_NEW || caller->kind == CALLER_FRAMES;
+        uint64_t limit = (greeting ? DOOR_GREETING_S : DOOR_PARTIAL_S) * second;
+        if (now_ns > caller->since_ns && now_ns - caller->since_ns > limit)
+            caller_break(caller, "half a message for too long: closed");
+    }
+    if (door->held > DOOR_HELD_MAX)
+        door_bound_held(door);
+    door_flush(door);
+}
+
+size_t door_callers(const struct door *door)
+{
+    return door->callers;
+}
+
+size_t door_in_flight(const struct door *door)
+{
+    return door->in_flight;
+}
+
+size_t door_unsent(const struct door *door)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < door->seat_count; i++)
+        if (door->seats[i].caller)
+            bytes += conn_unsent(&door->seats[i].caller->conn);
+    return bytes;
+}

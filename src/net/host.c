@@ -1,0 +1,625 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Turns: events in, effects out. */
+
+#include "net/host.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "net/addr.h"
+#include "net/data_dir.h"
+#include "net/disk_worker.h"
+#include "net/door.h"
+#include "net/inproc.h"
+#include "net/links.h"
+#include "net/loop.h"
+#include "net/sys.h"
+#include "node/journal_types.h"
+
+enum {
+    HOST_RESUMES_PER_TURN = 8,
+    HOST_FILES_RESERVE = 64 /* descriptors that callers leave to the rest */
+};
+
+static const uint64_t HOST_SWEEP_NS = UINT64_C(1000000000);
+static const uint64_t HOST_STOP_NS = UINT64_C(10000000000);
+static const uint64_t HOST_DRAIN_NS = UINT64_C(500000000);
+static const uint64_t HOST_RETRY_NS = UINT64_C(10000000);
+
+struct host {
+    struct loop *loop;
+    struct node *node;
+    struct door *door;
+    struct links *links;
+    struct data_dir *dir;
+    struct disk_worker *disk;
+    struct loop_watch disk_watch;
+    struct effects effects;
+    uint64_t now_ns;
+    bool stepped;     /* a flush is owed */
+    bool no_memory;   /* a step failed: try again soon */
+    struct id *downs; /* losses to tell the node */
+    size_t down_count;
+    size_t down_cap;
+    uint64_t sweep_ns;
+    int bell;
+    struct loop_watch bell_watch;
+    atomic_bool stop_asked;
+    uint64_t stop_ns; /* the latest end; 0: not stopping */
+    int inner_fd;     /* listener for the own process */
+    struct loop_watch inner_watch;
+    char inner[PEER_ADDR_MAX];
+    char listen[PEER_ADDR_MAX];
+    char address[PEER_ADDR_MAX]; /* as others are told */
+    enum host_state state;
+    host_state_fn fn;
+    void *fn_context;
+    dlht_log_fn log;
+    void *log_context;
+    enum log_level log_level;
+};
+
+static void host_say(void *context, enum log_level level, const char *text)
+{
+    struct host *h = context;
+    if (h->log && level >= h->log_level)
+        h->log(h->log_context, (enum dlht_log_level)level, text);
+}
+
+static void host_warn(void *context, const char *text)
+{
+    host_say(context, LOG_WARNING, text);
+}
+
+static void host_enter(struct host *h, enum host_state state, int status,
+                       const char *text)
+{
+    if (h->state == HOST_STOPPED || h->state == HOST_FAILED ||
+        h->state == state)
+        return;
+    h->state = state;
+    if (h->fn)
+        h->fn(h->fn_context, state, status, text);
+}
+
+static uint64_t host_now(void *context)
+{
+    struct host *h = context;
+    h->now_ns = sys_now_ns();
+    return h->now_ns;
+}
+
+/* Effects. */
+
+static void host_checkpoint(struct host *h, const struct effect *e)
+{
+    arc_id arc = e->u.checkpoint.arc;
+    uint64_t number = e->u.checkpoint.number;
+    if (e->kind == EFFECT_CHECKPOINT_BEGIN)
+        disk_worker_begin(h->disk, arc, number, e->u.checkpoint.bytes);
+    else if (e->kind == EFFECT_CHECKPOINT_ADD)
+        disk_worker_add(h->disk, arc, number, e->u.checkpoint.bytes);
+    else if (e->kind == EFFECT_CHECKPOINT_END)
+        disk_worker_end(h->disk, arc, number);
+    else if (e->kind == EFFECT_CHECKPOINT_ABORT)
+        disk_worker_abort(h->disk, arc, number);
+    else
+        disk_worker_remove(h->disk, arc);
+}
+
+static void host_carry_out(struct host *h, const struct effect *e)
+{
+    switch (e->kind) {
+    case EFFECT_SEND:
+        links_send(h->links, &e->u.send.to, e->u.send.addr, &e->u.send.message);
+        break;
+    case EFFECT_REPLY:
+        door_reply(h->door, e->u.reply.ticket, &e->u.reply.response);
+        break;
+    case EFFECT_APPEND:
+        disk_worker_append(h->disk, &e->u.append);
+        break;
+    case EFFECT_SYNC:
+        disk_worker_sync(h->disk, e->u.sync.number);
+        break;
+    case EFFECT_RELEASE:
+        disk_worker_release(h->disk, e->u.release.arc, e->u.release.index);
+        break;
+    case EFFECT_CHECKPOINT_BEGIN:
+    case EFFECT_CHECKPOINT_ADD:
+    case EFFECT_CHECKPOINT_END:
+    case EFFECT_CHECKPOINT_ABORT:
+    case EFFECT_CHECKPOINT_REMOVE:
+        host_checkpoint(h, e);
+        break;
+    case EFFECT_LOG:
+        host_say(h, e->u.log.level, e->u.log.text);
+        break;
+    case EFFECT_READY:
+        host_enter(h, HOST_READY, DLHT_OK, "");
+        break;
+    case EFFECT_STOPPED:
+        host_enter(h, HOST_STOPPED, DLHT_OK, "stopped");
+        break;
+    case EFFECT_FAILED:
+        host_enter(h, HOST_FAILED, e->u.failed.status, e->u.failed.text);
+        break;
+    }
+}
+
+/* DLHT_OK or DLHT_ENOMEM, as node_step. */
+static int host_step(struct host *h, struct event *event)
+{
+    event->now_ns = h->now_ns;
+    h->stepped = true;
+    int rc = node_step(h->node, event, &h->effects);
+    if (rc != DLHT_OK)
+        h->no_memory = true;
+    for (size_t i = 0; i < h->effects.count; i++)
+        host_carry_out(h, &h->effects.list[i]);
+    return rc;
+}
+
+/* Events. */
+
+static int host_on_hello(void *context, const struct hello *theirs,
+                         struct hello *ours)
+{
+    struct host *h = context;
+    node_hello(h->node, ours);
+    return node_hello_check(h->node, theirs);
+}
+
+static void host_hello(void *context, struct hello *ours)
+{
+    struct host *h = context;
+    node_hello(h->node, ours);
+}
+
+static int host_hello_check(void *context, const struct hello *theirs)
+{
+    struct host *h = context;
+    return node_hello_check(h->node, theirs);
+}
+
+static void host_on_message(void *context, const struct id *from,
+                            const struct message *message)
+{
+    struct host *h = context;
+    struct event event;
+    event.kind = EVENT_MESSAGE;
+    event.u.message.from = *from;
+    event.u.message.message = message;
+    (void)host_step(h, &event); /* as if it was lost */
+}
+
+static void host_on_request(void *context, uint64_t ticket,
+                            const struct request *request)
+{
+    struct host *h = context;
+    struct event event;
+    event.kind = EVENT_REQUEST;
+    event.u.request.ticket = ticket;
+    event.u.request.request = request;
+    if (host_step(h, &event) == DLHT_OK)
+        return;
+    struct response busy = { .status = DLHT_EBUSY };
+    door_reply(h->door, ticket, &busy);
+}
+
+static void host_on_down(void *context, const struct id *peer)
+{
+    struct host *h = context;
+    for (size_t i = 0; i < h->down_count; i++)
+        if (id_equal(&h->downs[i], peer))
+            return;
+    if (h->down_count == h->down_cap) {
+        size_t cap = h->down_cap ? h->down_cap * 2 : 16;
+        struct id *grown = mem_resize(h->downs, cap, sizeof *grown);
+        if (!grown)
+            return; /* probes will find out */
+        h->downs = grown;
+        h->down_cap = cap;
+    }
+    h->downs[h->down_count++] = *peer;
+}
+
+static void host_deliver_downs(struct host *h)
+{
+    for (size_t i = 0; i < h->down_count; i++) {
+        struct event event;
+        event.kind = EVENT_LINK_DOWN;
+        event.u.link.peer = h->downs[i];
+        (void)host_step(h, &event);
+    }
+    h->down_count = 0;
+}
+
+static void host_on_disk(void *context, bool readable, bool writable)
+{
+    (void)readable;
+    (void)writable;
+    struct host *h = context;
+    (void)host_now(h);
+    struct disk_result r;
+    while (disk_worker_take(h->disk, &r)) {
+        struct event event;
+        if (r.is_checkpoint) {
+            event.kind = EVENT_CHECKPOINT;
+            event.u.checkpoint.arc = r.arc;
+            event.u.checkpoint.number = r.number;
+            event.u.checkpoint.status = r.status;
+        } else {
+            event.kind = EVENT_SYNCED;
+            event.u.synced.number = r.number;
+            event.u.synced.status = r.status;
+            event.u.synced.journal_bytes = r.journal_bytes;
+            event.u.synced.pinning_arc = r.pinning_arc;
+        }
+        if (host_step(h, &event) != DLHT_OK)
+            host_enter(h, HOST_FAILED, DLHT_ENOMEM,
+                       "no memory to go on after a sync");
+    }
+}
+
+static void host_on_bell(void *context, bool readable, bool writable)
+{
+    (void)readable;
+    (void)writable;
+    struct host *h = context;
+    sys_bell_clear(h->bell);
+    if (!atomic_load(&h->stop_asked) || h->stop_ns)
+        return;
+    (void)host_now(h);
+    h->stop_ns = h->now_ns + HOST_STOP_NS;
+    struct event event;
+    event.kind = EVENT_STOP;
+    if (host_step(h, &event) != DLHT_OK)
+        host_enter(h, HOST_STOPPED, DLHT_OK, "stopped without hand-over");
+}
+
+static void host_on_inner(void *context, bool readable, bool writable)
+{
+    (void)readable;
+    (void)writable;
+    struct host *h = context;
+    int fd;
+    while (inproc_accept(h->inner_fd, &fd) == DLHT_OK)
+        if (door_adopt(h->door, fd) != DLHT_OK)
+            host_warn(h, "too many connections: one was turned away");
+}
+
+/* Turns. */
+
+static void host_flush(struct host *h)
+{
+    if (!h->stepped)
+        return;
+    struct event event;
+    event.kind = EVENT_FLUSH;
+    (void)host_step(h, &event);
+    h->stepped = false;
+}
+
+static void host_tick(struct host *h)
+{
+    if (node_next_timeout_ns(h->node) <= h->now_ns) {
+        struct event event;
+        event.kind = EVENT_TICK;
+        (void)host_step(h, &event);
+    }
+    if (links_timeout_ns(h->links) <= h->now_ns)
+        links_tick(h->links, h->now_ns);
+    if (h->sweep_ns <= h->now_ns) {
+        door_sweep(h->door, h->now_ns);
+        h->sweep_ns = h->now_ns + HOST_SWEEP_NS;
+    }
+    if (h->stop_ns && h->stop_ns <= h->now_ns)
+        host_enter(h, HOST_STOPPED, DLHT_OK, "stopped without hand-over");
+}
+
+static void host_arm(struct host *h)
+{
+    uint64_t at = node_next_timeout_ns(h->node);
+    uint64_t links = links_timeout_ns(h->links);
+    at = links < at ? links : at;
+    if (door_callers(h->door) && h->sweep_ns < at)
+        at = h->sweep_ns;
+    if (h->stop_ns && h->stop_ns < at)
+        at = h->stop_ns;
+    if (h->no_memory && h->now_ns + HOST_RETRY_NS < at)
+        at = h->now_ns + HOST_RETRY_NS;
+    if (h->down_count)
+        at = h->now_ns;
+    loop_alarm(h->loop, h->now_ns, at);
+}
+
+/* Everything after the callbacks of a turn. */
+static void host_end_turn(struct host *h)
+{
+    h->now_ns = sys_now_ns();
+    if (h->no_memory) {
+        h->no_memory = false;
+        h->stepped = true;
+    }
+    host_tick(h);
+    for (int i = 0; i < HOST_RESUMES_PER_TURN; i++) {
+        host_deliver_downs(h);
+        host_flush(h);
+        if (!door_resume(h->door))
+            break;
+    }
+    host_flush(h);
+    if (h->disk)
+        disk_worker_submit(h->disk);
+    links_flush(h->links, h->now_ns);
+    door_flush(h->door);
+    host_arm(h);
+}
+
+static bool host_goes_on(const struct host *h)
+{
+    return h->state == HOST_STARTING || h->state == HOST_READY;
+}
+
+/* Last words, for a short while. */
+static void host_drain(struct host *h)
+{
+    uint64_t end_ns = h->now_ns + HOST_DRAIN_NS;
+    while (h->now_ns < end_ns &&
+           (links_unsent(h->links) > 0 || door_unsent(h->door) > 0)) {
+        loop_alarm(h->loop, h->now_ns, h->now_ns + HOST_RETRY_NS);
+        loop_turn(h->loop, true);
+        h->now_ns = sys_now_ns();
+        links_flush(h->links, h->now_ns);
+        door_flush(h->door);
+    }
+}
+
+void host_run(struct host *h)
+{
+    h->now_ns = sys_now_ns();
+    h->sweep_ns = h->now_ns + HOST_SWEEP_NS;
+    struct event event;
+    event.kind = EVENT_BOOT;
+    if (host_step(h, &event) != DLHT_OK)
+        host_enter(h, HOST_FAILED, DLHT_ENOMEM, "no memory to start");
+    host_end_turn(h);
+    while (host_goes_on(h)) {
+        loop_turn(h->loop, !door_can_resume(h->door));
+        host_end_turn(h);
+    }
+    door_shut(h->door);
+    host_drain(h);
+}
+
+void host_stop(struct host *h)
+{
+    atomic_store(&h->stop_asked, true);
+    sys_bell_ring(h->bell);
+}
+
+const char *host_address(const struct host *h)
+{
+    return h->listen;
+}
+
+const char *host_inner_address(const struct host *h)
+{
+    return h->inner;
+}
+
+/* Making and freeing. */
+
+static int host_fail(struct dlht_error *error, int code, const char *format,
+                     ...)
+{
+    error->code = code;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(error->text, sizeof error->text, format, args);
+    va_end(args);
+    return code;
+}
+
+static size_t host_callers_max(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
+        limit.rlim_cur >= DOOR_CALLERS_MAX + HOST_FILES_RESERVE)
+        return DOOR_CALLERS_MAX;
+    if (limit.rlim_cur < 2 * HOST_FILES_RESERVE)
+        return HOST_FILES_RESERVE;
+    return (size_t)limit.rlim_cur - HOST_FILES_RESERVE;
+}
+
+static int host_listen(struct host *h, const struct host_config *config,
+                       struct dlht_error *error)
+{
+    const char *listen = config->listen;
+    if (!addr_is_valid(listen))
+        return host_fail(error, DLHT_EINVAL,
+                         "'%s' is no address to listen on: give HOST:PORT",
+                         listen);
+    if (addr_is_wildcard(listen) && !config->advertise)
+        return host_fail(error, DLHT_EINVAL,
+                         "listening on '%s': give the address that others "
+                         "reach this node by with --advertise HOST:PORT",
+                         listen);
+    int fd;
+    int rc = addr_listen(listen, h->listen, &fd);
+    if (rc != DLHT_OK)
+        return host_fail(error, rc,
+                         rc == DLHT_EBUSY
+                             ? "'%s' is in use: choose another port"
+                             : "cannot listen on '%s': choose an address of "
+                               "this machine",
+                         listen);
+    const char *told = config->advertise ? config->advertise : h->listen;
+    size_t told_len = strlen(told);
+    if (told_len >= sizeof h->address)
+        return host_fail(error, DLHT_EINVAL, "'%s' is too long for an address",
+                         told);
+    memcpy(h->address, told, told_len + 1);
+    struct door_calls calls = { .context = h,
+                                .now = host_now,
+                                .hello = host_on_hello,
+                                .message = host_on_message,
+                                .request = host_on_request,
+                                .log = host_warn };
+    rc = door_new(h->loop, h->listen, fd, host_callers_max(), &calls, &h->door);
+    if (rc == DLHT_OK)
+        return DLHT_OK;
+    addr_unlisten(h->listen, fd);
+    return host_fail(error, rc, "no memory to start");
+}
+
+static bool host_watch_one(struct host *h, struct loop_watch *watch, int fd,
+                           loop_fn fn)
+{
+    return loop_watch_init(h->loop, watch, fd, fn, h) &&
+           loop_watch_set(watch, true, false);
+}
+
+static int host_watch(struct host *h)
+{
+    struct links_calls calls = { .context = h,
+                                 .hello = host_hello,
+                                 .check = host_hello_check,
+                                 .down = host_on_down,
+                                 .log = host_warn };
+    int rc = links_new(h->loop, &calls, sys_random(), &h->links);
+    if (rc != DLHT_OK)
+        return rc;
+    h->bell = sys_bell_new();
+    if (h->bell == -1)
+        return DLHT_EIO;
+    if (!host_watch_one(h, &h->bell_watch, h->bell, host_on_bell))
+        return DLHT_ENOMEM;
+    snprintf(h->inner, sizeof h->inner, "inproc:.host-%016llx",
+             (unsigned long long)sys_random());
+    char bound[PEER_ADDR_MAX];
+    rc = addr_listen(h->inner, bound, &h->inner_fd);
+    if (rc != DLHT_OK)
+        return rc;
+    return host_watch_one(h, &h->inner_watch, h->inner_fd, host_on_inner)
+               ? DLHT_OK
+               : DLHT_ENOMEM;
+}
+
+/* With --durability interval: what a power cut must not take all the same. An
+ * entry may be lost as others are; a vote, an identity or a founding not. */
+static bool host_must_sync(uint8_t type)
+{
+    return type != JOURNAL_ENTRY && type != JOURNAL_COMMIT &&
+           type != JOURNAL_PEERS;
+}
+
+static int host_restore(struct host *h, const struct host_config *config,
+                        struct dlht_error *error)
+{
+    if (!h->dir)
+        return DLHT_OK;
+    struct journal *journal;
+    int rc = data_dir_restore(h->dir, h->node, sys_random(), host_say, h,
+                              &journal, error);
+    if (rc != DLHT_OK)
+        return rc;
+    struct disk_worker_config worker = { .disk = data_dir_disk(h->dir),
+                                         .journal = journal,
+                                         .must_sync = host_must_sync };
+    if (config->durability == DLHT_DURABILITY_INTERVAL)
+        worker.interval_ms = DISK_WORKER_INTERVAL_MS;
+    rc = disk_worker_new(&worker, &h->disk);
+    if (rc != DLHT_OK) {
+        journal_close(journal);
+        return host_fail(error, rc, "cannot start the disk thread");
+    }
+    if (host_watch_one(h, &h->disk_watch, disk_worker_fd(h->disk),
+                       host_on_disk))
+        return DLHT_OK;
+    return host_fail(error, DLHT_ENOMEM, "no memory to start");
+}
+
+static int host_make_node(struct host *h, const struct host_config *config)
+{
+    struct node_config node = config->node;
+    memcpy(node.addr, h->address, sizeof node.addr);
+    node.durable = h->dir != NULL;
+    node.seed = sys_random();
+    return node_new(&node, &h->node);
+}
+
+static int host_build(struct host *h, const struct host_config *config,
+                      struct dlht_error *error)
+{
+    if (loop_new(&h->loop) != DLHT_OK)
+        return host_fail(error, DLHT_EIO, "cannot make an event loop");
+    if (config->data_dir) {
+        int rc = data_dir_open(config->data_dir, &h->dir, error);
+        if (rc != DLHT_OK)
+            return rc;
+    }
+    int rc = host_listen(h, config, error);
+    if (rc != DLHT_OK)
+        return rc;
+    rc = host_watch(h);
+    if (rc == DLHT_OK)
+        rc = host_make_node(h, config);
+    if (rc != DLHT_OK)
+        return host_fail(error, rc, "cannot start: %s", dlht_strerror(rc));
+    return host_restore(h, config, error);
+}
+
+int host_new(const struct host_config *config, host_state_fn fn, void *context,
+             struct host **out, struct dlht_error *error)
+{
+    *out = NULL;
+    struct host *h = calloc(1, sizeof *h);
+    if (!h)
+        return host_fail(error, DLHT_ENOMEM, "no memory to start");
+    h->bell = -1;
+    h->inner_fd = -1;
+    h->fn = fn;
+    h->fn_context = context;
+    h->log = config->log;
+    h->log_context = config->log_context;
+    h->log_level = (enum log_level)config->log_level;
+    int rc = host_build(h, config, error);
+    if (rc != DLHT_OK) {
+        host_free(h);
+        return rc;
+    }
+    *out = h;
+    return DLHT_OK;
+}
+
+void host_free(struct host *h)
+{
+    if (!h)
+        return;
+    loop_watch_end(&h->disk_watch);
+    loop_watch_end(&h->inner_watch);
+    loop_watch_end(&h->bell_watch);
+    disk_worker_free(h->disk);
+    if (h->inner_fd != -1)
+        inproc_unlisten(h->inner_fd);
+    if (h->bell != -1)
+        close(h->bell);
+    door_free(h->door);
+    links_free(h->links);
+    node_free(h->node);
+    effects_deinit(&h->effects);
+    data_dir_close(h->dir);
+    loop_free(h->loop);
+    free(h->downs);
+    free(h);
+}
