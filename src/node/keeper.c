@@ -230,6 +230,7 @@ static size_t gather_arcs(struct node *node, struct plan_arc *arcs)
         out->replicas = ks->record.replicas;
         out->may_split = ks->record.id != SYSTEM_KEYSPACE &&
                          ks->record.placement == PLACEMENT_ORDERED;
+        out->keyspace_arcs = map_count(ks->map);
         out->floor_keys = ks->record.floor_keys;
         out->ceiling_bytes = ks->record.ceiling_bytes;
     }

@@ -38,9 +38,13 @@ static void release_batch(struct node *node, struct batch *b)
     if (--b->open)
         return;
     struct response response = { .status = b->status, .count = b->stored };
-    if (b->status == DLHT_EUNKNOWN)
-        response.text = span_str("of some records it is not known whether "
-                                 "they were stored");
+    /* A batch over several arcs may be stored in part: then "failed" would be
+     * a lie, too. */
+    if (b->status != DLHT_OK && b->stored)
+        response.status = DLHT_EUNKNOWN;
+    if (response.status == DLHT_EUNKNOWN)
+        response.text = span_str("some of the records may be stored and "
+                                 "others not");
     node_answer(node, &b->origin, &response);
     free(b);
 }

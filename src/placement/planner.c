@@ -299,9 +299,9 @@ static void split_large(struct planner *p)
 static void split_few(struct planner *p, keyspace_id keyspace)
 {
     size_t arcs = 0, cutting = 0;
-    for (size_t i = 0; i < p->in->arc_count; i++) {
-        arcs += p->in->arcs[i].arc->keyspace == keyspace;
-    }
+    for (size_t i = 0; i < p->in->arc_count; i++)
+        if (p->in->arcs[i].arc->keyspace == keyspace)
+            arcs = p->in->arcs[i].keyspace_arcs;
     size_t want = (size_t)(p->in->vnodes * total_weight(p) + 0.5);
     while (arcs + cutting < want) {
         const struct plan_arc *largest = NULL;
@@ -365,15 +365,14 @@ static bool find_extremes(const struct planner *p, bool led,
     return count > 1;
 }
 
-/* Of the arcs on the fullest peer, the one whose move brings the two nearest
- * together; NULL: none improves. */
+/* Of the arcs on the fullest peer, the largest whose move does not make the
+ * other the fuller one: so no arc ever moves to and fro. NULL: none. */
 static const struct plan_arc *best_move(const struct planner *p,
                                         const struct extremes *x, bool led)
 {
     const struct plan_peer *from = &p->in->peers[x->fullest];
     const struct plan_peer *to = &p->in->peers[x->emptiest];
     const struct plan_arc *best = NULL;
-    double best_gap = x->most - x->least;
     for (size_t i = 0; i < p->in->arc_count; i++) {
         const struct plan_arc *a = &p->in->arcs[i];
         if (!is_settled(p, a) || has_step(p, a))
@@ -384,14 +383,10 @@ static const struct plan_arc *best_move(const struct planner *p,
                 : !arc_member_of(a->arc, &from->id) || there)
             continue;
         double size = (double)size_of(a);
-        double gap = x->most - size / from->weight_milli -
-                     (x->least + size / to->weight_milli);
-        if (gap < 0)
-            gap = -gap;
-        if (gap < best_gap * 0.9) {
+        double change = size / from->weight_milli + size / to->weight_milli;
+        if (change <= x->most - x->least &&
+            (!best || size_of(a) > size_of(best)))
             best = a;
-            best_gap = gap;
-        }
     }
     return best;
 }

@@ -53,6 +53,7 @@ struct plan_arc {
     bool busy;          /* a step is under way */
     uint8_t replicas;   /* wanted copies */
     bool may_split;
+    size_t keyspace_arcs; /* of its keyspace, those not in the input too */
     uint64_t floor_keys;
     uint64_t ceiling_bytes;
 };

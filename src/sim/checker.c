@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Invariants over all nodes. */
+
+#include "sim/checker.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "node/inspect.h"
+
+enum {
+    SEEN_COUNT = 1 << 14, /* states remembered, direct-mapped */
+    SMALL_WORLD = 9,      /* peers up to which each turn is looked at */
+    LARGE_STRIDE = 16,
+    ALL_EVERY = 1000,
+    LAG_MAX = 200 /* entries that a caught-up replica may be behind */
+};
+
+/* The state of an arc after an index: the same wherever it is reached. Or the
+ * leader of an arc's term: the same whoever is asked. */
+struct seen {
+    arc_id arc;
+    uint64_t number; /* index, or term */
+    uint64_t state;
+    size_t peer;
+};
+
+/* What must not go back while a process lives. */
+struct last {
+    arc_id arc;
+    replica_id self;
+    uint32_t starts;
+    uint64_t applied;
+    uint64_t generation;
+    uint64_t term;
+};
+
+struct checker {
+    struct world *world;
+    struct seen states[SEEN_COUNT];
+    struct seen leaders[SEEN_COUNT];
+    struct last (*lasts)[SEEN_COUNT / 64]; /* of each peer */
+    uint64_t turns;
+    char why[300];
+};
+
+struct checker *checker_new(struct world *world)
+{
+    struct checker *checker = mem_zero(1, sizeof *checker);
+    if (checker)
+        checker->lasts =
+            mem_zero(world_peer_count(world), sizeof *checker->lasts);
+    if (!checker || !checker->lasts) {
+        fputs("dlht-sim: out of memory\n", stderr);
+        abort();
+    }
+    checker->world = world;
+    return checker;
+}
+
+void checker_free(struct checker *checker)
+{
+    if (checker)
+        free(checker->lasts);
+    free(checker);
+}
+
+/* Of one replica. */
+
+static uint64_t fingerprint(const struct inspect_replica *r)
+{
+    uint64_t hash = records_digest(r->records);
+    hash = hash64_mix(hash, records_count(r->records));
+    hash = hash64_mix(hash, r->counter);
+    hash = hash64_mix(hash, r->arc->generation);
+    hash = hash64_mix(hash, hash64(r->arc->lo));
+    hash = hash64_mix(hash, r->arc->has_hi ? hash64(r->arc->hi) : 0);
+    for (size_t i = 0; i < r->arc->member_count; i++)
+        hash = hash64_mix(hash, r->arc->members[i].replica * 2 +
+                                    r->arc->members[i].voter);
+    return hash;
+}
+
+/* The place of (arc, number). False: it was not remembered; now it is. */
+static bool recall(struct seen *table, arc_id arc, uint64_t number,
+                   uint64_t state, size_t peer, struct seen *out)
+{
+    uint64_t at = hash64_mix(arc, number) % SEEN_COUNT;
+    *out = table[at];
+    if (out->arc == arc && out->number == number)
+        return true;
+    table[at] = (struct seen){ arc, number, state, peer };
+    return false;
+}
+
+static void check_agreement(struct checker *c, size_t peer,
+                            const struct inspect_replica *r)
+{
+    struct seen seen;
+    uint64_t state = fingerprint(r);
+    if (recall(c->states, r->id, r->applied, state, peer, &seen) &&
+        seen.state != state)
+        world_fail(c->world, "A3_replicas_agree",
+                   "arc %llx after entry %llu is not the same on n%zu and "
+                   "n%zu",
+                   (unsigned long long)r->id, (unsigned long long)r->applied,
+                   seen.peer, peer);
+    if (raft_role(r->raft) != RAFT_LEADER)
+        return;
+    uint64_t term = raft_term(r->raft);
+    if (recall(c->leaders, r->id, term, r->self, peer, &seen) &&
+        seen.state != r->self)
+        world_fail(c->world, "A2_one_leader",
+                   "arc %llx, term %llu: n%zu and n%zu both lead",
+                   (unsigned long long)r->id, (unsigned long long)term,
+                   seen.peer, peer);
+}
+
+static void check_progress(struct checker *c, size_t peer,
+                           const struct inspect_replica *r)
+{
+    size_t at = (size_t)(hash64_mix(r->id, r->self) % (SEEN_COUNT / 64));
+    struct last *last = &c->lasts[peer][at];
+    struct last now = { r->id,
+                        r->self,
+                        world_starts(c->world, peer),
+                        r->applied,
+                        r->arc->generation,
+                        raft_term(r->raft) };
+    bool same = last->arc == now.arc && last->self == now.self &&
+                last->starts == now.starts;
+    if (same && now.generation < last->generation)
+        world_fail(c->world, "A4_generation",
+                   "arc %llx on n%zu goes back from generation %llu to %llu",
+                   (unsigned long long)r->id, peer,
+                   (unsigned long long)last->generation,
+                   (unsigned long long)now.generation);
+    if (same && (now.applied < last->applied || now.term < last->term))
+        world_fail(
+            c->world, "A4_progress",
+            "arc %llx on n%zu goes back: applied %llu to %llu, term "
+            "%llu to %llu",
+            (unsigned long long)r->id, peer, (unsigned long long)last->applied,
+            (unsigned long long)now.applied, (unsigned long long)last->term,
+            (unsigned long long)now.term);
+    if (raft_commit(r->raft) < r->applied)
+        world_fail(c->world, "A3_committed",
+                   "arc %llx on n%zu applied %llu, committed %llu",
+                   (unsigned long long)r->id, peer,
+                   (unsigned long long)r->applied,
+                   (unsigned long long)raft_commit(r->raft));
+    *last = now;
+}
+
+static void check_peer(struct checker *c, size_t peer)
+{
+    const struct node *node = world_node(c->world, peer);
+    if (!node)
+        return;
+    size_t count = inspect_replica_count(node);
+    for (size_t i = 0; i < count; i++) {
+        struct inspect_replica r;
+        inspect_replica_at(node, i, &r);
+        if (r.empty)
+            continue;
+        check_agreement(c, peer, &r);
+        check_progress(c, peer, &r);
+    }
+}
+
+void checker_turn(struct checker *c, size_t peer)
+{
+    c->turns++;
+    if (world_peer_count(c->world) <= SMALL_WORLD ||
+        c->turns % LARGE_STRIDE == 0)
+        check_peer(c, peer);
+    if (c->turns % ALL_EVERY == 0)
+        checker_all(c);
+}
+
+void checker_all(struct checker *c)
+{
+    for (size_t i = 0; i < world_peer_count(c->world); i++) {
+        if (!world_node(c->world, i))
+            continue;
+        check_peer(c, i);
+        node_check(world_node(c->world, i));
+    }
+}
+
+/* Wholeness. Each question says what is missing. */
+
+static bool lacks(struct checker *c, const char *format, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 2, 3)))
+#endif
+    ;
+
+static bool lacks(struct checker *c, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(c->why, sizeof c->why, format, args);
+    va_end(args);
+    return false;
+}
+
+/* Peers that were started and have not left for good. */
+static size_t member_count(const struct checker *c)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < world_peer_count(c->world); i++)
+        count += world_is_wanted(c->world, i);
+    return count;
+}
+
+static bool peer_serves(struct checker *c, size_t peer,
+                        const struct id *cluster)
+{
+    const struct node *node = world_node(c->world, peer);
+    if (!node || !world_is_ready(c->world, peer) || !inspect_is_serving(node))
+        return lacks(c, "n%zu does not serve", peer);
+    struct id own = inspect_cluster(node);
+    if (!id_equal(&own, cluster))
+        return lacks(c, "n%zu is in a cluster of its own", peer);
+    return true;
+}
+
+/* Everybody sees everybody who is there, and nobody else, alive. */
+static bool peers_are_known(struct checker *c, size_t peer, size_t members)
+{
+    const struct swim *swim = inspect_swim(world_node(c->world, peer));
+    size_t alive = 0;
+    for (size_t i = 0; i < swim_count(swim); i++) {
+        const struct peer *p = swim_at(swim, i);
+        size_t at = world_peer_of(c->world, &p->id);
+        bool there = at != SIZE_MAX && world_is_wanted(c->world, at);
+        if (there != (p->state == PEER_ALIVE))
+            return lacks(c, "n%zu thinks that %s is in state %u", peer, p->addr,
+                         (unsigned)p->state);
+        alive += there;
+    }
+    if (alive != members)
+        return lacks(c, "n%zu knows %zu of %zu peers", peer, alive, members);
+    return true;
+}
+
+static bool find_replica(const struct node *node, arc_id id,
+                         struct inspect_replica *out)
+{
+    size_t lo = 0, hi = inspect_replica_count(node);
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        inspect_replica_at(node, mid, out);
+        if (out->id == id)
+            return true;
+        if (out->id < id)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return false;
+}
+
+/* The greatest odd number of voters within the copies; but one of a pair. */
+static size_t voters_of(size_t copies)
+{
+    return copies % 2 ? copies : copies - 1;
+}
+
+static bool member_is_whole(struct checker *c, const struct arc *arc,
+                            const struct arc_member *member,
+                            uint64_t *applied_max, uint64_t *applied_min,
+                            size_t *leaders)
+{
+    struct inspect_replica r;
+    size_t peer = world_peer_of(c->world, &member->peer);
+    const struct node *node =
+        peer == SIZE_MAX ? NULL : world_node(c->world, peer);
+    if (!node)
+        return lacks(c, "arc %llx has a member that is not there",
+                     (unsigned long long)arc->id);
+    if (!find_replica(node, arc->id, &r) || r.self != member->replica ||
+        r.empty)
+        return lacks(c, "arc %llx: n%zu has no copy yet",
+                     (unsigned long long)arc->id, peer);
+    if (r.arc->generation != arc->generation)
+        return lacks(c, "arc %llx: n%zu is at generation %llu, not %llu",
+                     (unsigned long long)arc->id, peer,
+                     (unsigned long long)r.arc->generation,
+                     (unsigned long long)arc->generation);
+    *leaders += raft_role(r.raft) == RAFT_LEADER;
+    if (r.applied > *applied_max)
+        *applied_max = r.applied;
+    if (r.applied < *applied_min)
+        *applied_min = r.applied;
+    return true;
+}
+
+static bool arc_is_whole(struct checker *c, const struct arc *arc,
+                         size_t copies)
+{
+    uint64_t applied_max = 0, applied_min = UINT64_MAX;
+    size_t leaders = 0, voters = 0;
+    for (size_t i = 0; i < arc->member_count; i++) {
+        voters += arc->members[i].voter;
+        if (!member_is_whole(c, arc, &arc->members[i], &applied_max,
+                             &applied_min, &leaders))
+            return false;
+    }
+    if (arc->member_count != copies || voters != voters_of(copies))
+        return lacks(c, "arc %llx has %zu copies, %zu of them voters, not %zu",
+                     (unsigned long long)arc->id, arc->member_count, voters,
+                     copies);
+    if (leaders != 1)
+        return lacks(c, "arc %llx has %zu leaders", (unsigned long long)arc->id,
+                     leaders);
+    if (applied_max - applied_min > LAG_MAX)
+        return lacks(c, "arc %llx: a copy lags by %llu entries",
+                     (unsigned long long)arc->id,
+                     (unsigned long long)(applied_max - applied_min));
+    return true;
+}
+
+static bool keyspace_is_whole(struct checker *c, const struct node *node,
+                              size_t index, size_t members)
+{
+    struct keyspace_record record;
+    const struct map *map = inspect_map(node, index, &record);
+    if (record.dropped)
+        return true;
+    if (!map_is_whole(map))
+        return lacks(c, "the arcs of keyspace %u do not tile it",
+                     (unsigned)record.id);
+    size_t copies = record.replicas;
+    if (copies > members)
+        copies = members;
+    for (size_t i = 0; i < map_count(map); i++) {
+        if (!arc_is_whole(c, map_at(map, i), copies))
+            return false;
+    }
+    return true;
+}
+
+static bool maps_agree(struct checker *c, size_t peer, const struct node *a,
+                       const struct node *b)
+{
+    if (inspect_keyspace_count(a) != inspect_keyspace_count(b))
+        return lacks(c, "n%zu knows %zu keyspaces, not %zu", peer,
+                     inspect_keyspace_count(a), inspect_keyspace_count(b));
+    for (size_t i = 0; i < inspect_keyspace_count(a); i++) {
+        struct keyspace_record record;
+        if (map_digest(inspect_map(a, i, &record)) !=
+            map_digest(inspect_map(b, i, NULL)))
+            return lacks(c, "n%zu has another map of keyspace %u", peer,
+                         (unsigned)record.id);
+    }
+    return true;
+}
+
+/* No copy that no arc wants is left. */
+static bool no_strays(struct checker *c, size_t peer, const struct node *node)
+{
+    for (size_t i = 0; i < inspect_replica_count(node); i++) {
+        struct inspect_replica r;
+        inspect_replica_at(node, i, &r);
+        if (r.empty)
+            return lacks(c, "n%zu has an empty copy of arc %llx", peer,
+                         (unsigned long long)r.id);
+        struct id self = inspect_self(node);
+        const struct arc_member *m = arc_member_of(r.arc, &self);
+        if (!m || m->replica != r.self)
+            return lacks(c, "n%zu keeps a copy of arc %llx that nobody wants",
+                         peer, (unsigned long long)r.id);
+    }
+    return true;
+}
+
+bool checker_is_whole(struct checker *c, const char **why)
+{
+    const struct node *first = NULL;
+    struct id cluster = { { 0 } };
+    size_t members = member_count(c);
+    *why = c->why;
+    c->why[0] = 0;
+    for (size_t i = 0; i < world_peer_count(c->world); i++) {
+        if (!world_is_wanted(c->world, i))
+            continue;
+        const struct node *node = world_node(c->world, i);
+        if (!first && node) {
+            first = node;
+            cluster = inspect_cluster(node);
+        }
+        if (!peer_serves(c, i, &cluster) || !peers_are_known(c, i, members) ||
+            !no_strays(c, i, node) || !maps_agree(c, i, node, first))
+            return false;
+    }
+    if (!first)
+        return lacks(c, "no peer is there");
+    if (inspect_keyspace_count(first) < 2)
+        return lacks(c, "the keyspace `default` is not there yet");
+    for (size_t i = 0; i < inspect_keyspace_count(first); i++) {
+        if (!keyspace_is_whole(c, first, i, members))
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Operations by key. */
+
+#include "sim/history.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "dlht/err.h"
+
+enum {
+    KEY_BYTES_MAX = 24,
+    VALUE_ID_BYTES = 8
+};
+
+struct key {
+    char text[KEY_BYTES_MAX];
+    size_t len;
+    struct linear_op *ops;
+    size_t count, cap;
+};
+
+struct history {
+    struct key *keys;
+    size_t key_count;
+    size_t op_count;
+};
+
+static void *need(void *memory)
+{
+    if (!memory) {
+        fputs("dlht-sim: out of memory\n", stderr);
+        abort();
+    }
+    return memory;
+}
+
+/* Something like a word, so that keys share prefixes as real ones do. */
+static size_t draw_word(struct rng *rng, char *text)
+{
+    static const char *const PARTS[] = { "an",   "be",   "con", "dis",
+                                         "er",   "fo",   "in",  "le",
+                                         "mi",   "over", "re",  "sta",
+                                         "tion", "un",   "ver", "y" };
+    size_t len = 0, count = 2 + rng_below(rng, 3);
+    for (size_t i = 0; i < count; i++) {
+        const char *part = PARTS[rng_below(rng, 16)];
+        size_t n = strlen(part);
+        memcpy(text + len, part, n);
+        len += n;
+    }
+    text[len] = 0;
+    return len;
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    const struct key *x = a, *y = b;
+    return span_compare(span_of(x->text, x->len), span_of(y->text, y->len));
+}
+
+/* Drops repeated words; the rest is in order. */
+static size_t make_unique(struct key *keys, size_t count)
+{
+    qsort(keys, count, sizeof *keys, compare_keys);
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (kept == 0 || compare_keys(&keys[kept - 1], &keys[i]) != 0)
+            keys[kept++] = keys[i];
+    }
+    return kept;
+}
+
+struct history *history_new(uint64_t seed, size_t key_count)
+{
+    struct rng rng;
+    rng_init(&rng, seed);
+    struct history *history = need(mem_zero(1, sizeof *history));
+    history->keys = need(mem_zero(key_count, sizeof *history->keys));
+    size_t count = 0;
+    while (count < key_count) {
+        for (size_t i = count; i < key_count; i++)
+            history->keys[i].len = draw_word(&rng, history->keys[i].text);
+        count = make_unique(history->keys, key_count);
+        assert(key_count < 20000); /* there are enough words */
+    }
+    history->key_count = count;
+    return history;
+}
+
+void history_free(struct history *history)
+{
+    if (!history)
+        return;
+    for (size_t i = 0; i < history->key_count; i++)
+        free(history->keys[i].ops);
+    free(history->keys);
+    free(history);
+}
+
+size_t history_key_count(const struct history *history)
+{
+    return history->key_count;
+}
+
+struct span history_key(const struct history *history, size_t key)
+{
+    assert(key < history->key_count);
+    return span_of(history->keys[key].text, history->keys[key].len);
+}
+
+size_t history_key_at(const struct history *history, struct span key)
+{
+    size_t lo = 0, hi = history->key_count;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (span_compare(history_key(history, mid), key) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+size_t history_find(const struct history *history, struct span key)
+{
+    size_t at = history_key_at(history, key);
+    if (at == history->key_count || !span_equal(history_key(history, at), key))
+        return SIZE_MAX;
+    return at;
+}
+
+static uint8_t filler(uint64_t id, size_t key, size_t i)
+{
+    return (uint8_t)(hash64_mix(hash64_mix(id, key), i / 8) >> i % 8 * 8);
+}
+
+void history_value(uint64_t id, size_t key, size_t len, struct buf *out)
+{
+    for (size_t i = 0; i < VALUE_ID_BYTES; i++)
+        buf_append_byte(out, (uint8_t)(id >> i * 8));
+    for (size_t i = VALUE_ID_BYTES; i < len; i++)
+        buf_append_byte(out, filler(id, key, i));
+}
+
+uint64_t history_value_id(struct span value, size_t key)
+{
+    uint64_t id = 0;
+    if (value.len < VALUE_ID_BYTES)
+        return 0;
+    for (size_t i = 0; i < VALUE_ID_BYTES; i++)
+        id |= (uint64_t)value.data[i] << i * 8;
+    for (size_t i = VALUE_ID_BYTES; i < value.len; i++) {
+        if (value.data[i] != filler(id, key, i))
+            return 0;
+    }
+    return id;
+}
+
+void history_add(struct history *history, size_t index,
+                 const struct linear_op *op)
+{
+    assert(index < history->key_count);
+    struct key *key = &history->keys[index];
+    if (key->count == key->cap) {
+        size_t cap = key->cap ? key->cap * 2 : 8;
+        key->ops = need(mem_resize(key->ops, cap, sizeof *key->ops));
+        key->cap = cap;
+    }
+    key->ops[key->count++] = *op;
+    history->op_count++;
+}
+
+size_t history_op_count(const struct history *history)
+{
+    return history->op_count;
+}
+
+static const char *kind_name(uint8_t kind)
+{
+    static const char *const NAMES[] = { "?", "put", "get", "del", "cas" };
+    return kind < 5 ? NAMES[kind] : "?";
+}
+
+static const char *outcome_name(uint8_t outcome)
+{
+    static const char *const NAMES[] = { "failed", "done", "absent", "differs",
+                                         "unknown" };
+    return outcome < 5 ? NAMES[outcome] : "?";
+}
+
+/* Values are client and number of the write: 3.17. */
+static void describe(const struct linear_op *op, char *text, size_t size)
+{
+    char end[32] = "never";
+    if (op->outcome != LINEAR_UNKNOWN)
+        snprintf(end, sizeof end, "%.6f", (double)op->return_ns / 1e9);
+    snprintf(text, size,
+             "c%u.%llu %s value %llu.%llu expected %llu: %s, version %llu "
+             "[%.6f, %s]",
+             (unsigned)op->client, (unsigned long long)op->number,
+             kind_name(op->kind), (unsigned long long)(op->value >> 40),
+             (unsigned long long)(op->value & 0xffffffffff),
+             (unsigned long long)op->expected, outcome_name(op->outcome),
+             (unsigned long long)op->version, (double)op->call_ns / 1e9, end);
+}
+
+static int compare_calls(const void *a, const void *b)
+{
+    const struct linear_op *x = a, *y = b;
+    if (x->call_ns != y->call_ns)
+        return x->call_ns < y->call_ns ? -1 : 1;
+    return (x->client > y->client) - (x->client < y->client);
+}
+
+/* Failed writes last, the others by time; gives the number of the others. */
+static size_t sort_ops(struct key *key)
+{
+    qsort(key->ops, key->count, sizeof *key->ops, compare_calls);
+    struct linear_op *failed = need(mem_array(key->count, sizeof *failed));
+    size_t kept = 0, out = 0;
+    for (size_t i = 0; i < key->count; i++) {
+        if (key->ops[i].outcome == 0)
+            failed[out++] = key->ops[i];
+        else
+            key->ops[kept++] = key->ops[i];
+    }
+    if (out)
+        memcpy(key->ops + kept, failed, out * sizeof *failed);
+    free(failed);
+    return kept;
+}
+
+void history_print(struct history *history, size_t index, history_line_fn fn,
+                   void *context)
+{
+    struct key *key = &history->keys[index];
+    char line[300];
+    qsort(key->ops, key->count, sizeof *key->ops, compare_calls);
+    snprintf(line, sizeof line, "history of key %s:", key->text);
+    fn(context, line);
+    for (size_t i = 0; i < key->count; i++) {
+        describe(&key->ops[i], line, sizeof line);
+        fn(context, line);
+    }
+}
+
+void history_check(struct history *history, struct history_verdict *out)
+{
+    *out = (struct history_verdict){ .verdict = LINEAR_YES };
+    for (size_t i = 0; i < history->key_count; i++) {
+        struct key *key = &history->keys[i];
+        struct linear_report report;
+        size_t count = sort_ops(key);
+        int rc = linear_check(key->ops, count, 0, &report);
+        if (rc != DLHT_OK)
+            need(NULL);
+        out->steps += report.steps;
+        if (report.verdict == LINEAR_UNDECIDED)
+            out->undecided++;
+        if (report.verdict != LINEAR_NO)
+            continue;
+        char op[300];
+        describe(&key->ops[report.blocked], op, sizeof op);
+        out->verdict = LINEAR_NO;
+        out->key = i;
+        snprintf(out->text, sizeof out->text,
+                 "key %s, %zu of %zu operations in order, then no place for "
+                 "%s",
+                 key->text, report.placed, count, op);
+        return;
+    }
+    if (out->undecided)
+        out->verdict = LINEAR_UNDECIDED;
+}

@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Stories, from a seed. */
+
+#include "sim/scenario.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "sim/checker.h"
+#include "sim/fault.h"
+#include "sim/workload.h"
+
+enum {
+    LINEAR_UNDECIDED_MAX = 2 /* keys of a run that may stay open */
+};
+
+/* What a scenario is made of. Zero means no. */
+struct plan {
+    const struct scenario *scenario;
+    bool (*start)(struct plan *); /* brings the peers up */
+    bool (*act)(struct plan *);   /* instead of faults */
+    struct world_config world;
+    struct workload_config workload;
+    struct fault_config fault;
+    bool loads;         /* every key is put first */
+    uint64_t calm_ns;   /* of work before and after the faults */
+    uint64_t faults_ns; /* of faults */
+    uint64_t bound_ns;  /* to be whole again, A10 */
+    /* While it runs. */
+    struct rng rng;
+    struct world *w;
+    struct workload *clients;
+    struct fault *tormentor;
+    struct checker *checker;
+    struct scenario_result *result;
+};
+
+/* Ways to wait. */
+
+static bool run_for(struct plan *p, uint64_t ns)
+{
+    return world_run(p->w, world_now_ns(p->w) + ns);
+}
+
+static bool is_whole(void *context)
+{
+    struct plan *p = context;
+    const char *why;
+    return checker_is_whole(p->checker, &why);
+}
+
+/* Until everything is whole, or the bound fails the world. */
+static bool await_whole(struct plan *p)
+{
+    uint64_t end = world_now_ns(p->w) + p->bound_ns;
+    const char *why = "";
+    while (!checker_is_whole(p->checker, &why)) {
+        if (world_now_ns(p->w) >= end)
+            world_fail(p->w, "A10_whole", "not whole after %.0f s: %s",
+                       (double)p->bound_ns / 1e9, why);
+        if (!run_for(p, 100 * WORLD_MS))
+            return false;
+    }
+    return true;
+}
+
+static bool await_idle(struct plan *p)
+{
+    uint64_t end = world_now_ns(p->w) + 2 * p->bound_ns;
+    while (!workload_is_idle(p->clients) || world_open_requests(p->w) > 0) {
+        if (world_now_ns(p->w) >= end)
+            world_fail(p->w, "A10_answered",
+                       "%zu requests have no answer after %.0f s",
+                       world_open_requests(p->w), (double)p->bound_ns / 5e8);
+        if (!run_for(p, 50 * WORLD_MS))
+            return false;
+    }
+    return true;
+}
+
+/* The founder, then each of the others by any that has started before. */
+static bool start_all(struct plan *p)
+{
+    world_start(p->w, 0);
+    for (size_t i = 1; i < p->world.peer_count; i++) {
+        if (!run_for(p, rng_below(&p->rng, 500 * WORLD_MS)))
+            return false;
+        size_t from = (size_t)rng_below(&p->rng, i);
+        world_set_bootstrap(p->w, i, &from, 1);
+        world_start(p->w, i);
+    }
+    return await_whole(p);
+}
+
+/* The common story. */
+
+static bool load(struct plan *p)
+{
+    if (!p->loads)
+        return true;
+    workload_load(p->clients);
+    return await_idle(p);
+}
+
+static bool torment(struct plan *p)
+{
+    if (p->act)
+        return p->act(p);
+    if (p->faults_ns == 0)
+        return true;
+    fault_start(p->tormentor);
+    if (!run_for(p, p->faults_ns))
+        return false;
+    fault_stop(p->tormentor);
+    p->result->faults = fault_seen(p->tormentor);
+    return true;
+}
+
+static bool heal(struct plan *p)
+{
+    struct world_net net = p->world.net;
+    struct world_disk disk = p->world.disk;
+    net.break_link = net.lose = net.duplicate = net.reorder = 0;
+    disk.fail_chance = disk.slow_chance = 0;
+    world_set_net(p->w, &net);
+    world_set_disk(p->w, &disk);
+    uint64_t from = world_now_ns(p->w);
+    if (!await_whole(p))
+        return false;
+    p->result->whole_ns = world_now_ns(p->w) - from;
+    return true;
+}
+
+static bool act_out(struct plan *p)
+{
+    if (!p->start(p) || !load(p))
+        return false;
+    workload_start(p->clients);
+    if (!run_for(p, p->calm_ns) || !torment(p) || !heal(p) ||
+        !run_for(p, p->calm_ns))
+        return false;
+    workload_stop(p->clients);
+    if (!await_idle(p) || !await_whole(p))
+        return false;
+    workload_verify(p->clients);
+    if (!await_idle(p))
+        return false;
+    checker_all(p->checker);
+    return world_failure(p->w, NULL) == NULL;
+}
+
+static void print_line(void *context, const char *line)
+{
+    world_trace(context, "%s", line);
+}
+
+static void judge(struct plan *p)
+{
+    struct history_verdict verdict;
+    struct history *history = workload_history(p->clients);
+    history_check(history, &verdict);
+    if (verdict.verdict == LINEAR_NO) {
+        history_print(history, verdict.key, print_line, p->w);
+        world_fail(p->w, "A8_linearizable", "%s", verdict.text);
+    } else if (verdict.undecided > LINEAR_UNDECIDED_MAX) {
+        world_fail(p->w, "A8_undecided", "%zu keys", verdict.undecided);
+    }
+}
+
+static void on_exit(void *context, size_t peer, int status, const char *text)
+{
+    struct plan *p = context;
+    (void)status, (void)text;
+    if (p->tormentor)
+        fault_note_exit(p->tormentor, peer);
+}
+
+static void on_turn(void *context, size_t peer)
+{
+    struct plan *p = context;
+    checker_turn(p->checker, peer);
+}
+
+static void run_plan(struct plan *p)
+{
+    p->world.on_exit = on_exit;
+    p->world.on_turn = on_turn;
+    p->world.context = p;
+    p->fault.is_whole = is_whole;
+    p->fault.context = p;
+    if (world_new(&p->world, &p->w) != 0) {
+        p->result->invariant = "world";
+        return;
+    }
+    p->checker = checker_new(p->w);
+    p->clients = workload_new(p->w, &p->workload);
+    p->tormentor = fault_new(p->w, &p->fault);
+    /* What was answered is judged even if something else failed; but the
+     * first failure is the one that is told. */
+    if (act_out(p) || world_is_traced(p->w))
+        judge(p);
+    struct workload_stats stats;
+    workload_stats(p->clients, &stats);
+    struct scenario_result *r = p->result;
+    const char *text;
+    r->invariant = world_failure(p->w, &text);
+    if (r->invariant)
+        snprintf(r->text, sizeof r->text, "%s", text);
+    r->hash = world_hash(p->w);
+    r->virtual_ns = world_now_ns(p->w);
+    r->ops = stats.done;
+    r->unknown = stats.unknown;
+    r->failed = stats.failed;
+    r->longest_ns = stats.longest_ns;
+    world_stats(p->w, &r->stats);
+    fault_free(p->tormentor);
+    workload_free(p->clients);
+    checker_free(p->checker);
+    world_free(p->w);
+}
+
+/* What differs from seed to seed. */
+
+static bool coin(struct plan *p, double chance)
+{
+    return rng_chance(&p->rng, chance);
+}
+
+static void draw_net(struct plan *p)
+{
+    struct world_net *net = &p->world.net;
+    net->delay_max_ns = (1 + rng_below(&p->rng, 20)) * WORLD_MS;
+    net->jitter_ns = rng_below(&p->rng, 10 * WORLD_MS);
+    if (coin(p, 0.4)) /* as TCP: all in order, or the link breaks */
+        net->break_link = 0.002 * rng_real(&p->rng);
+    else if (coin(p, 0.5)) {
+        net->break_link = 0.0005;
+        net->lose = 0.05 * rng_real(&p->rng);
+        net->duplicate = 0.05 * rng_real(&p->rng);
+        net->reorder = 0.1 * rng_real(&p->rng);
+    }
+}
+
+static void draw_disk(struct plan *p)
+{
+    struct world_disk *disk = &p->world.disk;
+    disk->sync_max_ns = (1 + rng_below(&p->rng, 10)) * WORLD_MS;
+    if (coin(p, 0.3)) {
+        disk->slow_chance = 0.01;
+        disk->slow_ns = WORLD_S;
+    }
+    p->world.segment_bytes = 16384 << rng_below(&p->rng, 5);
+    p->world.node.checkpoint_bytes = 65536 << rng_below(&p->rng, 4);
+}
+
+static void draw_node(struct plan *p)
+{
+    struct node_config *node = &p->world.node;
+    node->replicas = 3;
+    node->vnodes = 1 + (uint32_t)rng_below(&p->rng, 4);
+    node->floor_keys = 2 + rng_below(&p->rng, 20);
+    node->strict = coin(p, 0.15);
+    node->map_fingers = coin(p, 0.2);
+    node->join_timeout_ns = 30 * WORLD_S;
+    node->down_out_ns = 300 * WORLD_S;
+}
+
+static void draw_workload(struct plan *p)
+{
+    struct workload_config *c = &p->workload;
+    c->client_count = 4 + (size_t)rng_below(&p->rng, 7);
+    c->key_count = 4 + (size_t)rng_below(&p->rng, 60);
+    c->hot_count = 1 + (size_t)rng_below(&p->rng, 5);
+    c->think_ns = (100 + rng_below(&p->rng, 200)) * WORLD_MS;
+    c->timeout_ms = 1000 + (uint32_t)rng_below(&p->rng, 6000);
+    if (coin(p, 0.1))
+        c->value_len_max = 20000;
+}
+
+static void draw_faults(struct plan *p)
+{
+    static const uint32_t ALL = FAULT_KILL | FAULT_POWER | FAULT_BLACKOUT |
+                                FAULT_CUT | FAULT_ONE_WAY | FAULT_ISOLATE |
+                                FAULT_CLOG | FAULT_BREAK | FAULT_PAUSE |
+                                FAULT_SLOW_DISK | FAULT_SYNC_FAILS | FAULT_STOP;
+    struct fault_config *f = &p->fault;
+    f->kinds = ALL & (uint32_t)rng_next(&p->rng);
+    if (coin(p, 0.2))
+        f->kinds = ALL;
+    f->every_ns = (300 + rng_below(&p->rng, 4000)) * WORLD_MS;
+    f->lasts_ns = (500 + rng_below(&p->rng, 5000)) * WORLD_MS;
+}
+
+static void begin_plan(struct plan *p, const struct scenario *scenario,
+                       const struct scenario_options *options)
+{
+    memset(p, 0, sizeof *p);
+    p->scenario = scenario;
+    rng_init(&p->rng, hash64_mix(options->seed, 0x51));
+    world_config_default(&p->world);
+    workload_config_default(&p->workload);
+    p->world.peer_count = options->peers ? options->peers : scenario->peers;
+    p->world.trace = options->trace;
+    p->world.trace_context = options->trace_context;
+    p->world.seed = rng_next(&p->rng);
+    p->workload.seed = rng_next(&p->rng);
+    p->fault.seed = rng_next(&p->rng);
+    p->start = start_all;
+    p->calm_ns = 4 * WORLD_S;
+    p->bound_ns = 40 * WORLD_S;
+    draw_node(p);
+    draw_disk(p);
+    draw_workload(p);
+}
+
+/* The scenarios. */
+
+static void plan_one_node(struct plan *p)
+{
+    draw_faults(p);
+    p->fault.kinds &= FAULT_KILL | FAULT_POWER | FAULT_PAUSE | FAULT_SLOW_DISK |
+                      FAULT_SYNC_FAILS | FAULT_STOP;
+    p->faults_ns = 30 * WORLD_S;
+}
+
+static void plan_five_calm(struct plan *p)
+{
+    p->loads = true;
+    p->calm_ns = 10 * WORLD_S;
+}
+
+static void plan_five_faults(struct plan *p)
+{
+    draw_net(p);
+    draw_faults(p);
+    p->loads = coin(p, 0.5);
+    p->faults_ns = 40 * WORLD_S;
+}
+
+typedef void (*plan_fn)(struct plan *);
+
+static const struct {
+    struct scenario scenario;
+    plan_fn plan;
+} SCENARIOS[] = {
+    { { "one_node", "one peer crashes, tears its disk and comes back", 1 },
+      plan_one_node },
+    { { "five_calm", "five peers, nothing goes wrong", 5 }, plan_five_calm },
+    { { "five_faults",
+        "five peers under loss, partitions, crashes and torn disks", 5 },
+      plan_five_faults },
+};
+
+size_t scenario_count(void)
+{
+    return sizeof SCENARIOS / sizeof *SCENARIOS;
+}
+
+const struct scenario *scenario_at(size_t index)
+{
+    assert(index < scenario_count());
+    return &SCENARIOS[index].scenario;
+}
+
+const struct scenario *scenario_find(const char *name)
+{
+    for (size_t i = 0; i < scenario_count(); i++) {
+        if (strcmp(SCENARIOS[i].scenario.name, name) == 0)
+            return &SCENARIOS[i].scenario;
+    }
+    return NULL;
+}
+
+void scenario_run(const struct scenario *scenario,
+                  const struct scenario_options *options,
+                  struct scenario_result *result)
+{
+    struct plan plan;
+    memset(result, 0, sizeof *result);
+    begin_plan(&plan, scenario, options);
+    plan.result = result;
+    for (size_t i = 0; i < scenario_count(); i++) {
+        if (&SCENARIOS[i].scenario == scenario)
+            SCENARIOS[i].plan(&plan);
+    }
+    run_plan(&plan);
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* sim/world.h - many nodes on virtual time, from one seed.
+ *
+ * A world keeps a heap of things to come, ordered by time and then by the
+ * order of their making, and does them one by one. Each peer has a node, a
+ * clock that drifts, a disk that tears and forgets what was not synced (with
+ * the production journal and checkpoints on it), and a process that can crash,
+ * be paused and start again. Between peers run links that carry the bytes of
+ * frames and can be slow, lose, break, stall, and be cut one way or both.
+ *
+ * What is promised to nodes is what net/ promises: frames of a link come in
+ * order or the link breaks and says so (unless the configuration asks for
+ * worse), effects of a step are carried out in order, a sync is answered after
+ * what was appended before it is durable or has failed.
+ *
+ * The same seed and the same calls give the same events and the same
+ * world_hash. Not for two threads at once. */
+
+#ifndef SIM_WORLD_H
+#define SIM_WORLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/must_use.h"
+#include "base/rng.h"
+#include "node/node.h"
+#include "wire/message.h"
+
+struct world;
+
+enum {
+    WORLD_PEERS_MAX = 1024,
+    WORLD_TEXT_MAX = 512
+};
+
+#define WORLD_US UINT64_C(1000)
+#define WORLD_MS UINT64_C(1000000)
+#define WORLD_S UINT64_C(1000000000)
+
+/* How links behave. Probabilities are per frame. */
+struct world_net {
+    uint64_t delay_min_ns; /* each link draws its own base between these */
+    uint64_t delay_max_ns;
+    uint64_t jitter_ns; /* and each frame up to this on top */
+    double break_link;  /* the frame and all in flight are lost, and both ends
+                         * are told */
+    double lose;        /* this frame alone, silently: worse than TCP */
+    double duplicate;   /* likewise */
+    double reorder;     /* likewise */
+};
+
+struct world_disk {
+    uint64_t sync_min_ns;
+    uint64_t sync_max_ns;
+    double slow_chance; /* of a sync, to take up to slow_ns */
+    uint64_t slow_ns;
+    double fail_chance; /* of a sync, to fail */
+};
+
+/* A peer's process has ended by its own wish: status 0 after EFFECT_STOPPED,
+ * else that of EFFECT_FAILED or of a failed recovery. */
+typedef void (*world_exit_fn)(void *context, size_t peer, int status,
+                              const char *text);
+
+/* After each turn of a peer; for checks. */
+typedef void (*world_turn_fn)(void *context, size_t peer);
+
+typedef void (*world_trace_fn)(void *context, const char *line);
+
+struct world_config {
+    uint64_t seed;
+    size_t peer_count;       /* all down at first */
+    struct node_config node; /* of every node; address, bootstrap and seed are
+                              * filled in */
+    struct world_net net;
+    struct world_disk disk;
+    uint64_t segment_bytes; /* of journals; 0: 256 KiB */
+    uint32_t drift_ppm_max; /* of clocks, either way */
+    uint64_t events_max;    /* more is a livelock; 0: 50 million */
+    world_exit_fn on_exit;  /* may be NULL; must not call the world back but
+                             * for world_after */
+    world_turn_fn on_turn;  /* may be NULL; the same */
+    void *context;          /* of both */
+    world_trace_fn trace;   /* NULL: no trace */
+    void *trace_context;
+};
+
+void world_config_default(struct world_config *config);
+
+/*   DLHT_ENOMEM, DLHT_EINVAL */
+MUST_USE int world_new(const struct world_config *config, struct world **out);
+void world_free(struct world *world); /* NULL is allowed */
+
+/* Time. */
+uint64_t world_now_ns(const struct world *world);
+/* Does the next thing. False: nothing is left, or the world has failed. */
+bool world_step(struct world *world);
+/* Until then, or a failure (false). */
+bool world_run(struct world *world, uint64_t until_ns);
+typedef void (*world_fn)(void *context, uint64_t argument);
+/* Calls fn at now + delay_ns. */
+void world_after(struct world *world, uint64_t delay_ns, world_fn fn,
+                 void *context, uint64_t argument);
+
+/* Chance of the world; faults and workloads have their own, drawn from it. */
+struct rng *world_rng(struct world *world);
+
+/* Processes. */
+/* Whom the peer asks when it starts; none: it founds a cluster, or rejoins by
+ * what is on its disk. Stays until changed. */
+void world_set_bootstrap(struct world *world, size_t peer, const size_t *from,
+                         size_t count);
+/* Starts a process that is down: recovers from the disk and boots. */
+void world_start(struct world *world, size_t peer);
+/* Ends it at once. Power: the machine, so that others are not told, the clock
+ * begins anew, and the disk forgets or tears what was not synced; else the
+ * process only, and what was written stays. */
+void world_crash(struct world *world, size_t peer, bool power);
+/* EVENT_STOP; on_exit tells when it is done. */
+void world_stop(struct world *world, size_t peer);
+void world_pause(struct world *world, size_t peer, uint64_t for_ns);
+/* An empty disk; the peer must be down. */
+void world_lose_disk(struct world *world, size_t peer);
+/* All syncs of the peer take that much longer; 0: as usual. */
+void world_slow_disk(struct world *world, size_t peer, uint64_t by_ns);
+/* The next sync of the peer fails. */
+void world_fail_sync(struct world *world, size_t peer);
+/* Whether the peer is part of the cluster as far as the story goes, up or
+ * down: from its first start on, until it is said to have gone for good. */
+bool world_is_wanted(const struct world *world, size_t peer);
+void world_set_wanted(struct world *world, size_t peer, bool wanted);
+bool world_is_up(const struct world *world, size_t peer);
+/* Said EFFECT_READY since it started. */
+bool world_is_ready(const struct world *world, size_t peer);
+/* Times it was started. */
+uint32_t world_starts(const struct world *world, size_t peer);
+/* NULL: down. */
+struct node *world_node(const struct world *world, size_t peer);
+/* What the peer's clock shows. */
+uint64_t world_local_ns(const struct world *world, size_t peer);
+size_t world_peer_count(const struct world *world);
+/* The peer that calls itself so, up or down; SIZE_MAX: none. */
+size_t world_peer_of(const struct world *world, const struct id *id);
+
+/* Links. Cut: nothing goes that way until it is mended; what is under way is
+ * held, and the link breaks after some seconds, or with even chance when it is
+ * mended. Clogged: held, and then delivered. */
+void world_cut(struct world *world, size_t from, size_t to, bool cut);
+bool world_is_cut(const struct world *world, size_t from, size_t to);
+void world_clog(struct world *world, size_t from, size_t to, uint64_t for_ns);
+void world_break_link(struct world *world, size_t from, size_t to);
+/* Mends all cuts. */
+void world_mend(struct world *world);
+/* Exchanges the behaviour of links, and of disks. */
+void world_set_net(struct world *world, const struct world_net *net);
+void world_set_disk(struct world *world, const struct world_disk *disk);
+
+/* A client's request to a peer, which must be up. Copied. fn is called once:
+ * with the response, or with NULL if the peer crashed first. Both ways take
+ * the time of a short link.
+ *   DLHT_ENOMEM, DLHT_ETOOBIG */
+typedef void (*world_reply_fn)(void *context, uint64_t argument,
+                               const struct response *response);
+MUST_USE int world_request(struct world *world, size_t peer,
+                           const struct request *request, world_reply_fn fn,
+                           void *context, uint64_t argument);
+
+/* Requests that wait for an answer. */
+size_t world_open_requests(const struct world *world);
+
+/* The first failure stays. invariant is a short fixed name. */
+void world_fail(struct world *world, const char *invariant, const char *format,
+                ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 3, 4)))
+#endif
+    ;
+/* NULL: none. */
+const char *world_failure(const struct world *world, const char **text);
+void world_trace(struct world *world, const char *format, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 2, 3)))
+#endif
+    ;
+bool world_is_traced(const struct world *world);
+
+struct world_stats {
+    uint64_t events, turns, frames, frame_bytes, syncs, crashes, restarts,
+        broken_links, requests, replies;
+};
+void world_stats(const struct world *world, struct world_stats *out);
+
+/* Everything that happened and everything that is, folded to a number. */
+uint64_t world_hash(const struct world *world);
+
+#endif

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* sim/world_inner.h - what the parts of the world know of each other.
+ *
+ * world.c has the heap, processes and turns; world_net.c the links;
+ * world_disk.c disks, their workers and recovery. */
+
+#ifndef SIM_WORLD_INNER_H
+#define SIM_WORLD_INNER_H
+
+#include "base/buf.h"
+#include "sim/disk_sim.h"
+#include "sim/world.h"
+#include "store/checkpoint.h"
+#include "store/journal.h"
+#include "wire/codec.h"
+
+enum thing_kind {
+    THING_CALL = 1,  /* world_after */
+    THING_TURN,      /* a peer wakes up */
+    THING_CONNECT,   /* a link is made, or refused */
+    THING_FRAME,     /* bytes arrive at a peer */
+    THING_STALLED,   /* a link has held frames for too long */
+    THING_LINK_DOWN, /* a peer is told */
+    THING_CLOG_ENDS,
+    THING_DISK,    /* the disk worker's job is done */
+    THING_REQUEST, /* a client's request arrives */
+    THING_REPLY    /* its answer */
+};
+
+/* Something to come. Owned by the heap; which fields mean something depends on
+ * the kind. */
+struct thing {
+    uint64_t time;
+    uint64_t sequence;
+    enum thing_kind kind;
+    uint32_t from;
+    uint32_t to;    /* or the peer concerned */
+    uint64_t epoch; /* of the link or the peer's life: else it is void */
+    uint64_t argument;
+    world_fn call;
+    void *context;
+    struct id id;
+    uint8_t *bytes; /* owned */
+    size_t len;
+};
+
+/* What awaits a peer's next turn. */
+enum input_kind {
+    INPUT_FRAME = 1,
+    INPUT_REQUEST,
+    INPUT_LINK_DOWN,
+    INPUT_SYNCED,
+    INPUT_CHECKPOINT,
+    INPUT_STOP
+};
+
+struct input {
+    enum input_kind kind;
+    struct id id;
+    uint64_t number; /* ticket, sync */
+    int status;
+    arc_id arc;
+    uint64_t journal_bytes;
+    uint8_t *bytes; /* owned */
+    size_t len;
+};
+
+enum job_kind {
+    JOB_APPEND = 1,
+    JOB_SYNC,
+    JOB_RELEASE,
+    JOB_CHECKPOINT_BEGIN,
+    JOB_CHECKPOINT_ADD,
+    JOB_CHECKPOINT_END,
+    JOB_CHECKPOINT_ABORT,
+    JOB_CHECKPOINT_REMOVE
+};
+
+struct job {
+    enum job_kind kind;
+    uint8_t type;
+    arc_id arc;
+    uint64_t term;
+    uint64_t index; /* or number */
+    uint8_t *bytes; /* owned */
+    size_t len;
+};
+
+/* A checkpoint being written. */
+struct writing {
+    arc_id arc;
+    uint64_t number;
+    struct checkpoint_writer *writer; /* NULL: it failed */
+    int status;
+};
+
+enum {
+    WRITING_MAX = 64,
+    MERGED_MAX = 256
+};
+
+struct worker {
+    struct job *jobs; /* a queue: [head, head + count) wrapping in cap */
+    size_t head, count, cap;
+    bool busy; /* the first job is under way */
+    struct writing writing[WRITING_MAX];
+    size_t writing_count;
+    uint64_t merged[MERGED_MAX]; /* syncs that the next one serves too */
+    size_t merged_count;
+    uint64_t slow_ns;
+    bool fail_next;
+};
+
+struct sim_peer {
+    uint32_t index;
+    char addr[PEER_ADDR_MAX];
+    size_t bootstrap[NODE_BOOTSTRAP_MAX];
+    size_t bootstrap_count;
+    struct id id; /* zero: never started */
+    struct node *node;
+    struct effects effects;
+    bool ready;
+    bool stopping;
+    bool wanted;
+    uint64_t life; /* grows with each start and crash */
+    uint32_t starts;
+    /* The clock: base at boot_ns of the world, running faster by drift. */
+    uint64_t clock_base;
+    uint64_t clock_boot_ns;
+    int64_t drift_ppm;
+    uint64_t paused_until;
+    uint64_t turn_at; /* UINT64_MAX: none is planned */
+    struct input *inputs;
+    size_t input_head, input_count, input_cap;
+    struct disk_sim *disk;
+    struct journal *journal;
+    struct worker worker;
+};
+
+enum conn_state {
+    CONN_DOWN,
+    CONN_CONNECTING,
+    CONN_UP
+};
+
+struct held {
+    uint8_t *bytes; /* owned */
+    size_t len;
+    struct id to;
+};
+
+/* The link over which one peer sends to another; the way back is another. */
+struct conn {
+    enum conn_state state;
+    uint64_t epoch;
+    uint64_t arrival_ns; /* of the last frame */
+    uint64_t delay_ns;   /* 0: not drawn yet */
+    struct id from_id;   /* who they said they are */
+    struct id to_id;
+    uint64_t to_life; /* of the process that answered */
+    bool is_cut;
+    bool is_clogged;
+    bool is_stalled;   /* THING_STALLED is planned */
+    struct held *held; /* until connected, or while cut */
+    size_t held_count, held_cap;
+};
+
+struct ticket {
+    uint64_t number;
+    uint32_t peer;
+    world_reply_fn fn;
+    void *context;
+    uint64_t argument;
+};
+
+struct world {
+    struct world_config config;
+    struct rng rng;
+    uint64_t now;
+    uint64_t sequence;
+    struct thing **heap;
+    size_t heap_count, heap_cap;
+    struct thing *spare; /* a list through context */
+    struct sim_peer *peers;
+    struct conn *conns;     /* [from * peer_count + to] */
+    struct ticket *tickets; /* ascending numbers */
+    size_t ticket_count, ticket_cap;
+    uint64_t ticket_last;
+    struct buf scratch;
+    struct codec_arena arena;
+    struct world_stats stats;
+    uint64_t hash;
+    const char *invariant; /* of the failure; NULL: none */
+    char text[WORLD_TEXT_MAX];
+};
+
+/* world.c */
+/* A new thing at now + delay, of which the caller fills in the rest. */
+struct thing *world_plan(struct world *world, uint64_t delay_ns,
+                         enum thing_kind kind);
+void world_fold(struct world *world, uint64_t value);
+/* Takes over input->bytes. */
+void world_feed(struct world *world, struct sim_peer *peer,
+                const struct input *input);
+uint64_t world_draw(struct world *world, uint64_t lo, uint64_t hi);
+void *world_alloc(size_t count, size_t size);
+uint8_t *world_copy(struct span bytes);
+/* The peer that listens there, or SIZE_MAX. */
+size_t world_peer_at(const struct world *world, const char *addr);
+/* Calls on_exit and ends the process. */
+void world_exit(struct world *world, struct sim_peer *peer, int status,
+                const char *text);
+
+/* world_net.c */
+struct conn *world_conn(struct world *world, size_t from, size_t to);
+void world_net_send(struct world *world, struct sim_peer *from,
+                    const struct id *to, const char *addr,
+                    const struct message *message);
+void world_net_connect(struct world *world, const struct thing *thing);
+void world_net_frame(struct world *world, struct thing *thing);
+void world_net_stalled(struct world *world, const struct thing *thing);
+void world_net_clog_ends(struct world *world, const struct thing *thing);
+/* The process of the peer is gone. */
+void world_net_peer_gone(struct world *world, size_t peer, bool silent);
+void world_net_deinit(struct world *world);
+
+/* world_disk.c */
+int world_disk_init(struct world *world, struct sim_peer *peer);
+void world_disk_deinit(struct sim_peer *peer);
+/* Feeds the node what the disk holds. */
+int world_disk_recover(struct world *world, struct sim_peer *peer,
+                       const char **text);
+void world_disk_effect(struct world *world, struct sim_peer *peer,
+                       const struct effect *effect);
+void world_disk_done(struct world *world, struct sim_peer *peer);
+/* The process ends as it should. */
+void world_disk_close(struct sim_peer *peer);
+void world_disk_crash(struct world *world, struct sim_peer *peer, bool power);
+uint64_t world_disk_hash(const struct sim_peer *peer);
+
+#endif
