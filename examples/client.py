@@ -85,11 +85,12 @@ def main(args):
     if verb == "range":
         for key, value, version in answer:
             sys.stdout.buffer.write(key + b"\t" + value + b"\n")
-    elif verb == "get" and answer:
-        sys.stdout.buffer.write(answer[0] + b"\n")
+    elif verb == "get":
+        sys.stdout.buffer.write(answer[0] + b"\n" if answer else b"")
+        sys.exit(answer is None)
     else:
         print(answer)
-        sys.exit(answer in (None, False) or verb == "cas" and not answer[0])
+        sys.exit(answer is False or verb == "cas" and not answer[0])
 
 
 if __name__ == "__main__":

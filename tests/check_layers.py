@@ -23,7 +23,7 @@ ROOMS = {
     "chord": {"base"},
     "vector": {"base"},
     "store": {"base"},
-    "placement": {"base"},
+    "placement": {"base", "chord"},  # the planner plans for arcs
     "training": {"base", "rmi"},
     "replica": {"base"} | PARTS,
     "wire": {"base", "replica", "training"} | PARTS,

@@ -317,9 +317,10 @@ static void print_status(const msgpack_object *status)
            document_u64(status, "arcs_unavailable"));
     printf("records     %" PRIu64 " keys, %s\n", document_u64(status, "keys"),
            output_size(document_u64(status, "bytes"), text, sizeof(text)));
-    printf("durability  %s\n",
-           output_printable(document_bytes(status, "durability"), 64, text,
-                            sizeof(text)));
+    if (document_has(status, "durability"))
+        printf("durability  %s\n",
+               output_printable(document_bytes(status, "durability"), 64, text,
+                                sizeof(text)));
     printf("model       epoch %" PRIu64 "%s\n",
            document_u64(status, "model_epoch"),
            document_u64(status, "model_epoch") ? "" : " (identity)");

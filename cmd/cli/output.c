@@ -161,34 +161,51 @@ void output_raw(struct dlht_bytes bytes)
         fwrite(bytes.data, 1, bytes.len, stdout);
 }
 
+/* The next character of bytes at p: how many bytes it is, and whether it is
+ * shown as it is, in one column, or as \xHH, in four. */
+static size_t next_character(const uint8_t *p, size_t left, bool *plain)
+{
+    size_t n = utf8_length(p, left);
+
+    *plain = n > 1 || (n == 1 && p[0] >= 0x20 && p[0] < 0x7F);
+    return *plain ? n : 1;
+}
+
+static size_t printable_width(struct dlht_bytes bytes)
+{
+    const uint8_t *p = bytes.data;
+    size_t width = 0;
+    bool plain;
+
+    for (size_t i = 0; i < bytes.len; width += plain ? 1 : 4)
+        i += next_character(p + i, bytes.len - i, &plain);
+    return width;
+}
+
 char *output_printable(struct dlht_bytes bytes, size_t width, char *text,
                        size_t text_size)
 {
+    static const char dots[] = "...";
     const uint8_t *p = bytes.data;
-    size_t used = 0;
+    size_t room = printable_width(bytes) <= width ? width : width - 3;
     size_t columns = 0;
-    size_t i = 0;
+    size_t used = 0;
 
     assert(text_size > 8 && width >= 4);
-    while (i < bytes.len) {
-        size_t n = utf8_length(p + i, bytes.len - i);
-        bool plain = n > 1 || (n == 1 && p[i] >= 0x20 && p[i] < 0x7F);
-        size_t wide = plain ? 1 : 4;
-        size_t taken = plain ? n : 4;
-        bool ends = i + (plain ? n : 1) == bytes.len;
-        if (used + taken + 4 > text_size ||
-            columns + wide > width - (ends ? 0u : 3u)) {
-            memcpy(text + used, "...", 3);
-            used += 3;
-            break;
+    for (size_t i = 0; i < bytes.len;) {
+        bool plain;
+        size_t n = next_character(p + i, bytes.len - i, &plain);
+        columns += plain ? 1 : 4;
+        if (columns > room || used + 4 + sizeof(dots) > text_size) {
+            memcpy(text + used, dots, sizeof(dots));
+            return text;
         }
         if (plain)
             memcpy(text + used, p + i, n);
         else
             snprintf(text + used, text_size - used, "\\x%02x", p[i]);
-        used += taken;
-        columns += wide;
-        i += plain ? n : 1;
+        used += plain ? n : 4;
+        i += n;
     }
     text[used] = 0;
     return text;

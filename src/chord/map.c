@@ -284,6 +284,11 @@ const struct arc *map_find(const struct map *map, struct span key, size_t guess)
     return map->slots[rank ? rank - 1 : map->count - 1].arc;
 }
 
+size_t map_rank(const struct map *map, struct span key)
+{
+    return rank_of(map, key, SIZE_MAX);
+}
+
 const struct arc *map_by_id(const struct map *map, arc_id id)
 {
     return map->table_cap ? map->table[table_place(map, id)] : NULL;

@@ -47,6 +47,10 @@ void map_forget(struct map *map, arc_id id, uint64_t generation);
 const struct arc *map_find(const struct map *map, struct span key,
                            size_t guess);
 
+/* How many known arcs begin at or before key: the index of the first after it.
+ */
+size_t map_rank(const struct map *map, struct span key);
+
 /* By id; NULL: not known. O(1). */
 const struct arc *map_by_id(const struct map *map, arc_id id);
 

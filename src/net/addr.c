@@ -106,6 +106,9 @@ static void addr_tune(int fd)
     addr_set(fd, IPPROTO_TCP, TCP_KEEPIDLE, 60);
     addr_set(fd, IPPROTO_TCP, TCP_KEEPINTVL, 15);
     addr_set(fd, IPPROTO_TCP, TCP_KEEPCNT, 4);
+    /* Writable only when little waits in the system: what is urgent must not
+     * stand behind what is large. */
+    addr_set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 128 << 10);
 }
 
 static int addr_bind(const struct addrinfo *info, int *out)

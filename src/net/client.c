@@ -34,7 +34,10 @@ enum {
 static const uint64_t CLIENT_MS = UINT64_C(1000000);
 static const uint64_t CLIENT_CONNECT_NS = UINT64_C(2000000000);
 static const uint64_t CLIENT_SILENCE_NS = UINT64_C(2000000000);
-static const uint64_t CLIENT_LEARN_NS = UINT64_C(30000000000);
+/* Asking for the peers makes the node ask all of them: not for who stays a
+ * moment only, and not often. */
+static const uint64_t CLIENT_LEARN_FIRST_NS = UINT64_C(1000000000);
+static const uint64_t CLIENT_LEARN_NS = UINT64_C(60000000000);
 static const uint64_t CLIENT_BACKOFF_MIN_NS = UINT64_C(20000000);
 static const uint64_t CLIENT_BACKOFF_MAX_NS = UINT64_C(1000000000);
 
@@ -326,6 +329,8 @@ static void client_welcomed(struct client *c, const struct hello *hello)
     c->failures = 0;
     c->refusal = DLHT_OK;
     c->heard_ns = c->now_ns;
+    if (c->learn_ns == 0)
+        c->learn_ns = c->now_ns + CLIENT_LEARN_FIRST_NS;
 }
 
 /* The number of a write, given when it is first sent. False: the window is
@@ -545,7 +550,7 @@ int client_poll(struct client *c, int timeout_ms)
     c->polling = true;
     c->completed = 0;
     c->now_ns = sys_now_ns();
-    uint64_t until_ns = UINT64_MAX;
+    uint64_t until_ns = c->open ? UINT64_MAX : c->now_ns;
     if (timeout_ms >= 0)
         until_ns = c->now_ns + (uint64_t)timeout_ms * CLIENT_MS;
     do

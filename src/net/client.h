@@ -48,7 +48,8 @@ void client_free(struct client *client);
 MUST_USE int client_connect(struct client *client, uint32_t timeout_ms,
                             struct dlht_error *error);
 
-/* As dlht_submit and dlht_poll. */
+/* As dlht_submit and dlht_poll; a poll of -1 with nothing open returns at
+ * once. */
 MUST_USE int client_submit(struct client *client,
                            const struct dlht_request *request, dlht_fn fn,
                            void *context);

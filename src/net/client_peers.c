@@ -55,7 +55,7 @@ static void peers_learn_map(struct client_peers *peers, struct mp_reader *r)
         if (text && span_equal(key, span_str("peer")))
             addr = mp_read_bytes(r);
         else if (text && span_equal(key, span_str("state")))
-            alive = span_equal(mp_read_bytes(r), span_str("alive"));
+            alive = span_equal(mp_read_bytes(r), span_str("up"));
         else
             mp_skip(r);
     }

@@ -28,7 +28,7 @@ struct client_peers {
 bool client_peers_parse(struct client_peers *peers, const char *addresses);
 
 /* Takes in the answer to OP_PEERS: of all maps in it those with a `peer` that
- * is an address and a `state` that is `alive`. Replaces what was learned
+ * is an address and a `state` that is `up`. Replaces what was learned
  * before; the one in use stays. What is not understood is ignored. */
 void client_peers_learn(struct client_peers *peers, struct span document);
 

@@ -13,6 +13,7 @@
 #include "dlht/err.h"
 #include "net/addr.h"
 #include "net/conn.h"
+#include "net/sys.h"
 #include "wire/codec.h"
 
 enum {
@@ -310,9 +311,15 @@ static void link_flush(struct link *link)
         link_connect(link);
     if (link->state != LINK_UP)
         return;
-    link_feed_chunks(link);
+    if (!link->conn.watch.writing)
+        link_feed_chunks(link);
     if (!link->failed && conn_write(&link->conn) != DLHT_OK)
         link_fail(link, "lost");
+    /* The next chunks go when these have left: what is more urgent finds a
+     * short queue. */
+    if (!link->failed && link->chunks.len > 0 && !link->conn.watch.writing &&
+        !loop_watch_set(&link->conn.watch, true, true))
+        link_fail(link, "no memory");
 }
 
 void links_flush(struct links *links, uint64_t now_ns)
@@ -403,6 +410,7 @@ int links_new(struct loop *loop, const struct links_calls *calls, uint64_t seed,
         return DLHT_ENOMEM;
     (*out)->loop = loop;
     (*out)->calls = *calls;
+    (*out)->now_ns = sys_now_ns();
     (*out)->timeout_ns = UINT64_MAX;
     (*out)->logs_left = LINKS_LOGS_PER_TICK;
     rng_init(&(*out)->rng, seed);

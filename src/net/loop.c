@@ -64,7 +64,8 @@ void loop_free(struct loop *loop)
 
 void loop_turn(struct loop *loop, bool block)
 {
-    event_base_loop(loop->base, block ? EVLOOP_ONCE : EVLOOP_NONBLOCK);
+    /* EVLOOP_NONBLOCK alone goes on as long as anything is ready. */
+    event_base_loop(loop->base, EVLOOP_ONCE | (block ? 0 : EVLOOP_NONBLOCK));
 }
 
 void loop_alarm(struct loop *loop, uint64_t now_ns, uint64_t at_ns)

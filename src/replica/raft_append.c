@@ -233,7 +233,7 @@ uint64_t raft_timeout_ns(const struct raft *raft)
                    ? raft->transfer_ns
                    : at;
     }
-    if (raft->quiet || !raft_members_is_voter(raft) ||
+    if (raft->quiet || !raft_members_may_stand(raft) ||
         raft_election_awaits_disk(raft))
         return UINT64_MAX;
     if (raft->role == RAFT_FOLLOWER && raft_members_is_sole_voter(raft) &&

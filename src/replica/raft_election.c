@@ -126,8 +126,8 @@ static void ask_votes(struct raft *raft, uint8_t type, uint64_t term)
 static void grant_self(struct raft *raft)
 {
     struct raft_peer *self = raft_members_peer(raft, raft->config.id);
-    assert(self && self->voter);
-    self->granted = true;
+    if (self)
+        self->granted = true;
 }
 
 /* The vote for ourselves must reach the disk, then raft_election_settle asks
@@ -192,7 +192,7 @@ void raft_campaign(struct raft *raft, uint64_t now_ns)
 {
     if (now_ns > raft->now_ns)
         raft->now_ns = now_ns;
-    if (raft->role == RAFT_LEADER || !raft_members_is_voter(raft))
+    if (raft->role == RAFT_LEADER || !raft_members_may_stand(raft))
         return;
     if (raft->founding) {
         stand(raft, false);
@@ -218,7 +218,7 @@ bool raft_election_awaits_disk(const struct raft *raft)
 
 static bool is_due(const struct raft *raft)
 {
-    if (raft->quiet || !raft_members_is_voter(raft))
+    if (raft->quiet || !raft_members_may_stand(raft))
         return false;
     if (raft->role == RAFT_FOLLOWER && raft_members_is_sole_voter(raft))
         return !raft_election_hears_leader(raft);
@@ -249,18 +249,17 @@ static void refuse(struct raft *raft, uint8_t type, replica_id to)
         m->refused = true;
 }
 
-/* A member of a quiet group suspects its leader: we are here, or we suspect it
- * too from now on. */
-static void hear_suspicion(struct raft *raft)
-{
-    if (raft->quiet)
-        raft_wake(raft, raft->now_ns);
-}
-
 static void receive_prevote_request(struct raft *raft,
                                     const struct raft_message *m)
 {
-    hear_suspicion(raft);
+    if (raft->quiet) {
+        /* Somebody misses the leader: it is here, or we miss it too from now
+         * on. Whom we do not know may have been removed: he gets no help
+         * before a live leader had time to be heard again. */
+        raft_wake(raft, raft->now_ns);
+        if (!raft_members_find(&raft->members, m->from))
+            return;
+    }
     if (m->term <= raft->term) {
         refuse(raft, RAFT_PREVOTE_REPLY, m->from);
         return;
@@ -345,7 +344,7 @@ static int receive_timeout_now(struct raft *raft, const struct raft_message *m)
     if (m->term != raft->term || raft->role == RAFT_LEADER ||
         (raft->leader != 0 && raft->leader != m->from))
         return DLHT_OK;
-    if (raft_members_is_voter(raft))
+    if (raft_members_may_stand(raft))
         stand(raft, true);
     return DLHT_OK;
 }

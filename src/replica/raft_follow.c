@@ -128,7 +128,7 @@ int raft_follow_append(struct raft *raft, const struct raft_message *m)
     }
     if (is_impostor(raft, m) || !entries_are_sound(m))
         return DLHT_EPROTO;
-    uint64_t sure = sure_index(raft, m), last = raft_end(raft);
+    uint64_t sure = sure_index(raft, m);
     if (!prev_agrees(raft, m)) {
         if (m->index <= sure)
             return DLHT_EPROTO;
@@ -147,11 +147,10 @@ int raft_follow_append(struct raft *raft, const struct raft_message *m)
             return rc;
         hear(raft, m);
         raft_forget_tail(raft, from);
-        if (from > last) /* else that looked for members already */
-            for (size_t i = known; i < m->entry_count; i++)
-                if (m->entries[i].type == RAFT_ENTRY_MEMBERS)
-                    raft_members_enter(raft, &m->entries[i].members,
-                                       m->entries[i].index);
+        for (size_t i = known; i < m->entry_count; i++)
+            if (m->entries[i].type == RAFT_ENTRY_MEMBERS)
+                raft_members_enter(raft, &m->entries[i].members,
+                                   m->entries[i].index);
     } else {
         hear(raft, m);
     }

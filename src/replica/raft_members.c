@@ -129,6 +129,28 @@ bool raft_members_is_voter(const struct raft *raft)
     return self && self->voter;
 }
 
+/* Before the newest MEMBERS entry. */
+static const struct raft_members *previous_members(const struct raft *raft)
+{
+    for (uint64_t i = raft->members_index - 1; i > raft->log.base_index; i--) {
+        const struct raft_entry *entry = raft_log_at(&raft->log, i);
+        if (entry->type == RAFT_ENTRY_MEMBERS)
+            return &entry->members;
+    }
+    return &raft->base_members;
+}
+
+bool raft_members_may_stand(const struct raft *raft)
+{
+    if (raft_members_is_voter(raft))
+        return true;
+    if (!raft_is_changing(raft))
+        return false;
+    const struct raft_member *self =
+        raft_members_find(previous_members(raft), raft->config.id);
+    return self && self->voter;
+}
+
 bool raft_members_is_sole_voter(const struct raft *raft)
 {
     size_t voters = 0;

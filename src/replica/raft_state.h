@@ -244,6 +244,9 @@ void raft_members_enter(struct raft *raft, const struct raft_members *members,
 void raft_members_rescan(struct raft *raft);
 struct raft_peer *raft_members_peer(struct raft *raft, replica_id id);
 bool raft_members_is_voter(const struct raft *raft);
+/* A voter, or one whose end as a voter is not committed: only it may hold the
+ * entry that says so, and then nobody else can win (thesis 4.2.2). */
+bool raft_members_may_stand(const struct raft *raft);
 bool raft_members_is_sole_voter(const struct raft *raft);
 /* values[i] belongs to peers[i]: the greatest number that a majority of voters
  * reaches. */

@@ -12,7 +12,7 @@
 #include "store/records_state.h"
 
 enum {
-    SCAN_AHEAD = 8 /* records a cursor asks for before it is at them */
+    SCAN_AHEAD = 16 /* records a cursor asks for before it is at them */
 };
 
 struct records *records_new_with(uint64_t hash_seed,
@@ -80,6 +80,12 @@ bool records_get(const struct records *records, struct span key,
 void records_prefetch(const struct records *records, struct span key)
 {
     records_hash_prefetch(&records->hash, records_hash_of(&records->hash, key));
+}
+
+void records_prefetch_record(const struct records *records, struct span key)
+{
+    records_hash_prefetch_entry(&records->hash,
+                                records_hash_of(&records->hash, key));
 }
 
 static int insert(struct records *records, uint64_t of,
@@ -164,8 +170,7 @@ static void ahead(const struct records_cursor *cursor, size_t index)
     const struct records_node *leaf = cursor->leaf;
     const struct records_arena *arena = &cursor->records->arena;
     if (index < leaf->count)
-        records_arena_prefetch(
-            records_arena_at(arena, records_node_refs(leaf)[index]));
+        records_entry_prefetch(arena, records_node_refs(leaf)[index]);
 }
 
 /* A cursor that has come to a leaf from the left: its first records and the

@@ -76,8 +76,13 @@ uint64_t records_digest(const struct records *records);
 bool records_get(const struct records *records, struct span key,
                  struct record *out);
 
-/* Brings the key's slot into the cache; changes nothing. */
+/* Brings the key's slot into the cache; changes nothing. With a batch of keys
+ * at hand, call it for each, then records_prefetch_record for each, then get
+ * or put: the waits overlap. */
 void records_prefetch(const struct records *records, struct span key);
+
+/* Brings in the record too; waits for the slot if that is not there yet. */
+void records_prefetch_record(const struct records *records, struct span key);
 
 /* Adds or replaces; key and value are copied. key and value must not point
  * into this map and have the lengths above at most: the caller has checked.

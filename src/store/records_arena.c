@@ -60,12 +60,17 @@ static void default_give(void *self, void *memory, size_t size)
     free(memory);
 }
 
+/* n > 0 */
 static unsigned log2_floor(size_t n)
 {
+#if defined(__GNUC__)
+    return 63u - (unsigned)__builtin_clzll(n);
+#else
     unsigned bits = 0;
     while (n >>= 1)
         bits++;
     return bits;
+#endif
 }
 
 /* Steps of 8 up to 128 bytes, then eight steps for each doubling: an eighth

@@ -72,6 +72,15 @@ records_entry_record(const struct records_arena *arena, uint32_t ref)
     return record;
 }
 
+/* Asks for an entry's first 64 bytes, which mostly lie in two lines. */
+static inline void records_entry_prefetch(const struct records_arena *arena,
+                                          uint32_t ref)
+{
+    const uint8_t *bytes = records_arena_at(arena, ref);
+    records_arena_prefetch(bytes);
+    records_arena_prefetch(bytes + 56);
+}
+
 /* A copy of the record; 0: no memory. */
 uint32_t records_entry_new(struct records_arena *arena,
                            const struct record *record);

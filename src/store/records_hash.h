@@ -49,6 +49,9 @@ uint32_t *records_hash_find(const struct records_hash *hash, uint64_t of,
 
 void records_hash_prefetch(const struct records_hash *hash, uint64_t of);
 
+/* Of the entries in the bucket, asks for the first that may be it. */
+void records_hash_prefetch_entry(const struct records_hash *hash, uint64_t of);
+
 /* Makes room for count entries at once in an empty table; false: no memory. */
 bool records_hash_presize(struct records_hash *hash, uint64_t count);
 

@@ -89,6 +89,14 @@ records_node_children(const struct records_node *node)
     return ((struct records_inner *)(uintptr_t)node)->children;
 }
 
+/* Asks for all of a leaf, or the numbers of an inner node. */
+static inline void records_node_prefetch(const struct records_node *node)
+{
+    const uint8_t *bytes = (const uint8_t *)node;
+    for (size_t i = 0; i < RECORDS_ARENA_LEAF_BYTES; i += 64)
+        records_arena_prefetch(bytes + i);
+}
+
 /* An empty node of that level, or NULL: no memory. */
 struct records_node *records_node_new(struct records_arena *arena,
                                       unsigned level);

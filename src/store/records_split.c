@@ -15,15 +15,24 @@ enum {
     SMALL_PART = 8
 };
 
-/* Copies entries [from, to) of a leaf to the end of part. */
+/* Copies entries [from, to) of a leaf to the end of part. Meanwhile the
+ * entries of the next leaf, if any, are asked for, one with each, so that
+ * waiting and copying overlap. */
 static int copy_leaf(const struct records *records,
                      const struct records_node *leaf, size_t from, size_t to,
                      struct records *part)
 {
     const uint32_t *refs = records_node_refs(leaf);
+    const struct records_node *next = NULL;
     uint32_t copies[RECORDS_LEAF_KEYS];
     uint64_t of[RECORDS_LEAF_KEYS];
+    if (leaf->next)
+        next = records_node_at(&records->arena, leaf->next);
+    if (next && next->next)
+        records_node_prefetch(records_node_at(&records->arena, next->next));
     for (size_t i = from; i < to; i++) {
+        if (next && i < next->count)
+            records_entry_prefetch(&records->arena, records_node_refs(next)[i]);
         uint32_t ref =
             records_entry_share(&records->arena, refs[i], &part->arena);
         if (ref == 0)
@@ -43,14 +52,6 @@ static int copy_leaf(const struct records *records,
     return records_tree_append(&part->tree, leaf, from, to, copies);
 }
 
-static void prefetch_leaf(const struct records *records,
-                          const struct records_node *leaf)
-{
-    const uint32_t *refs = records_node_refs(leaf);
-    for (size_t i = 0; i < leaf->count; i++)
-        records_arena_prefetch(records_arena_at(&records->arena, refs[i]));
-}
-
 /* Copies count records from the n-th on into part, which is empty. */
 static int copy_range(const struct records *records, uint64_t n, uint64_t count,
                       struct records *part)
@@ -60,16 +61,10 @@ static int copy_range(const struct records *records, uint64_t n, uint64_t count,
     if (!records_hash_presize(&part->hash, count))
         return DLHT_ENOMEM;
     struct records_slot slot = records_tree_nth(&records->tree, n);
-    prefetch_leaf(records, slot.leaf);
     while (count > 0) {
         size_t to = slot.leaf->count;
         if (to - slot.index > count)
             to = slot.index + (size_t)count;
-        const struct records_node *next = NULL;
-        if (slot.leaf->next) {
-            next = records_node_at(&records->arena, slot.leaf->next);
-            prefetch_leaf(records, next);
-        }
         int rc = copy_leaf(records, slot.leaf, slot.index, to, part);
         if (rc != DLHT_OK)
             return rc;

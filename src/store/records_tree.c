@@ -31,13 +31,6 @@ struct path {
     unsigned height;
 };
 
-static void prefetch_node(const struct records_node *node)
-{
-    const uint8_t *bytes = (const uint8_t *)node;
-    for (size_t i = 0; i < RECORDS_ARENA_LEAF_BYTES; i += 64)
-        records_arena_prefetch(bytes + i);
-}
-
 /* The leaf that has or would have key, and how it was reached. */
 static struct records_node *descend(const struct records_tree *tree,
                                     struct span key, struct path *path)
@@ -53,7 +46,7 @@ static struct records_node *descend(const struct records_tree *tree,
         path->steps[i].child = child;
         node = records_node_at(tree->arena,
                                records_node_children(node)[child].node);
-        prefetch_node(node);
+        records_node_prefetch(node);
     }
     assert(node->level == 0);
     return node;

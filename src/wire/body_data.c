@@ -71,7 +71,7 @@ static void pack_request_rest(struct fields_out *f, const struct request *q)
 
 int body_pack_request(const struct request *q, struct buf *b)
 {
-    if (q->key.len > KEY_LEN_MAX || q->end.len > KEY_LEN_MAX ||
+    if (q->key.len > CODEC_KEY_MAX || q->end.len > CODEC_KEY_MAX ||
         q->value.len > VALUE_LEN_MAX || q->list.len > WIRE_BODY_MAX ||
         q->list_count > 2 * BATCH_COUNT_MAX ||
         q->keyspace_name.len > KEYSPACE_NAME_MAX)
@@ -114,7 +114,7 @@ static void unpack_route(struct fields_in *f, struct request *q)
 static void read_key(struct mp_reader *r)
 {
     struct span key = mp_read_bytes(r);
-    if (key.len == 0 || key.len > KEY_LEN_MAX)
+    if (key.len == 0 || key.len > CODEC_KEY_MAX)
         mp_fail(r);
 }
 
@@ -178,7 +178,7 @@ void body_unpack_request(struct mp_reader *r, struct request *q)
     q->op = (uint8_t)fields_uint(&f, UINT8_MAX);
     q->flags = (uint16_t)fields_uint(&f, REQUEST_FLAGS_ALL);
     unpack_keyspace_ref(&f, q);
-    q->key = fields_bytes(&f, KEY_LEN_MAX);
+    q->key = fields_bytes(&f, CODEC_KEY_MAX);
     q->value = fields_bytes(&f, VALUE_LEN_MAX);
     if (f.left > 0) {
         q->number = fields_uint(&f, UINT64_MAX);
@@ -188,7 +188,7 @@ void body_unpack_request(struct mp_reader *r, struct request *q)
         q->timeout_ms = (uint32_t)fields_uint(&f, BODY_TIMEOUT_MS_MAX);
         unpack_route(&f, q);
         q->limit = fields_uint(&f, UINT64_MAX);
-        q->end = fields_bytes(&f, KEY_LEN_MAX);
+        q->end = fields_bytes(&f, CODEC_KEY_MAX);
         unpack_request_list(&f, q);
         fields_close(&f);
     }
@@ -230,7 +230,7 @@ static void pack_response_rest(struct fields_out *f, const struct response *s)
 int body_pack_response(const struct response *s, struct buf *b)
 {
     if (s->value.len > WIRE_BODY_MAX || s->list.len > WIRE_BODY_MAX ||
-        s->list_count > WIRE_BODY_MAX / 4 || s->cursor.len > KEY_LEN_MAX)
+        s->list_count > WIRE_BODY_MAX / 4 || s->cursor.len > CODEC_KEY_MAX)
         return DLHT_ETOOBIG;
     struct fields_out f = fields_begin(b);
     fields_put_int(&f, s->status);
@@ -270,7 +270,7 @@ static void unpack_cursor(struct fields_in *f, struct response *s)
         return;
     }
     s->more = f->left > 0;
-    s->cursor = fields_bytes(f, KEY_LEN_MAX);
+    s->cursor = fields_bytes(f, CODEC_KEY_MAX);
 }
 
 static void unpack_response_arc(struct fields_in *f, struct codec_arena *arena,

@@ -68,10 +68,12 @@ static void pack_envelope(struct buf *b, const struct raft_envelope *e)
 
 static bool entries_fit(const struct raft_message *m)
 {
+    if (m->entry_count > RAFT_APPEND_ENTRIES_MAX)
+        return false;
     for (size_t i = 0; i < m->entry_count; i++)
         if (m->entries[i].data.len > RAFT_ENTRY_MAX)
             return false;
-    return m->entry_count <= RAFT_APPEND_ENTRIES_MAX;
+    return true;
 }
 
 int body_pack_raft(const struct message *message, struct buf *b)

@@ -26,11 +26,13 @@ enum {
     FRAME_MAGIC = 0xd1, /* first byte; no MessagePack-RPC message begins so */
     FRAME_LAYOUT = 1,   /* second byte; of header and checksum, not of what
                           * the bodies mean: that is WIRE_VERSION in HELLO */
-    CODEC_TEXT_MAX = 1024,       /* of a refusal; cut when packed */
-    CODEC_ENTRIES_MAX = 65536,   /* raft entries in one frame */
-    CODEC_FIRST_ARCS_MAX = 4096, /* in one keyspace record, one frame */
-    CODEC_ARENA_MAX = 32 << 20,  /* for the arrays of one message */
-    CODEC_ARENA_KEEP = 1 << 20   /* kept from one message to the next */
+    CODEC_KEY_MAX = KEY_LEN_MAX + 8, /* peers speak of the keys of hashed
+                                      * keyspaces with their hash before */
+    CODEC_TEXT_MAX = 1024,           /* of a refusal; cut when packed */
+    CODEC_ENTRIES_MAX = 65536,       /* raft entries in one frame */
+    CODEC_FIRST_ARCS_MAX = 4096,     /* in one keyspace record, one frame */
+    CODEC_ARENA_MAX = 32 << 20,      /* for the arrays of one message */
+    CODEC_ARENA_KEEP = 1 << 20       /* kept from one message to the next */
 };
 
 /* Appends the whole frame. DLHT_ENOMEM, DLHT_ETOOBIG: out is as before. */

@@ -88,7 +88,7 @@ static void unpack_hi(struct fields_in *f, struct arc *arc)
         return;
     }
     arc->has_hi = f->left > 0;
-    arc->hi = fields_bytes(f, KEY_LEN_MAX);
+    arc->hi = fields_bytes(f, CODEC_KEY_MAX);
 }
 
 void codec_unpack_arc(struct mp_reader *r, struct arc *arc)
@@ -97,7 +97,7 @@ void codec_unpack_arc(struct mp_reader *r, struct arc *arc)
     struct fields_in f = fields_open(r);
     arc->keyspace = (keyspace_id)fields_uint(&f, UINT32_MAX);
     arc->id = fields_uint(&f, UINT64_MAX);
-    arc->lo = fields_bytes(&f, KEY_LEN_MAX);
+    arc->lo = fields_bytes(&f, CODEC_KEY_MAX);
     unpack_hi(&f, arc);
     arc->generation = fields_uint(&f, UINT64_MAX);
     if (fields_more(&f))

@@ -20,7 +20,8 @@ enum option {
     OPT_SESSION = 1 << 8,
     OPT_NUMBER = 1 << 9,
     OPT_LOWEST_OPEN = 1 << 10,
-    OPT_DOCUMENT = 1 << 11 /* others too: the map is the node's to read */
+    OPT_SCAN = 1 << 11,
+    OPT_DOCUMENT = 1 << 12 /* others too: the map is the node's to read */
 };
 
 /* What the methods take. */
@@ -29,7 +30,7 @@ enum {
     OPTS_READ = OPTS_ANY | OPT_STALE | OPT_STRICT,
     OPTS_BATCH = OPTS_ANY | OPT_ALL,
     OPTS_WRITE = OPTS_BATCH | OPT_SESSION | OPT_NUMBER | OPT_LOWEST_OPEN,
-    OPTS_RANGE = OPTS_READ | OPT_LIMIT | OPT_REVERSE | OPT_KEYS_ONLY,
+    OPTS_RANGE = OPTS_READ | OPT_LIMIT | OPT_REVERSE | OPT_KEYS_ONLY | OPT_SCAN,
     OPTS_ADMIN = OPTS_ANY | OPT_LIMIT | OPT_DOCUMENT
 };
 
@@ -74,6 +75,7 @@ static const struct {
                 { "limit", OPT_LIMIT, 0 },
                 { "reverse", OPT_REVERSE, REQUEST_REVERSE },
                 { "keys_only", OPT_KEYS_ONLY, REQUEST_KEYS_ONLY },
+                { "scan", OPT_SCAN, REQUEST_SCAN },
                 { "session", OPT_SESSION, 0 },
                 { "number", OPT_NUMBER, 0 },
                 { "lowest_open", OPT_LOWEST_OPEN, 0 } };
@@ -150,8 +152,8 @@ static bool parse_bound(struct parse *p, struct span *bound)
         return false;
     }
     *bound = mp_read_bytes(&p->r);
-    if (p->r.bad || bound->len > KEY_LEN_MAX)
-        refuse(p, "a bound is nil, or bin or str of at most 65536 bytes");
+    if (p->r.bad || bound->len > CODEC_KEY_MAX)
+        refuse(p, "a bound is nil, or bin or str of at most 65544 bytes");
     return true;
 }
 
@@ -310,6 +312,7 @@ static void parse_option(struct parse *p, size_t which)
     case OPT_ALL:
     case OPT_REVERSE:
     case OPT_KEYS_ONLY:
+    case OPT_SCAN:
     case OPT_DOCUMENT:
     default:
         parse_flag(p, options[which].flag);

@@ -270,6 +270,10 @@ def growth(case):
         else:
             ring.add()
         status = ring.await_whole(count)
+        if count == 3:  # which it must come to be; before, it may say less
+            wait_for("3 peers are safe to stop", 60, lambda:
+                     (ring.status() or {}).get("safe_to_stop"))
+            status = ring.await_whole(count)
         safe = status["safe_to_stop"]
         ensure(safe == (count == 3), f"{count} peers: safe_to_stop is {safe}")
         survived = 0
@@ -307,12 +311,23 @@ def python_client(case):
     python = "/usr/bin/python3"
     if not os.path.exists(python):
         python = sys.executable
-    done = subprocess.run([python, client, ring.nodes[0].address],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          timeout=30, check=False)
-    ensure(done.returncode == 0, f"exit code {done.returncode}: "
-           f"{done.stderr.decode(errors='replace').strip()[-200:]}")
-    return done.stdout.decode().strip().splitlines()[-1]
+    steps = [
+        (["put", "key", "value"], None), (["get", "key"], "value"),
+        (["put", "key 2", "w"], None), (["range"], "key\tvalue\nkey 2\tw"),
+        (["del", "key"], None), (["count"], "1"), (["status"], None),
+    ]
+    for args, want in steps:
+        done = subprocess.run(
+            [python, client, "-n", ring.nodes[0].address, *args],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30,
+            check=False)
+        got = done.stdout.decode(errors="replace").strip()
+        ensure(done.returncode == 0, f"client.py {' '.join(args)}: exit code "
+               f"{done.returncode}: {done.stderr.decode()[-200:]}")
+        ensure(want is None or got == want, f"client.py {' '.join(args)}: "
+               f"{got}, {want} is right")
+    ensure(ring.ask("get", "key 2") == "w", "dlht-cli reads what it stored")
+    return f"{len(steps)} calls"
 
 
 def cli_table(case):

@@ -211,7 +211,7 @@ static struct span fake_peers(struct node *n)
     mp_write_cstr(&n->document, "peer");
     mp_write_cstr(&n->document, n->config.addr);
     mp_write_cstr(&n->document, "state");
-    mp_write_cstr(&n->document, "alive");
+    mp_write_cstr(&n->document, "up");
     return buf_span(&n->document);
 }
 

@@ -69,7 +69,8 @@ struct node {
     uint64_t pump_ns;      /* a take is due; 0: none */
     uint64_t journaled_commit;
     uint64_t led_term;
-    uint64_t tail; /* ops after each take, see persist */
+    bool voted;    /* just now */
+    uint64_t tail; /* ops trimmed so far */
 };
 
 enum event_kind {
@@ -253,8 +254,8 @@ static void send_once(struct net *net, size_t from, size_t to,
     uint64_t delay = rng_range(&net->rng, MS / 20, MS);
     if (!net->calm && chance(net, 0.3))
         delay = rng_below(&net->rng, net->config.delay_ns_max) + MS / 20;
-    if (!net->calm && chance(net, 0.01))
-        delay *= 20;
+    if (!net->calm && chance(net, net->config.late))
+        delay += rng_below(&net->rng, net->config.late_ns_max);
     struct event *e = event_add(net, EVENT_MESSAGE, to, delay);
     e->other = from;
     e->message = *m;
@@ -498,13 +499,38 @@ static void pump(struct net *net, size_t i)
         if (net->config.memory && (out.number != 0 || out.entry_count != 0))
             fail(net, "a raft without a disk wants one");
         journal(net, i, &out);
-        for (size_t k = 0; k < out.message_count; k++)
-            send(net, i, &out.messages[k]);
+        for (size_t k = 0; k < out.message_count; k++) {
+            const struct raft_message *m = &out.messages[k];
+            send(net, i, m);
+            if (m->type == RAFT_VOTE_REPLY && !m->refused)
+                node->voted = true;
+        }
         for (size_t k = 0; k < out.read_count; k++)
             finish_read(net, i, out.reads[k].ticket, out.reads[k].lost);
         for (size_t k = 0; k < out.snapshot_count; k++)
             begin_snapshot(net, i, out.snapshots[k]);
     } while (out.read_count == RAFT_OUTPUT_READS_MAX);
+}
+
+static void stop(struct net *net, size_t i)
+{
+    struct node *node = &net->nodes[i];
+    if (!node->raft)
+        return;
+    net->result->crashes++;
+    raft_free(node->raft);
+    node->raft = NULL;
+    node->life++;
+    node->pump_ns = 0;
+    node->disk_free_ns = 0;
+    node->voted = false;
+    size_t volatile_count = node->disk.count - node->disk.durable;
+    if (chance(net, 0.5))
+        volatile_count = rng_below(&net->rng, volatile_count + 1);
+    else
+        volatile_count = 0;
+    disk_cut(&node->disk, node->disk.durable + volatile_count);
+    node->disk.durable = node->disk.count;
 }
 
 /* After every call on a raft. */
@@ -520,6 +546,12 @@ static void settle(struct net *net, size_t i)
     raft_check(node->raft);
     apply(net, node);
     check_leader(net, node);
+    if (node->voted && !net->calm && !net->config.memory &&
+        chance(net, net->config.vote_crashes)) {
+        stop(net, i);
+        return;
+    }
+    node->voted = false;
     if (++net->result->events % 128 == 0)
         check_all(net);
     net->result->hash = hash64_mix(net->result->hash, net->now_ns ^ i);
@@ -542,7 +574,7 @@ static void start(struct net *net, size_t i)
         .await_learners = net->config.await_learners,
         .memory = net->config.memory,
         .seed = rng_next(&net->rng),
-        .append_bytes_max = net->config.seed % 3 == 0 ? 300 : 0,
+        .append_bytes_max = net->config.append_bytes_max,
         .inflight_bytes_max = net->config.seed % 2 == 0 ? 1000 : 0,
         .pending_bytes_max = 8000,
     };
@@ -573,26 +605,6 @@ static void start(struct net *net, size_t i)
     node->state = disk->snapshot;
     node->journaled_commit = commit;
     settle(net, i);
-}
-
-static void stop(struct net *net, size_t i)
-{
-    struct node *node = &net->nodes[i];
-    if (!node->raft)
-        return;
-    net->result->crashes++;
-    raft_free(node->raft);
-    node->raft = NULL;
-    node->life++;
-    node->pump_ns = 0;
-    node->disk_free_ns = 0;
-    size_t volatile_count = node->disk.count - node->disk.durable;
-    if (chance(net, 0.5))
-        volatile_count = rng_below(&net->rng, volatile_count + 1);
-    else
-        volatile_count = 0;
-    disk_cut(&node->disk, node->disk.durable + volatile_count);
-    node->disk.durable = node->disk.count;
 }
 
 static void create(struct net *net, size_t i)
@@ -726,7 +738,9 @@ static void do_transfer(struct net *net, size_t i)
     struct node *node = &net->nodes[i];
     const struct raft_members *members = raft_members(node->raft);
     replica_id to = members->list[rng_below(&net->rng, members->count)].id;
-    (void)!raft_transfer(node->raft, local_ns(net, node), to);
+    if (raft_transfer(node->raft, local_ns(net, node), to) == DLHT_OK &&
+        chance(net, net->config.transfer_cuts))
+        net->cut[to - 1][i] = true;
 }
 
 static void do_compact(struct net *net, size_t i)
@@ -745,7 +759,7 @@ static void act(struct net *net, size_t i)
     struct node *node = &net->nodes[i];
     const struct net_config *config = &net->config;
     uint64_t now = local_ns(net, node);
-    if (chance(net, 0.5))
+    if (chance(net, net->calm ? 0.1 : 0.5))
         do_propose(net, i);
     for (int n = 0; n < 3; n++)
         if (chance(net, 0.5))
@@ -760,15 +774,26 @@ static void act(struct net *net, size_t i)
         net->result->sleeps += raft_sleep(node->raft, now);
     if (chance(net, config->sleeps / 2))
         raft_wake(node->raft, now);
-    if (!net->calm && chance(net, 0.01))
+    if (!net->calm && chance(net, config->campaigns))
         raft_campaign(node->raft, now);
     settle(net, i);
+}
+
+/* Whom a fault hits. */
+static size_t target(struct net *net)
+{
+    if (chance(net, net->config.aim))
+        for (size_t i = 0; i < NET_NODES_MAX; i++)
+            if (net->nodes[i].raft &&
+                raft_role(net->nodes[i].raft) == RAFT_LEADER)
+                return i;
+    return (size_t)rng_below(&net->rng, NET_NODES_MAX);
 }
 
 static void fault(struct net *net)
 {
     const struct net_config *config = &net->config;
-    size_t a = (size_t)rng_below(&net->rng, NET_NODES_MAX);
+    size_t a = target(net);
     size_t b = (size_t)rng_below(&net->rng, NET_NODES_MAX);
     if (chance(net, config->cuts)) {
         bool whole = chance(net, 0.5), both = chance(net, 0.5);
@@ -784,7 +809,7 @@ static void fault(struct net *net)
         memset(net->cut, 0, sizeof net->cut);
     if (chance(net, config->crashes) && !config->memory)
         stop(net, a);
-    if (net->nodes[b].created && !net->nodes[b].raft && chance(net, 0.2))
+    if (net->nodes[b].created && !net->nodes[b].raft && chance(net, 0.4))
         start(net, b);
 }
 
@@ -930,6 +955,31 @@ static bool is_whole(struct net *net)
     return false;
 }
 
+/* For who looks into a seed: what each node is now. */
+static void dump(const struct net *net)
+{
+    for (size_t i = 0; i < NET_NODES_MAX; i++) {
+        const struct node *node = &net->nodes[i];
+        if (!node->raft)
+            continue;
+        fprintf(stderr,
+                "%d: role %d term %d leader %d commit %d first %d last %d "
+                "(%d) timeout %lld now %lld quiet %d members",
+                (int)node->id, (int)raft_role(node->raft),
+                (int)raft_term(node->raft), (int)raft_leader(node->raft),
+                (int)raft_commit(node->raft), (int)raft_first_index(node->raft),
+                (int)raft_last_index(node->raft),
+                (int)raft_term_at(node->raft, raft_last_index(node->raft)),
+                (long long)raft_timeout_ns(node->raft),
+                (long long)local_ns(net, node), raft_is_quiet(node->raft));
+        const struct raft_members *members = raft_members(node->raft);
+        for (size_t k = 0; k < members->count; k++)
+            fprintf(stderr, " %d%s", (int)members->list[k].id,
+                    members->list[k].voter ? "" : "l");
+        fprintf(stderr, "\n");
+    }
+}
+
 static void finish(struct net *net)
 {
     uint64_t end = net->now_ns + 60 * ELECTION_MS * MS;
@@ -940,6 +990,8 @@ static void finish(struct net *net)
         if (net->now_ns > end) {
             fail(net, "not whole again: acknowledged %d of %d",
                  (int)net->acknowledged, (int)floor);
+            if (getenv("RAFT_SEEDS"))
+                dump(net);
             return;
         }
         step(net);
@@ -979,6 +1031,13 @@ void net_config_draw(struct net_config *config, uint64_t seed)
         .delay_ns_max = rng_range(&rng, 1, 60) * MS,
         .disk_ns_max = rng_range(&rng, 1, 20) * MS,
         .drift = 0.01,
+        .late = draw(&rng, 0.1),
+        .late_ns_max = rng_range(&rng, 50, 500) * MS,
+        .aim = rng_real(&rng),
+        .campaigns = draw(&rng, 0.3),
+        .vote_crashes = draw(&rng, 0.5),
+        .transfer_cuts = draw(&rng, 1.0),
+        .append_bytes_max = (size_t[]){ 0, 0, 300, 300, 1 }[rng_below(&rng, 5)],
         .cuts = draw(&rng, 0.1),
         .crashes = draw(&rng, 0.08),
         .changes = draw(&rng, 0.1),

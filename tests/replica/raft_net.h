@@ -14,6 +14,7 @@
 #define REPLICA_RAFT_NET_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum {
@@ -22,8 +23,7 @@ enum {
 
 struct net_config {
     uint64_t seed;
-    size_t voters;   /* founding */
-    size_t learners; /* added in the first moments */
+    size_t voters; /* founding */
     bool lease_reads;
     bool await_learners;
     bool memory;  /* then nothing crashes */
@@ -32,7 +32,14 @@ struct net_config {
     uint64_t delay_ns_max;
     uint64_t disk_ns_max;
     double drift; /* of clocks, at most */
-    double cuts;  /* of a fault of this kind, in each step of the script */
+    double late;  /* that a message takes up to late_ns_max */
+    uint64_t late_ns_max;
+    double aim;           /* that a fault picks a leader */
+    double campaigns;     /* out of turn */
+    double vote_crashes;  /* after a vote was given */
+    double transfer_cuts; /* a successor whom the leader does not hear */
+    size_t append_bytes_max;
+    double cuts; /* of a fault of this kind, in each step of the script */
     double crashes;
     double changes;
     double transfers;

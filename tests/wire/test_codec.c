@@ -136,24 +136,25 @@ Test(codec, survives_changed_and_random_bodies)
 {
     struct rng rng;
     struct codec_arena arena = { 0 };
-    struct buf b = { 0 };
+    struct buf b = { 0 }, sample = { 0 };
     size_t accepted = 0, arena_most = 0;
     rng_init(&rng, 5);
     for (int i = 0; i < 100000; i++) {
         struct message m;
-        uint8_t type = (uint8_t)(1 + i % 14);
-        pool.used = 0;
-        buf_reset(&b);
-        sample_message(&rng, &pool, type, &m);
-        cr_assert_eq(codec_pack(&m, &b), DLHT_OK);
-        size_t body = b.len - FRAME_HEADER_BYTES;
-        if (rng_chance(&rng, 0.3)) { /* nothing but chance */
-            b.len = FRAME_HEADER_BYTES + rng_below(&rng, 64);
-            body = b.len - FRAME_HEADER_BYTES;
-            cr_assert(b.len <= b.cap);
-            for (size_t k = FRAME_HEADER_BYTES; k < b.len; k++)
-                b.data[k] = (uint8_t)rng_next(&rng);
+        if (i % 8 == 0) {
+            pool.used = 0;
+            buf_reset(&sample);
+            sample_message(&rng, &pool, (uint8_t)(1 + i / 8 % 14), &m);
+            cr_assert_eq(codec_pack(&m, &sample), DLHT_OK);
         }
+        buf_reset(&b);
+        buf_append_span(&b, buf_span(&sample));
+        if (rng_chance(&rng, 0.3)) { /* nothing but chance */
+            b.len = FRAME_HEADER_BYTES;
+            for (uint64_t k = rng_below(&rng, 64); k > 0; k--)
+                buf_append_byte(&b, (uint8_t)rng_next(&rng));
+        }
+        size_t body = b.len - FRAME_HEADER_BYTES;
         for (uint64_t k = rng_below(&rng, 4); k > 0 && body > 0; k--)
             b.data[FRAME_HEADER_BYTES + rng_below(&rng, body)] =
                 (uint8_t)rng_next(&rng);
@@ -167,6 +168,7 @@ Test(codec, survives_changed_and_random_bodies)
     /* Some are still messages, or the test would not reach far. */
     cr_expect_gt(accepted, 10000);
     cr_expect_lt(arena_most, 1 << 20);
+    buf_deinit(&sample);
     buf_deinit(&b);
     codec_arena_deinit(&arena);
 }
@@ -220,7 +222,10 @@ static const struct {
     { MESSAGE_REQUEST, "90", "no op" },
     { MESSAGE_REQUEST, "9100", "op 0" },
     { MESSAGE_REQUEST, "9113", "op 19" },
+    { MESSAGE_REQUEST, "9102", "put without a key" },
     { MESSAGE_REQUEST, "9103", "get without a key" },
+    { MESSAGE_REQUEST, "9104", "del without a key" },
+    { MESSAGE_REQUEST, "9105", "cas without a key" },
     { MESSAGE_REQUEST, "94030000c400", "get of the empty key" },
     { MESSAGE_REQUEST, "9403cd010000c40161", "a flag that is none" },
     { MESSAGE_REQUEST, "94030000c50001", "key longer than the frame" },
@@ -240,7 +245,10 @@ static const struct {
     { MESSAGE_REQUEST, "950f0000c400c40181", "document cut short" },
     { MESSAGE_REQUEST, "950f0000c400c40101", "document is no map" },
     { MESSAGE_REQUEST, "950f0000c400c4028000", "bytes after the document" },
+    { MESSAGE_REQUEST, "9d080000c40161c4000000c000009000c4016d",
+      "an end without its flag" },
     { MESSAGE_RESPONSE, "9101", "a positive status" },
+    { MESSAGE_RESPONSE, "91d1efff", "a status below all" },
     { MESSAGE_RESPONSE, "950000c4000092c40161c40162", "not triples" },
     { MESSAGE_HELLO, "920100", "kind 0" },
     { MESSAGE_HELLO, "920103", "kind 3" },
@@ -254,9 +262,9 @@ static const struct {
     { MESSAGE_RAFT, "91980101020301000008", "a bit that is none" },
     { MESSAGE_RAFT, "919c010502030100000000000091920202",
       "entry of a term above the leader's" },
-    { MESSAGE_RAFT, "919c0105020305000000000300919202c4",
+    { MESSAGE_RAFT, "919c010502030500000000030091920202",
       "entry of a term below the one before" },
-    { MESSAGE_RAFT, "919c01050203050000000000009291050291040291",
+    { MESSAGE_RAFT, "919c010502030500000000000092920502920402",
       "terms that fall" },
     { MESSAGE_RAFT, "919c010502030500000000000091920500", "entry type 0" },
     { MESSAGE_RAFT, "919c010502030500000000000091920504", "entry type 4" },
@@ -326,14 +334,25 @@ static const struct {
       "9197c41000112233445566778899aabbccddeeffc4010ac400000000"
       "01",
       "address with a line end" },
-    { MESSAGE_STEP, "950001010100", "kind 0" },
+    { MESSAGE_STEP,
+      "95000101"
+      "01c41000112233445566778899aabbccddeeff",
+      "kind 0" },
+    { MESSAGE_GONE, "920001", "arc 0" },
     { MESSAGE_STEP, "9401010101", "no peer" },
     { MESSAGE_STEP, "9406010001", "arc 0" },
     { MESSAGE_GONE, "920100", "replica 0" },
+    { MESSAGE_RAFT, "919401010200", "to 0" },
+    { MESSAGE_SNAPSHOT_CHUNK, "93000102", "arc 0" },
+    { MESSAGE_SNAPSHOT_CHUNK, "93010002", "from 0" },
     { MESSAGE_SNAPSHOT_CHUNK, "93010200", "to 0" },
+    { MESSAGE_SNAPSHOT_ACK, "93000102", "arc 0" },
+    { MESSAGE_SNAPSHOT_ACK, "93010002", "from 0" },
+    { MESSAGE_SNAPSHOT_ACK, "93010200", "to 0" },
     { MESSAGE_SNAPSHOT_ACK, "96010203000004", "a bit that is none" },
     { 0, "90", "type 0" },
-    { 15, "90", "type 15" }
+    { 15, "90", "type 15" },
+    { 15, "", "type 15, no body" }
 };
 
 static void append_hex(struct buf *b, const char *hex)
@@ -397,7 +416,7 @@ Test(codec, tells_frames_from_other_bytes)
 
 Test(codec, leaves_the_buffer_as_it_was_when_a_message_is_too_big)
 {
-    static uint8_t big[KEY_LEN_MAX + 1];
+    static uint8_t big[CODEC_KEY_MAX + 1];
     struct message m = { .type = MESSAGE_REQUEST };
     struct buf b = { 0 };
     buf_append(&b, "before", 6);
@@ -486,4 +505,202 @@ Test(codec, bounds_the_memory_of_a_full_frame)
     codec_arena_reset(&arena);
     cr_expect_leq(arena.cap, CODEC_ARENA_KEEP);
     codec_arena_deinit(&arena);
+}
+
+/* Refused before anything is read through the pointers, which are NULL. */
+Test(codec, packs_nothing_that_would_be_refused)
+{
+    static const struct keyspace_record many_arcs[] = {
+        { .first_arc_count = CODEC_FIRST_ARCS_MAX + 1 }
+    };
+    static const struct keyspace_record many_in_all[] = {
+        { .first_arc_count = CODEC_FIRST_ARCS_MAX }, { .first_arc_count = 1 }
+    };
+    static const struct raft_entry long_entry = {
+        .term = 1, .index = 1, .data.len = RAFT_ENTRY_MAX + 1
+    };
+    static const struct raft_envelope long_append[] = {
+        { .message = { .entries = &long_entry, .entry_count = 1 } }
+    };
+    static const struct raft_envelope many_entries[] = {
+        { .message.entry_count = RAFT_APPEND_ENTRIES_MAX + 1 }
+    };
+    static const struct message table[] = {
+        { .type = MESSAGE_SWIM, .u.swim.update_count = SWIM_UPDATES_MAX + 1 },
+        { .type = MESSAGE_GOSSIP, .u.gossip.arc_count = MESSAGE_ARCS_MAX + 1 },
+        { .type = MESSAGE_GOSSIP,
+          .u.gossip.keyspace_count = MESSAGE_KEYSPACES_MAX + 1 },
+        { .type = MESSAGE_GOSSIP, .u.gossip = { NULL, 0, many_arcs, 1 } },
+        { .type = MESSAGE_GOSSIP, .u.gossip = { NULL, 0, many_in_all, 2 } },
+        { .type = MESSAGE_WELCOME,
+          .u.welcome.peer_count = MESSAGE_PEERS_MAX + 1 },
+        { .type = MESSAGE_REPORT, .u.report.count = MESSAGE_ARCS_MAX + 1 },
+        { .type = MESSAGE_RAFT, .u.raft.count = MESSAGE_RAFTS_MAX + 1 },
+        { .type = MESSAGE_RAFT, .u.raft = { long_append, 1 } },
+        { .type = MESSAGE_RAFT, .u.raft = { many_entries, 1 } },
+        { .type = MESSAGE_SNAPSHOT_CHUNK,
+          .u.chunk.bytes.len = WIRE_BODY_MAX + 1 },
+        { .type = MESSAGE_REQUEST, .u.request.end.len = CODEC_KEY_MAX + 1 },
+        { .type = MESSAGE_REQUEST, .u.request.value.len = VALUE_LEN_MAX + 1 },
+        { .type = MESSAGE_REQUEST, .u.request.list.len = WIRE_BODY_MAX + 1 },
+        { .type = MESSAGE_REQUEST,
+          .u.request.list_count = 2 * BATCH_COUNT_MAX + 1 },
+        { .type = MESSAGE_REQUEST,
+          .u.request.keyspace_name.len = KEYSPACE_NAME_MAX + 1 },
+        { .type = MESSAGE_RESPONSE, .u.response.value.len = WIRE_BODY_MAX + 1 },
+        { .type = MESSAGE_RESPONSE, .u.response.list.len = WIRE_BODY_MAX + 1 },
+        { .type = MESSAGE_RESPONSE,
+          .u.response.list_count = WIRE_BODY_MAX / 4 + 1 },
+        { .type = MESSAGE_RESPONSE, .u.response.cursor.len = CODEC_KEY_MAX + 1 }
+    };
+    struct buf b = { 0 };
+    buf_append(&b, "before", 6);
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        cr_expect_eq(codec_pack(&table[i], &b), DLHT_ETOOBIG, "row %zu", i);
+        cr_expect(span_equal(buf_span(&b), span_str("before")), "row %zu", i);
+    }
+    buf_deinit(&b);
+}
+
+Test(codec, packs_no_body_above_the_limit)
+{
+    struct message m = { .type = MESSAGE_SNAPSHOT_CHUNK,
+                         .u.chunk = { .arc = 1, .from = 2, .to = 3 } };
+    struct buf b = { 0 };
+    uint8_t *bytes = calloc(1, WIRE_BODY_MAX);
+    m.u.chunk.bytes = span_of(bytes, WIRE_BODY_MAX);
+    cr_expect_eq(codec_pack(&m, &b), DLHT_ETOOBIG);
+    cr_expect_eq(b.len, 0);
+    m.u.chunk.bytes.len -= 100;
+    cr_expect_eq(codec_pack(&m, &b), DLHT_OK);
+    free(bytes);
+    buf_deinit(&b);
+}
+
+/* Two keyspaces that together name one arc too many. */
+Test(codec, refuses_too_many_first_arcs)
+{
+    const size_t more[] = { 0, 1 };
+    for (size_t i = 0; i < 2; i++) {
+        struct buf b = { 0 };
+        const uint8_t header[16] = { FRAME_MAGIC, FRAME_LAYOUT,
+                                     MESSAGE_GOSSIP };
+        buf_append(&b, header, sizeof header);
+        append_hex(&b, "929092");
+        for (size_t k = 0; k < 2; k++) {
+            size_t count = k ? 1 + more[i] : CODEC_FIRST_ARCS_MAX - 1;
+            append_hex(&b, "9901c4016100010300"
+                           "0000");
+            mp_write_array(&b, count);
+            for (size_t a = 0; a < count; a++)
+                append_hex(&b, "960101c400c00091"
+                               "9201c41000112233445566778899aabbccddeeff");
+        }
+        cr_expect_eq(unpack_sealed(&b), i ? DLHT_EPROTO : DLHT_OK, "%zu", i);
+        buf_deinit(&b);
+    }
+}
+
+/* A body whose one long part has as many bytes as its limit allows, or one
+ * more. '#' in the pattern stands for that part, as a bin. */
+static const struct {
+    uint8_t type;
+    const char *pattern;
+    size_t max;
+    const char *what;
+} lengths[] = {
+    { MESSAGE_REQUEST, "94030000#", CODEC_KEY_MAX, "key" },
+    { MESSAGE_REQUEST, "95020000c40161#", VALUE_LEN_MAX, "value" },
+    { MESSAGE_REQUEST, "940300#c40161", KEYSPACE_NAME_MAX, "keyspace name" },
+    { MESSAGE_REQUEST, "9d080100c400c4000000c000009000#", CODEC_KEY_MAX,
+      "end" },
+    { MESSAGE_REQUEST, "9e060000c400c4000000c000009000c40091#", CODEC_KEY_MAX,
+      "key of an mget" },
+    { MESSAGE_REQUEST, "9e070000c400c4000000c000009000c40092c40161#",
+      VALUE_LEN_MAX, "value of a batch" },
+    { MESSAGE_RESPONSE, "960000c4000090#", CODEC_KEY_MAX, "cursor" },
+    { MESSAGE_RESPONSE, "990000c4000090c00000#", CODEC_TEXT_MAX, "text" },
+    { MESSAGE_RAFT, "919c010502030500000000000091930502#", RAFT_ENTRY_MAX,
+      "entry" },
+    { MESSAGE_HELLO, "960101c0c000#", PEER_ADDR_MAX - 1, "address" },
+    { MESSAGE_JOIN,
+      "9197c41000112233445566778899aabbccddeeff#c4000000"
+      "0001",
+      PEER_ADDR_MAX - 1, "address of a peer" },
+    { MESSAGE_JOIN,
+      "9197c41000112233445566778899aabbccddeeffc400#0000"
+      "0001",
+      PEER_ZONE_MAX - 1, "zone" },
+    { MESSAGE_GOSSIP, "9290919501#000103", KEYSPACE_NAME_MAX,
+      "name of a keyspace" }
+};
+
+Test(codec, draws_each_line_at_the_byte)
+{
+    uint8_t *part = malloc(RAFT_ENTRY_MAX + 1);
+    memset(part, 'x', RAFT_ENTRY_MAX + 1);
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
+        for (size_t more = 0; more < 2; more++) {
+            struct buf b = { 0 };
+            const uint8_t header[16] = { FRAME_MAGIC, FRAME_LAYOUT,
+                                         lengths[i].type };
+            const char *rest = strchr(lengths[i].pattern, '#');
+            char before[100] = { 0 };
+            memcpy(before, lengths[i].pattern,
+                   (size_t)(rest - lengths[i].pattern));
+            buf_append(&b, header, sizeof header);
+            append_hex(&b, before);
+            mp_write_bin(&b, span_of(part, lengths[i].max + more));
+            append_hex(&b, rest + 1);
+            cr_expect_eq(unpack_sealed(&b), more ? DLHT_EPROTO : DLHT_OK,
+                         "%s: %zu", lengths[i].what, lengths[i].max + more);
+            buf_deinit(&b);
+        }
+    free(part);
+}
+
+Test(codec, packs_no_more_entries_than_it_would_unpack)
+{
+    static struct raft_entry entries[RAFT_APPEND_ENTRIES_MAX];
+    struct raft_envelope envelopes[17];
+    struct message m = { .type = MESSAGE_RAFT, .u.raft = { envelopes, 16 } };
+    struct buf b = { 0 };
+    for (size_t i = 0; i < RAFT_APPEND_ENTRIES_MAX; i++)
+        entries[i] = (struct raft_entry){ .term = 1,
+                                          .index = 1 + i,
+                                          .type = RAFT_ENTRY_NOOP };
+    for (size_t i = 0; i < 17; i++)
+        envelopes[i] = (struct raft_envelope){
+            .arc = 1,
+            .message = { .type = RAFT_APPEND,
+                         .from = 2,
+                         .to = 3,
+                         .term = 1,
+                         .entries = entries,
+                         .entry_count = RAFT_APPEND_ENTRIES_MAX }
+        };
+    cr_expect_eq(codec_pack(&m, &b), DLHT_OK);
+    m.u.raft.count = 17;
+    cr_expect_eq(codec_pack(&m, &b), DLHT_ETOOBIG);
+    buf_deinit(&b);
+}
+
+Test(codec, refuses_flags_and_what_follows_a_frame)
+{
+    struct message m = { .type = MESSAGE_GONE, .u.gone = { 1, 2, 3 } };
+    struct codec_arena arena = { 0 };
+    struct buf b = { 0 };
+    cr_assert_eq(codec_pack(&m, &b), DLHT_OK);
+    cr_expect_eq(unpack_sealed(&b), DLHT_OK);
+    for (int bit = 0; bit < 8; bit++) {
+        b.data[3] = (uint8_t)(1 << bit);
+        cr_expect_eq(unpack_sealed(&b), DLHT_EPROTO, "flag %d", bit);
+    }
+    b.data[3] = 0;
+    seal(&b);
+    buf_append_byte(&b, 0);
+    cr_expect_eq(codec_unpack(buf_span(&b), &arena, &m), DLHT_EPROTO);
+    b.len--;
+    cr_expect_eq(codec_unpack(buf_span(&b), &arena, &m), DLHT_OK);
+    buf_deinit(&b);
 }

@@ -109,6 +109,7 @@ static const struct arc_report report = { .arc = ARC,
                                           .bytes = 65536,
                                           .requests = 7,
                                           .caught_up = 3,
+                                          .lost = 4,
                                           .busy = true };
 
 #define PUT                                                                    \
@@ -253,7 +254,7 @@ static const struct {
       "9300" ID_HEX("cc") "91" PEER_HEX },
     { "report",
       { .type = MESSAGE_REPORT, .u.report = { &report, 1 } },
-      "9196" ARC_HEX "cd03e8ce000100000703c3" },
+      "9197" ARC_HEX "cd03e8ce00010000070304c3" },
     { "step",
       { .type = MESSAGE_STEP,
         .u.step = { STEP_TRANSFER, 1, 300, 4, ID(0xbb) } },

@@ -115,6 +115,7 @@ static const struct {
           "a\x81\xa5limit\x0a"),
       "1 op=8 key=a limit=10" },
     { LIT("\x94\x00\x01\xa5range\x92\xc0\xa0"), "1 op=8 flags=1" },
+    { LIT("\x94\x00\x01\xa5range\x91\x81\xa4scan\xc3"), "1 op=8 flags=128" },
     { LIT("\x94\x00\x01\xa5"
           "count\x92\xc0\xa1"
           "b"),
