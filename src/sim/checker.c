@@ -97,36 +97,40 @@ static bool recall(struct seen *table, arc_id arc, uint64_t number,
     return false;
 }
 
-/* What every node has of an arc, into the trace. */
-static void trace_arc(struct checker *c, arc_id id)
+static void trace_replica(struct checker *c, size_t peer,
+                          const struct inspect_replica *r)
+{
+    struct world *w = c->world;
+    world_trace(w,
+                "n%zu arc %llx replica %llx%s role %d term %llu first %llu "
+                "last %llu commit %llu applied %llu generation %llu keys %zu "
+                "counter %llu",
+                peer, (unsigned long long)r->id, (unsigned long long)r->self,
+                r->empty ? " empty" : "", (int)raft_role(r->raft),
+                (unsigned long long)raft_term(r->raft),
+                (unsigned long long)raft_first_index(r->raft),
+                (unsigned long long)raft_last_index(r->raft),
+                (unsigned long long)raft_commit(r->raft),
+                (unsigned long long)r->applied,
+                (unsigned long long)(r->empty ? 0 : r->arc->generation),
+                r->empty ? 0 : records_count(r->records),
+                (unsigned long long)r->counter);
+    for (size_t i = 0; !r->empty && i < r->arc->member_count; i++)
+        world_trace(w, "    %s %llx on n%zu",
+                    r->arc->members[i].voter ? "voter" : "learner",
+                    (unsigned long long)r->arc->members[i].replica,
+                    world_peer_of(w, &r->arc->members[i].peer));
+}
+
+void checker_trace(struct checker *c, arc_id id)
 {
     for (size_t i = 0; i < world_peer_count(c->world); i++) {
         const struct node *node = world_node(c->world, i);
         for (size_t k = 0; node && k < inspect_replica_count(node); k++) {
             struct inspect_replica r;
             inspect_replica_at(node, k, &r);
-            if (r.id != id)
-                continue;
-            world_trace(c->world,
-                        "n%zu arc %llx replica %llx%s role %d term %llu "
-                        "first %llu last %llu commit %llu applied %llu "
-                        "generation %llu members %zu keys %zu counter %llu",
-                        i, (unsigned long long)id, (unsigned long long)r.self,
-                        r.empty ? " empty" : "", (int)raft_role(r.raft),
-                        (unsigned long long)raft_term(r.raft),
-                        (unsigned long long)raft_first_index(r.raft),
-                        (unsigned long long)raft_last_index(r.raft),
-                        (unsigned long long)raft_commit(r.raft),
-                        (unsigned long long)r.applied,
-                        (unsigned long long)(r.empty ? 0 : r.arc->generation),
-                        r.empty ? 0 : r.arc->member_count,
-                        r.empty ? 0 : records_count(r.records),
-                        (unsigned long long)r.counter);
-            for (size_t m = 0; !r.empty && m < r.arc->member_count; m++)
-                world_trace(c->world, "    %s %llx on n%zu",
-                            r.arc->members[m].voter ? "voter" : "learner",
-                            (unsigned long long)r.arc->members[m].replica,
-                            world_peer_of(c->world, &r.arc->members[m].peer));
+            if (id == 0 || r.id == id)
+                trace_replica(c, i, &r);
         }
     }
 }
@@ -137,7 +141,7 @@ static void fail_agreement(struct checker *c, size_t peer,
 {
     if (world_failure(c->world, NULL))
         return;
-    trace_arc(c, r->id);
+    checker_trace(c, r->id);
     world_fail(c->world, "A3_replicas_agree",
                "arc %llx after entry %llu is not the same on n%zu and n%zu",
                (unsigned long long)r->id, (unsigned long long)r->applied,
