@@ -44,9 +44,12 @@ int journal_append(struct journal *j, const struct journal_record *record)
     if (!slot)
         return DLHT_ENOMEM;
     int rc = journal_impl_batch(j, record);
-    /* An arc that was gone is here again. */
+    /* An arc that was gone is here again: what is written of it now counts,
+     * however much of its earlier life was released. */
     if (rc == DLHT_OK && slot->value == UINT64_MAX)
         slot->value = 0;
+    if (rc == DLHT_OK && record->index != 0 && record->index <= slot->value)
+        slot->value = record->index - 1;
     return rc;
 }
 
