@@ -835,8 +835,11 @@ static void fault(struct net *net)
     }
     if (chance(net, 0.04))
         memset(net->cut, 0, sizeof net->cut);
-    if (chance(net, config->crashes) && !config->memory)
+    if (chance(net, config->crashes) && !config->memory) {
         stop(net, a);
+        if (net->nodes[a].created && chance(net, 0.3))
+            event_add(net, EVENT_START, a, rng_below(&net->rng, 20 * MS));
+    }
     if (net->nodes[b].created && !net->nodes[b].raft && chance(net, 0.4))
         start(net, b);
 }
