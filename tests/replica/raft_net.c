@@ -319,6 +319,8 @@ static size_t disk_trim(struct disk *disk)
         }
         entry_free(&op->entry);
     }
+    if (n == 0)
+        return 0;
     memmove(disk->ops, disk->ops + n, (disk->count - n) * sizeof *disk->ops);
     disk->count -= n;
     disk->durable -= n;
@@ -1017,7 +1019,7 @@ static void dump(const struct net *net)
 
 static void finish(struct net *net)
 {
-    uint64_t end = net->now_ns + 60 * ELECTION_MS * MS;
+    uint64_t end = net->now_ns + 300 * ELECTION_MS * MS;
     uint64_t floor = net->acknowledged + 5;
     while (!net->result->error[0]) {
         if (net->acknowledged >= floor && is_whole(net))
