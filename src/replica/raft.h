@@ -78,7 +78,7 @@ struct raft_config {
     bool lease_reads;      /* false: every read asks a majority (STRICT) */
     bool await_learners;   /* commit also waits for learners that are caught up
                             * and answered within election_ns */
-    bool memory;            /* nothing outlives the process: entries and votes
+    bool memory;           /* nothing outlives the process: entries and votes
                              * count as durable at once, outputs name nothing
                              * to persist */
     uint64_t seed;
