@@ -120,9 +120,9 @@ int raft_restore_entry(struct raft *raft, const struct raft_entry *entry)
 {
     if (!restored_is_sound(entry))
         return DLHT_ECORRUPT;
-    begin_hold(raft);
     uint64_t base = raft->log.base_index;
     if (entry->index <= base) {
+        begin_hold(raft);
         /* Behind the snapshot; but what was written before it and is held is
          * replaced by it. */
         raft_log_reset(&raft->log, base, raft->log.base_term);
@@ -136,6 +136,7 @@ int raft_restore_entry(struct raft *raft, const struct raft_entry *entry)
     int rc = raft_log_replace(&raft->log, entry->index, entry, 1);
     if (rc != DLHT_OK)
         return rc;
+    begin_hold(raft);
     if (entry->term > raft->term) {
         raft->term = entry->term;
         raft->vote = 0;

@@ -36,10 +36,10 @@ static bool must_hold_back(const struct raft *raft)
 /* Drops all that belonged to the role or the term before. */
 static void leave_role(struct raft *raft)
 {
-    if (raft->role == RAFT_LEADER) {
+    if (raft->role == RAFT_LEADER)
         raft_read_lose(raft);
-        raft_election_arm(raft);
-    }
+    if (raft->role == RAFT_LEADER || raft->quiet)
+        raft_election_arm(raft); /* no timer ran */
     raft->role = RAFT_FOLLOWER;
     raft->transfer_to = 0;
     raft->standing_told = false;
@@ -196,7 +196,7 @@ void raft_campaign(struct raft *raft, uint64_t now_ns)
         return;
     if (raft->founding) {
         stand(raft, false);
-    } else if (raft_members_is_sole_voter(raft) &&
+    } else if (raft_members_needs_nobody(raft) &&
                !raft_election_hears_leader(raft)) {
         stand(raft, false);
     } else if (must_hold_back(raft)) {
@@ -220,7 +220,7 @@ static bool is_due(const struct raft *raft)
 {
     if (raft->quiet || !raft_members_may_stand(raft))
         return false;
-    if (raft->role == RAFT_FOLLOWER && raft_members_is_sole_voter(raft))
+    if (raft->role == RAFT_FOLLOWER && raft_members_needs_nobody(raft))
         return !raft_election_hears_leader(raft);
     if (raft->now_ns < raft->election_ns || raft_election_awaits_disk(raft))
         return false;

@@ -248,6 +248,8 @@ bool raft_members_is_voter(const struct raft *raft);
  * entry that says so, and then nobody else can win (thesis 4.2.2). */
 bool raft_members_may_stand(const struct raft *raft);
 bool raft_members_is_sole_voter(const struct raft *raft);
+/* The sole voter, and not just made so by a leader that may still lead. */
+bool raft_members_needs_nobody(const struct raft *raft);
 /* values[i] belongs to peers[i]: the greatest number that a majority of voters
  * reaches. */
 uint64_t raft_members_quorum(const struct raft *raft,

@@ -312,6 +312,45 @@ Test(raft, a_starting_member_holds_its_vote_back)
     raft_free(raft);
 }
 
+Test(raft, a_lone_voter_waits_while_its_making_is_open)
+{
+    struct raft_config config = config_of(1);
+    struct raft_start start = { .snapshot_index = 5,
+                                .snapshot_term = 2,
+                                .members = members_of("12"),
+                                .term = 2,
+                                .now_ns = T0 };
+    struct raft_entry entry = { 2, 6, RAFT_ENTRY_MEMBERS, span_str("m"),
+                                members_of("1") };
+    for (int committed = 0; committed < 2; committed++) {
+        struct raft *raft;
+        cr_assert_eq(raft_new(&config, &start, &raft), DLHT_OK);
+        cr_assert_eq(raft_restore_entry(raft, &entry), DLHT_OK);
+        if (committed)
+            raft_restore_commit(raft, 6);
+        raft_campaign(raft, T0);
+        cr_expect_eq(raft_role(raft),
+                     committed ? RAFT_CANDIDATE : RAFT_FOLLOWER,
+                     "2 removed itself and may still lead, with a lease");
+        raft_free(raft);
+    }
+}
+
+Test(raft, a_removed_voter_stands_until_that_is_committed)
+{
+    struct raft *raft = follower(2, 2);
+    struct raft_entry entry = { 2, 3, RAFT_ENTRY_MEMBERS, span_str("m"),
+                                members_of("23") };
+    struct raft_message m = append(2, 2, 2, &entry, 1);
+    cr_assert_eq(say(raft, T0, m), DLHT_OK);
+    cr_expect_neq(raft_timeout_ns(raft), UINT64_MAX);
+    m = append(2, 3, 2, NULL, 0);
+    m.commit = 3;
+    cr_assert_eq(say(raft, T0, m), DLHT_OK);
+    cr_expect_eq(raft_timeout_ns(raft), UINT64_MAX);
+    raft_free(raft);
+}
+
 Test(raft, a_timeout_asks_first_and_raises_no_term)
 {
     struct raft *raft = follower(4, 2);
@@ -703,8 +742,19 @@ Test(raft, a_member_behind_the_log_is_named_for_a_snapshot_once)
     cr_assert_eq(say(raft, T0, m), DLHT_OK);
     take(raft, T0);
     cr_expect_eq(out.snapshot_count, 0, "once");
-    raft_snapshot_done(raft, T0, 4, 3);
+    raft_snapshot_done(raft, T0, 4, 0);
     take(raft, T0);
+    cr_expect_eq(out.snapshot_count, 0, "not at once after a failure");
+    uint64_t now = T0 + 50 * MS;
+    raft_tick(raft, now);
+    take(raft, now);
+    m = (struct raft_message){ RAFT_HEARTBEAT_REPLY, 4, 1, 2,
+                               .stamp = sent(RAFT_HEARTBEAT, 4)->stamp };
+    cr_assert_eq(say(raft, now, m), DLHT_OK);
+    take(raft, now);
+    cr_expect_eq(out.snapshot_count, 1);
+    raft_snapshot_done(raft, now, 4, 3);
+    take(raft, now);
     cr_assert(sent(RAFT_APPEND, 4));
     cr_expect_eq(sent(RAFT_APPEND, 4)->index, 3);
     raft_free(raft);
