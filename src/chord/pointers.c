@@ -221,14 +221,6 @@ bool pointers_rectify(struct pointers *p, const struct arc *from)
     return pointers_set(&p->predecessor, from) == DLHT_OK;
 }
 
-/* news holds keys at which held is said to stand: they were merged. */
-static bool swallows(const struct arc *news, const struct arc *held)
-{
-    return held && held->id != news->id &&
-           held->generation < news->generation && arc_has(news, held->lo) &&
-           !span_equal(held->lo, news->lo);
-}
-
 static void refresh(struct arc **held, const struct arc *news)
 {
     if (*held && (*held)->id == news->id && span_equal((*held)->lo, news->lo) &&
@@ -236,26 +228,16 @@ static void refresh(struct arc **held, const struct arc *news)
         return; /* the older descriptor will do */
 }
 
-static void renew(struct arc **held, const struct arc *news)
-{
-    refresh(held, news);
-    if (swallows(news, *held))
-        pointers_clear(held);
-}
-
 void pointers_learn(struct pointers *p, const struct arc *news)
 {
-    for (size_t i = p->list_count; i-- > 0;) {
+    for (size_t i = 0; i < p->list_count; i++)
         refresh(&p->list[i], news);
-        if (swallows(news, p->list[i]))
-            drop_entry(p, i);
-    }
     for (size_t i = 1; i < RING_LEVELS_MAX; i++)
-        renew(&p->fingers[i], news);
+        refresh(&p->fingers[i], news);
     for (size_t i = 0; i < POINTERS_MET_MAX; i++)
-        renew(&p->met[i], news);
-    renew(&p->predecessor, news);
-    renew(&p->candidate, news);
+        refresh(&p->met[i], news);
+    refresh(&p->predecessor, news);
+    refresh(&p->candidate, news);
 }
 
 int pointers_set_self(struct pointers *p, const struct arc *self)

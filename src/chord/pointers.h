@@ -87,8 +87,8 @@ bool pointers_set_finger(struct pointers *p, size_t level,
  * False: it stays as it was, if only because it is the same or of memory. */
 bool pointers_rectify(struct pointers *p, const struct arc *from);
 
-/* An arc spoke for itself: what we hold of it is renewed, and arcs that it took
- * in are gone. */
+/* An arc spoke for itself: what we hold of it is renewed. Arcs that it took in
+ * are found to be gone when they are asked. */
 void pointers_learn(struct pointers *p, const struct arc *news);
 
 void pointers_meet(struct pointers *p, struct rng *rng, const struct arc *arc);
