@@ -182,18 +182,6 @@ static void map_close(void *self)
     records_free(self);
 }
 
-/* What malloc has given out. */
-static uint64_t heap_bytes(void *self)
-{
-    (void)self;
-    static uint64_t before;
-    struct mallinfo2 info = mallinfo2();
-    uint64_t now = info.uordblks + info.hblkhd;
-    uint64_t grown = now - before;
-    before = now;
-    return grown;
-}
-
 #ifdef BENCH_LMDB
 struct lmdb {
     char dir[64];
@@ -328,6 +316,18 @@ static void lmdb_close(void *self)
 #endif
 
 #if defined(BENCH_GLIB) || defined(BENCH_BSD)
+/* What malloc has given out. */
+static uint64_t heap_bytes(void *self)
+{
+    (void)self;
+    static uint64_t before;
+    struct mallinfo2 info = mallinfo2();
+    uint64_t now = info.uordblks + info.hblkhd;
+    uint64_t grown = now - before;
+    before = now;
+    return grown;
+}
+
 /* One allocation a record, as a careful user of these trees would do. */
 struct item {
 #ifdef BENCH_BSD

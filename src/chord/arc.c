@@ -51,6 +51,19 @@ const struct arc_member *arc_member_of(const struct arc *arc,
     return NULL;
 }
 
+size_t arc_peers(const struct arc *arc, struct id peers[ARC_MEMBERS_MAX + 1])
+{
+    assert(arc->member_count <= ARC_MEMBERS_MAX);
+    size_t count = 0;
+    if (!id_is_zero(&arc->owner))
+        peers[count++] = arc->owner;
+    for (size_t i = 0; i < arc->member_count; i++) {
+        if (!id_equal(&arc->members[i].peer, &arc->owner))
+            peers[count++] = arc->members[i].peer;
+    }
+    return count;
+}
+
 /* Writes the bytes of from at *at, moves *at behind them. */
 static struct span keep(uint8_t **at, struct span from)
 {

@@ -58,6 +58,10 @@ bool arc_is_newer(const struct arc *a, const struct arc *b);
 const struct arc_member *arc_member_of(const struct arc *arc,
                                        const struct id *peer);
 
+/* Who may be asked for it: the owner as far as known, then the members, each
+ * once. Returns how many. */
+size_t arc_peers(const struct arc *arc, struct id peers[ARC_MEMBERS_MAX + 1]);
+
 /* A copy with bounds of its own, or NULL: no memory. Freed by arc_free. */
 struct arc *arc_copy(const struct arc *arc);
 void arc_free(struct arc *arc); /* NULL is allowed */

@@ -11,16 +11,22 @@
 #include "chord/order.h"
 #include "dlht/err.h"
 
+static bool is_nearer(const struct lookup_nearest *nearest, struct span a,
+                      struct span b)
+{
+    return nearest->after ? order_sooner(nearest->key, a, b)
+                          : order_nearer(a, b, nearest->key);
+}
+
 void lookup_offer(struct lookup_nearest *nearest, const struct arc *arc)
 {
     assert(nearest->count_max <= LOOKUP_NEAR_MAX);
-    struct span key = nearest->key;
     if (arc->id == nearest->except ||
-        (nearest->has_from && !order_nearer(arc->lo, nearest->from, key)))
+        (nearest->has_from && !is_nearer(nearest, arc->lo, nearest->from)))
         return;
     size_t at = 0;
     while (at < nearest->count &&
-           order_nearer(nearest->arcs[at]->lo, arc->lo, key))
+           is_nearer(nearest, nearest->arcs[at]->lo, arc->lo))
         at++;
     if (at == nearest->count_max)
         return;
@@ -50,10 +56,13 @@ void lookup_offer_view(struct lookup_nearest *nearest,
     }
     size_t count = view->known ? map_count(view->known) : 0;
     size_t rank = count ? map_rank(view->known, nearest->key) : 0;
-    /* One more than fit, for the one left out. */
-    for (size_t i = 0; i < count && i <= nearest->count_max; i++)
-        lookup_offer(nearest,
-                     map_at(view->known, (rank + count - 1 - i) % count));
+    /* Behind rank stand those before the key, the last of which may stand at
+     * it; two more than fit, for that one and the one left out. */
+    for (size_t i = 0; i < count && i < nearest->count_max + 2; i++) {
+        size_t at =
+            nearest->after ? rank + count - 1 + i : rank + count - 1 - i;
+        lookup_offer(nearest, map_at(view->known, at % count));
+    }
 }
 
 const struct arc *lookup_next_hop(const struct lookup_view *view,

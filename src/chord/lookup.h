@@ -34,9 +34,11 @@ struct lookup_view {
     size_t ring_count;
 };
 
-/* Collects the count_max arcs nearest before a key, nearest first. */
+/* Collects the count_max arcs nearest before a key (or after it), nearest
+ * first. */
 struct lookup_nearest {
     struct span key;
+    bool after;
     struct span from; /* if has_from: only what is nearer than this */
     bool has_from;
     arc_id except; /* 0: none */

@@ -19,17 +19,15 @@
 #include "base/rng.h"
 #include "chord/lookup.h"
 #include "chord/order.h"
+#include "chord/pointers.h"
 #include "dlht/err.h"
 
 enum {
-    OUT_MAX = 256, /* answers and notices that wait; beyond it they are lost */
+    OUT_MAX = 64, /* answers and notices that wait; beyond it they are lost */
     AVOID_MAX = 4,
     AVOID_PERIODS = 3, /* an unreachable arc is not asked again for so long */
     STEPS_MAX = 8,     /* candidates asked in one period */
-    /* The first hint and arcs once pointed to: through them a ring that fell
-     * in two finds its other part. */
-    MET_MAX = 8,
-    MEET_PERIODS = 30 /* a settled arc asks one of them each so many */
+    MEET_PERIODS = 30  /* a settled arc asks one of them each so many */
 };
 
 enum slot_of {
@@ -69,14 +67,10 @@ struct ring {
     uint64_t period_due_ns;
     uint64_t period; /* count */
 
-    struct arc *self;
-    struct arc *list[RING_LIST_MAX]; /* never NULL below config.list_len */
-    struct arc *predecessor;
-    struct arc *fingers[RING_LEVELS_MAX]; /* [0] unused: list[0] is it */
-    size_t finger_next;                   /* level to refresh */
+    struct pointers p;
+    size_t finger_next; /* level to refresh */
 
-    struct arc *candidate; /* may stand between us and list[0] */
-    struct arc *claimant;  /* wants to be the predecessor */
+    struct arc *claimant; /* wants to be the predecessor */
     uint32_t steps_left;
 
     struct slot slots[SLOT_COUNT];
@@ -89,7 +83,6 @@ struct ring {
         uint64_t until; /* a period */
     } avoid[AVOID_MAX];
     size_t avoid_next;
-    struct arc *met[MET_MAX];
 
     struct intent out[OUT_MAX];
     size_t out_first;
@@ -97,58 +90,14 @@ struct ring {
     struct intent taken; /* what the last ring_take borrowed from */
 };
 
-/* Sets one owned pointer to a copy, unless it is as new already. The arc's
- * newest descriptor stays. */
-static int set_arc(struct arc **to, const struct arc *from)
-{
-    if (*to && (*to)->id == from->id && !arc_is_newer(from, *to))
-        return DLHT_OK;
-    return arc_assign(to, from);
-}
-
-static void clear_arc(struct arc **arc)
-{
-    arc_free(*arc);
-    *arc = NULL;
-}
-
-static bool is_self(const struct ring *ring, const struct arc *arc)
-{
-    return arc->id == ring->self->id;
-}
-
-/* No other arc stands in ours; if one is thought to, it is long merged or is
- * told of by a liar. */
-static bool is_inside(const struct ring *ring, const struct arc *arc)
-{
-    return arc_has(ring->self, arc->lo);
-}
-
-static bool is_exact(const struct ring *ring, const struct arc *arc)
-{
-    return span_equal(order_end(ring->self), arc->lo);
-}
-
-static bool is_alone(const struct ring *ring)
-{
-    return is_self(ring, ring->list[0]);
-}
-
 static bool is_whole(const struct ring *ring)
 {
-    return ring->self->lo.len == 0 && !ring->self->has_hi;
+    return ring->p.self->lo.len == 0 && !ring->p.self->has_hi;
 }
 
 bool ring_is_settled(const struct ring *ring)
 {
-    return is_exact(ring, ring->list[0]);
-}
-
-/* It would be a better successor than the one we have. */
-static bool is_before_head(const struct ring *ring, const struct arc *arc)
-{
-    return !is_self(ring, arc) && !is_inside(ring, arc) &&
-           order_between(ring->self->lo, arc->lo, ring->list[0]->lo);
+    return pointers_is_exact(&ring->p, pointers_successor(&ring->p, 0));
 }
 
 static bool is_avoided(const struct ring *ring, arc_id id)
@@ -163,45 +112,16 @@ static bool is_avoided(const struct ring *ring, arc_id id)
 /* Not the one that stands where we end: it comes back for sure. */
 static void avoid(struct ring *ring, const struct arc *arc)
 {
-    if (is_exact(ring, arc))
+    if (pointers_is_exact(&ring->p, arc))
         return;
     ring->avoid[ring->avoid_next].id = arc->id;
     ring->avoid[ring->avoid_next].until = ring->period + AVOID_PERIODS;
     ring->avoid_next = (ring->avoid_next + 1) % AVOID_MAX;
 }
 
-/* Not forgotten while nothing points to it: it may be the only way to a part of
- * the ring that has lost us. The first place is kept for the first. */
-static void meet(struct ring *ring, const struct arc *arc)
-{
-    if (is_self(ring, arc))
-        return;
-    size_t place = MET_MAX;
-    for (size_t i = MET_MAX; i-- > 0;) {
-        if (!ring->met[i])
-            place = i;
-    }
-    for (size_t i = 0; i < MET_MAX; i++) {
-        if (ring->met[i] && ring->met[i]->id == arc->id)
-            place = i;
-    }
-    if (place == MET_MAX)
-        place = (size_t)rng_range(&ring->rng, 1, MET_MAX - 1);
-    if (set_arc(&ring->met[place], arc) != DLHT_OK)
-        return; /* a help, no promise */
-}
-
-static void unmeet(struct ring *ring, arc_id id)
-{
-    for (size_t i = 0; i < MET_MAX; i++) {
-        if (ring->met[i] && ring->met[i]->id == id)
-            clear_arc(&ring->met[i]);
-    }
-}
-
 static void slot_end(struct ring *ring, enum slot_of which)
 {
-    clear_arc(&ring->slots[which].target);
+    pointers_clear(&ring->slots[which].target);
     ring->slots[which].to_send = false;
 }
 
@@ -218,7 +138,7 @@ static void slot_begin(struct ring *ring, enum slot_of which,
     slot->due_ns = ring->now_ns + ring->config.timeout_ns;
     slot->tries_left = ring->config.tries - 1;
     /* The one that must be there is not given up for some lost messages. */
-    if (which == SLOT_HEAD && is_exact(ring, target))
+    if (which == SLOT_HEAD && pointers_is_exact(&ring->p, target))
         slot->tries_left += ring->config.tries;
     slot->to_send = true;
 }
@@ -241,7 +161,7 @@ static void out_push(struct ring *ring, struct intent intent)
 
 static void notify(struct ring *ring, const struct arc *target)
 {
-    if (is_self(ring, target))
+    if (pointers_is_self(&ring->p, target))
         return;
     struct intent intent = { .type = RING_NOTIFY, .to = target->id };
     intent.target = arc_copy(target);
@@ -251,206 +171,54 @@ static void notify(struct ring *ring, const struct arc *target)
 
 static void ask_candidate(struct ring *ring)
 {
-    if (!ring->candidate || ring->slots[SLOT_CANDIDATE].target ||
+    if (!ring->p.candidate || ring->slots[SLOT_CANDIDATE].target ||
         ring->steps_left == 0)
         return;
     ring->steps_left--;
-    slot_begin(ring, SLOT_CANDIDATE, ring->candidate);
+    slot_begin(ring, SLOT_CANDIDATE, ring->p.candidate);
+}
+
+/* After the pointers changed: the question to a candidate that is none any
+ * more is void. */
+static void sync_candidate(struct ring *ring)
+{
+    const struct arc *asked = ring->slots[SLOT_CANDIDATE].target;
+    const struct arc *candidate = ring->p.candidate;
+    if (asked && (!candidate || candidate->id != asked->id))
+        slot_end(ring, SLOT_CANDIDATE);
 }
 
 /* It was heard of: perhaps it stands before our successor. It is believed only
  * when it answers. */
 static void consider(struct ring *ring, const struct arc *arc)
 {
-    if (!is_before_head(ring, arc) || is_avoided(ring, arc->id))
+    if (!pointers_is_before_head(&ring->p, arc) || is_avoided(ring, arc->id))
         return;
-    const struct arc *known = ring->candidate;
+    const struct arc *known = ring->p.candidate;
     if (known && known->id != arc->id)
-        meet(ring, known);
+        pointers_meet(&ring->p, &ring->rng, known);
     if (known && known->id != arc->id &&
-        !order_between(ring->self->lo, arc->lo, known->lo))
+        !order_between(ring->p.self->lo, arc->lo, known->lo))
         return;
-    bool same = known && known->id == arc->id;
-    if (set_arc(&ring->candidate, arc) != DLHT_OK)
+    if (pointers_set(&ring->p.candidate, arc) != DLHT_OK)
         return;
-    if (!same && ring->slots[SLOT_CANDIDATE].target)
-        slot_end(ring, SLOT_CANDIDATE);
+    sync_candidate(ring);
     ask_candidate(ring);
 }
 
-static void drop_candidate(struct ring *ring)
-{
-    if (ring->candidate)
-        meet(ring, ring->candidate);
-    clear_arc(&ring->candidate);
-    slot_end(ring, SLOT_CANDIDATE);
-}
-
-static void free_list(struct arc **list, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        arc_free(list[i]);
-}
-
-/* The newer of what was told and what we hold of the same arc. */
-static const struct arc *newest(const struct ring *ring, const struct arc *told)
-{
-    for (size_t i = 0; i < ring->config.list_len; i++) {
-        const struct arc *held = ring->list[i];
-        if (held->id == told->id && arc_is_newer(held, told) &&
-            span_equal(held->lo, told->lo))
-            return held;
-    }
-    return told;
-}
-
-/* Fills made with copies of from while they go up the ring from where it ends
- * to us. No memory: cut short, to be filled another time. */
-static size_t append(const struct ring *ring, struct arc **made, size_t count,
-                     const struct arc *const *from, size_t from_count)
-{
-    struct span at = count ? made[count - 1]->lo : ring->self->lo;
-    for (size_t i = 0; i < from_count && count < ring->config.list_len; i++) {
-        const struct arc *arc = newest(ring, from[i]);
-        if (is_self(ring, arc) || is_inside(ring, arc) ||
-            !order_between(at, arc->lo, ring->self->lo))
-            break;
-        made[count] = arc_copy(arc);
-        if (!made[count])
-            break;
-        at = made[count++]->lo;
-    }
-    return count;
-}
-
-/* Places after the last known arc are ourselves. */
-static int set_list(struct ring *ring, struct arc **made, size_t count)
-{
-    for (; count < ring->config.list_len; count++) {
-        made[count] = arc_copy(ring->self);
-        if (!made[count]) {
-            free_list(made, count);
-            return DLHT_ENOMEM;
-        }
-    }
-    free_list(ring->list, ring->config.list_len);
-    memcpy(ring->list, made, count * sizeof *made);
-    return DLHT_OK;
-}
-
-static size_t known_len(const struct ring *ring)
-{
-    size_t count = 0;
-    while (count < ring->config.list_len && !is_self(ring, ring->list[count]))
-        count++;
-    return count;
-}
-
-/* head just answered with its list: it is our successor, and what follows it
- * follows us. One that has no list yet keeps ours behind it. */
-static int adopt(struct ring *ring, const struct arc *head,
-                 const struct arc *const *list, size_t count)
-{
-    struct arc *made[RING_LIST_MAX];
-    size_t made_count = append(ring, made, 0, &head, 1);
-    if (made_count == 0)
-        return DLHT_OK;
-    made_count = append(ring, made, made_count, list, count);
-    if (count == 0) {
-        size_t skip = 0;
-        while (skip < ring->config.list_len &&
-               !order_between(head->lo, ring->list[skip]->lo, ring->self->lo))
-            skip++;
-        const struct arc *const *rest =
-            (const struct arc *const *)ring->list + skip;
-        made_count =
-            append(ring, made, made_count, rest, ring->config.list_len - skip);
-    }
-    int rc = set_list(ring, made, made_count);
-    if (rc == DLHT_OK && ring->candidate &&
-        !is_before_head(ring, ring->candidate))
-        drop_candidate(ring);
-    return rc;
-}
-
-static void drop_entry(struct ring *ring, size_t index)
-{
-    struct arc *made[RING_LIST_MAX];
-    const struct arc *kept[RING_LIST_MAX];
-    size_t count = 0;
-    for (size_t i = 0; i < ring->config.list_len; i++) {
-        if (i != index)
-            kept[count++] = ring->list[i];
-    }
-    size_t made_count = append(ring, made, 0, kept, count);
-    /* Without memory it stays, and fails again. */
-    if (set_list(ring, made, made_count) != DLHT_OK)
-        return;
-}
-
-static void drop_finger(struct ring *ring, arc_id id)
-{
-    for (size_t i = 1; i < RING_LEVELS_MAX; i++) {
-        if (ring->fingers[i] && ring->fingers[i]->id == id)
-            clear_arc(&ring->fingers[i]);
-    }
-}
-
-static bool swallows(const struct arc *news, const struct arc *held)
-{
-    return held->id != news->id && held->generation < news->generation &&
-           arc_has(news, held->lo) && !span_equal(held->lo, news->lo);
-}
-
-static void refresh(struct arc **held, const struct arc *news)
-{
-    if (*held && (*held)->id == news->id && span_equal((*held)->lo, news->lo) &&
-        set_arc(held, news) != DLHT_OK)
-        return; /* the older descriptor will do */
-}
-
-/* An arc spoke for itself: what we hold of it is renewed, and arcs that it
- * took in are gone. */
-static void learn(struct ring *ring, const struct arc *news)
-{
-    for (size_t i = 0; i < ring->config.list_len; i++)
-        refresh(&ring->list[i], news);
-    for (size_t i = 0; i < ring->config.list_len; i++) {
-        if (!is_self(ring, ring->list[i]) && swallows(news, ring->list[i]))
-            drop_entry(ring, i--);
-    }
-    for (size_t i = 1; i < RING_LEVELS_MAX; i++) {
-        refresh(&ring->fingers[i], news);
-        if (ring->fingers[i] && swallows(news, ring->fingers[i]))
-            clear_arc(&ring->fingers[i]);
-    }
-    refresh(&ring->predecessor, news);
-    if (ring->predecessor && swallows(news, ring->predecessor))
-        clear_arc(&ring->predecessor);
-    refresh(&ring->candidate, news);
-    if (ring->candidate && swallows(news, ring->candidate))
-        drop_candidate(ring);
-}
-
-/* Zave's rectify; an arc that ends where we begin needs no comparison. */
+/* Zave's rectify. */
 static void rectify(struct ring *ring, const struct arc *from)
 {
-    if (is_inside(ring, from))
-        return;
-    const struct arc *held = ring->predecessor;
-    bool exact = span_equal(order_end(from), ring->self->lo);
-    if (!held || is_self(ring, held) ||
-        order_between(held->lo, from->lo, ring->self->lo) ||
-        (exact && arc_is_newer(from, held))) {
-        if (held)
-            meet(ring, held);
-        if (set_arc(&ring->predecessor, from) == DLHT_OK)
-            slot_end(ring, SLOT_PREDECESSOR);
+    const struct arc *held = ring->p.predecessor;
+    if (held && held->id != from->id)
+        pointers_meet(&ring->p, &ring->rng, held);
+    if (pointers_rectify(&ring->p, from)) {
+        slot_end(ring, SLOT_PREDECESSOR);
         return;
     }
-    if (held->id == from->id || ring->slots[SLOT_PREDECESSOR].target)
+    if (!held || held->id == from->id || ring->slots[SLOT_PREDECESSOR].target)
         return;
-    if (set_arc(&ring->claimant, from) == DLHT_OK)
+    if (pointers_set(&ring->claimant, from) == DLHT_OK)
         slot_begin(ring, SLOT_PREDECESSOR, held);
 }
 
@@ -486,8 +254,8 @@ static void find_from_near(struct ring *ring)
 {
     const struct ring *own = ring;
     struct lookup_view view = view_of(&own);
-    struct lookup_nearest nearest = { .key = order_end(ring->self) };
-    nearest.except = ring->self->id;
+    struct lookup_nearest nearest = { .key = order_end(ring->p.self) };
+    nearest.except = ring->p.self->id;
     nearest.count_max = RING_BEFORE_MAX;
     lookup_offer_view(&nearest, &view);
     for (size_t i = 0; i < nearest.count; i++)
@@ -496,10 +264,10 @@ static void find_from_near(struct ring *ring)
 
 static const struct arc *any_met(struct ring *ring)
 {
-    size_t first = (size_t)rng_below(&ring->rng, MET_MAX);
-    for (size_t i = 0; i < MET_MAX; i++) {
-        const struct arc *met = ring->met[(first + i) % MET_MAX];
-        if (met && !is_inside(ring, met))
+    size_t first = (size_t)rng_below(&ring->rng, POINTERS_MET_MAX);
+    for (size_t i = 0; i < POINTERS_MET_MAX; i++) {
+        const struct arc *met = ring->p.met[(first + i) % POINTERS_MET_MAX];
+        if (met && !pointers_is_inside(&ring->p, met))
             return met;
     }
     return NULL;
@@ -511,7 +279,7 @@ static const struct arc *any_met(struct ring *ring)
 static void find_begin(struct ring *ring)
 {
     assert(!ring->finding);
-    if (lookup_init(&ring->find, order_end(ring->self), ring->self->id) !=
+    if (lookup_init(&ring->find, order_end(ring->p.self), ring->p.self->id) !=
         DLHT_OK)
         return;
     ring->finding = true;
@@ -523,21 +291,13 @@ static void find_begin(struct ring *ring)
     find_step(ring);
 }
 
-/* The arc below a finger level, which is asked for it; NULL: none. */
-static const struct arc *below(const struct ring *ring, size_t level)
-{
-    const struct arc *arc =
-        level == 1 ? ring->list[0] : ring->fingers[level - 1];
-    return arc && !is_self(ring, arc) ? arc : NULL;
-}
-
 static void finger_begin(struct ring *ring)
 {
     if (ring->slots[SLOT_FINGER].target)
         return;
-    if (ring->finger_next >= RING_LEVELS_MAX || !below(ring, ring->finger_next))
+    if (!pointers_below(&ring->p, ring->finger_next))
         ring->finger_next = 1;
-    const struct arc *asked = below(ring, ring->finger_next);
+    const struct arc *asked = pointers_below(&ring->p, ring->finger_next);
     if (!asked)
         return;
     ring->slots[SLOT_FINGER].level = (uint8_t)(ring->finger_next - 1);
@@ -547,23 +307,11 @@ static void finger_begin(struct ring *ring)
 static void finger_found(struct ring *ring, const struct arc *found)
 {
     size_t level = (size_t)ring->slots[SLOT_FINGER].level + 1;
-    const struct arc *asked = below(ring, level);
     slot_end(ring, SLOT_FINGER);
-    /* Doubling ends where it would pass us. */
-    if (!found || !asked || is_self(ring, found) || is_inside(ring, found) ||
-        !order_between(asked->lo, found->lo, ring->self->lo)) {
-        for (size_t i = level; i < RING_LEVELS_MAX; i++)
-            clear_arc(&ring->fingers[i]);
-        ring->finger_next = 1;
-        return;
-    }
-    bool changed =
-        !ring->fingers[level] || ring->fingers[level]->id != found->id;
-    if (set_arc(&ring->fingers[level], found) != DLHT_OK)
-        return;
+    bool changed = pointers_set_finger(&ring->p, level, found);
     ring->finger_next = level + 1;
     /* Higher levels rest on it: hurry while it moves. */
-    if (changed && ring->finger_next < RING_LEVELS_MAX)
+    if (changed)
         finger_begin(ring);
 }
 
@@ -575,10 +323,10 @@ static void start_period(struct ring *ring)
                           rng_below(&ring->rng, period_ns / 2 + 1);
     ring->period++;
     ring->steps_left = STEPS_MAX;
-    if (!is_alone(ring) && !ring->slots[SLOT_HEAD].target)
-        slot_begin(ring, SLOT_HEAD, ring->list[0]);
-    if (is_alone(ring) && ring->predecessor)
-        consider(ring, ring->predecessor);
+    if (ring->p.list_count > 0 && !ring->slots[SLOT_HEAD].target)
+        slot_begin(ring, SLOT_HEAD, pointers_successor(&ring->p, 0));
+    if (ring->p.list_count == 0 && ring->p.predecessor)
+        consider(ring, ring->p.predecessor);
     ask_candidate(ring);
     finger_begin(ring);
     bool search = ring->period % MEET_PERIODS == 0 || !ring_is_settled(ring);
@@ -586,42 +334,61 @@ static void start_period(struct ring *ring)
         find_begin(ring);
 }
 
+static void fail_head(struct ring *ring, const struct arc *target, bool gone)
+{
+    const struct arc *head = pointers_successor(&ring->p, 0);
+    pointers_drop_finger(&ring->p, target->id);
+    if (head->id == target->id) {
+        avoid(ring, target);
+        if (!gone)
+            pointers_meet(&ring->p, &ring->rng, target);
+        pointers_drop_head(&ring->p);
+    }
+    notify(ring, pointers_successor(&ring->p, 0));
+}
+
+static void fail_candidate(struct ring *ring, const struct arc *target,
+                           bool gone)
+{
+    avoid(ring, target);
+    if (!gone)
+        pointers_meet(&ring->p, &ring->rng, target);
+    pointers_clear(&ring->p.candidate);
+    notify(ring, pointers_successor(&ring->p, 0));
+}
+
+/* The predecessor is dead; long live the claimant. */
+static void fail_predecessor(struct ring *ring, const struct arc *target)
+{
+    struct arc *claimant = ring->claimant;
+    ring->claimant = NULL;
+    if (ring->p.predecessor && ring->p.predecessor->id == target->id)
+        pointers_clear(&ring->p.predecessor);
+    if (claimant)
+        rectify(ring, claimant);
+    arc_free(claimant);
+}
+
 /* The question in that slot got no answer; gone: there is surely nobody. */
 static void fail(struct ring *ring, enum slot_of which, bool gone)
 {
-    arc_id id = ring->slots[which].target->id;
+    struct arc *target = ring->slots[which].target;
+    ring->slots[which].target = NULL;
     slot_end(ring, which);
     if (gone)
-        unmeet(ring, id);
+        pointers_unmeet(&ring->p, target->id);
     switch (which) {
     case SLOT_HEAD:
-        drop_finger(ring, id);
-        if (ring->list[0]->id == id) {
-            avoid(ring, ring->list[0]);
-            if (!gone)
-                meet(ring, ring->list[0]);
-            drop_entry(ring, 0);
-        }
-        notify(ring, ring->list[0]);
+        fail_head(ring, target, gone);
         break;
     case SLOT_CANDIDATE:
-        avoid(ring, ring->candidate);
-        if (gone)
-            clear_arc(&ring->candidate);
-        else
-            drop_candidate(ring);
-        notify(ring, ring->list[0]);
+        fail_candidate(ring, target, gone);
         break;
     case SLOT_PREDECESSOR:
-        if (ring->predecessor && ring->predecessor->id == id &&
-            ring->claimant) {
-            arc_free(ring->predecessor);
-            ring->predecessor = ring->claimant;
-            ring->claimant = NULL;
-        }
+        fail_predecessor(ring, target);
         break;
     case SLOT_FINGER:
-        drop_finger(ring, id);
+        pointers_drop_finger(&ring->p, target->id);
         ring->finger_next = 1;
         break;
     case SLOT_FIND:
@@ -631,6 +398,7 @@ static void fail(struct ring *ring, enum slot_of which, bool gone)
     case SLOT_COUNT:
         assert(false);
     }
+    arc_free(target);
 }
 
 static void set_now(struct ring *ring, uint64_t now_ns)
@@ -681,9 +449,9 @@ void ring_failed(struct ring *ring, uint64_t now_ns, uint64_t number)
 
 void ring_hint(struct ring *ring, const struct arc *arc)
 {
-    if (!arc_is_sane(arc) || arc->keyspace != ring->self->keyspace)
+    if (!arc_is_sane(arc) || arc->keyspace != ring->p.self->keyspace)
         return;
-    meet(ring, arc);
+    pointers_meet(&ring->p, &ring->rng, arc);
     consider(ring, arc);
 }
 
@@ -691,11 +459,11 @@ void ring_hint(struct ring *ring, const struct arc *arc)
 static void look_behind(struct ring *ring, const struct ring_message *message)
 {
     const struct arc *predecessor = message->predecessor;
-    if (predecessor && is_before_head(ring, predecessor) &&
+    if (predecessor && pointers_is_before_head(&ring->p, predecessor) &&
         !is_avoided(ring, predecessor->id))
         consider(ring, predecessor);
     else
-        notify(ring, ring->list[0]);
+        notify(ring, pointers_successor(&ring->p, 0));
 }
 
 static int receive_answer(struct ring *ring, const struct ring_message *message)
@@ -713,22 +481,25 @@ static int receive_answer(struct ring *ring, const struct ring_message *message)
     slot_end(ring, which);
     if (which == SLOT_PREDECESSOR)
         return DLHT_OK; /* it lives: the claim is void */
-    bool is_head = ring->list[0]->id == from->id;
+    bool is_head = pointers_successor(&ring->p, 0)->id == from->id;
     if (which == SLOT_HEAD && !is_head)
         return DLHT_OK; /* step 2 was quicker */
     if (which == SLOT_CANDIDATE) {
-        clear_arc(&ring->candidate);
+        pointers_clear(&ring->p.candidate);
         /* One that has not joined has no list to go on with, unless it stands
          * where we end and so must be our successor. */
-        bool joined = message->arc_count > 0 || is_exact(ring, from);
-        bool better = is_before_head(ring, from) || is_head;
-        if (!better || !(joined || is_alone(ring)))
+        bool joined =
+            message->arc_count > 0 || pointers_is_exact(&ring->p, from);
+        bool better = pointers_is_before_head(&ring->p, from) || is_head;
+        if (!better || !(joined || ring->p.list_count == 0))
             return DLHT_OK;
     }
-    int rc = adopt(ring, from, message->arcs, message->arc_count);
-    if (rc == DLHT_OK)
-        look_behind(ring, message);
-    return rc;
+    int rc = pointers_adopt(&ring->p, from, message->arcs, message->arc_count);
+    if (rc != DLHT_OK)
+        return rc;
+    sync_candidate(ring);
+    look_behind(ring, message);
+    return DLHT_OK;
 }
 
 static void receive_found(struct ring *ring, const struct ring_message *message)
@@ -785,10 +556,10 @@ static bool is_sane(const struct ring *ring, const struct ring_message *message)
 {
     const struct arc *self = message->self;
     if (message->type < RING_ASK || message->type > RING_FOUND || !self ||
-        !arc_is_sane(self) || self->keyspace != ring->self->keyspace ||
+        !arc_is_sane(self) || self->keyspace != ring->p.self->keyspace ||
         message->arc_count > RING_LIST_MAX || message->level >= RING_LEVELS_MAX)
         return false;
-    if (message->to != ring->self->id || is_self(ring, self))
+    if (message->to != ring->p.self->id || pointers_is_self(&ring->p, self))
         return false;
     if (message->predecessor && !arc_is_sane(message->predecessor))
         return false;
@@ -805,7 +576,8 @@ int ring_receive(struct ring *ring, uint64_t now_ns, const struct id *from,
     set_now(ring, now_ns);
     if (!is_sane(ring, message))
         return DLHT_EPROTO;
-    learn(ring, message->self);
+    pointers_learn(&ring->p, message->self);
+    sync_candidate(ring);
     int rc = DLHT_OK;
     switch ((enum ring_message_type)message->type) {
     case RING_ASK:
@@ -836,25 +608,11 @@ int ring_receive(struct ring *ring, uint64_t now_ns, const struct id *from,
     return rc;
 }
 
-/* The owner as far as known, then the members. */
-static size_t list_peers(const struct arc *arc, struct id *peers)
-{
-    size_t count = 0;
-    if (!id_is_zero(&arc->owner))
-        peers[count++] = arc->owner;
-    for (size_t i = 0; i < arc->member_count; i++) {
-        if (!id_equal(&arc->members[i].peer, &arc->owner))
-            peers[count++] = arc->members[i].peer;
-    }
-    assert(count <= RING_PEERS_MAX);
-    return count;
-}
-
 static void address(struct ring_send *out, const struct arc *target)
 {
     out->to = target->id;
     out->key = target->lo;
-    out->peer_count = list_peers(target, out->peers);
+    out->peer_count = arc_peers(target, out->peers);
 }
 
 static void take_question(struct ring *ring, enum slot_of which,
@@ -871,7 +629,7 @@ static void take_question(struct ring *ring, enum slot_of which,
         message->level = slot->level;
     } else if (which == SLOT_FIND) {
         message->type = RING_FIND;
-        message->key = order_end(ring->self);
+        message->key = order_end(ring->p.self);
     }
 }
 
@@ -879,33 +637,6 @@ static void say(struct ring_message *message, const struct arc *arc)
 {
     assert(message->arc_count < RING_LIST_MAX);
     message->arcs[message->arc_count++] = arc;
-}
-
-struct after {
-    struct span key;
-    arc_id except;
-    const struct arc *arcs[RING_AFTER_MAX];
-    size_t count;
-};
-
-/* Keeps the arcs that stand soonest after a key. */
-static void offer_after(void *context, const struct arc *arc)
-{
-    struct after *after = context;
-    if (arc->id == after->except)
-        return;
-    size_t at = 0;
-    while (at < after->count &&
-           order_sooner(after->key, after->arcs[at]->lo, arc->lo))
-        at++;
-    if (at == RING_AFTER_MAX ||
-        (at < after->count && after->arcs[at]->id == arc->id))
-        return;
-    if (after->count < RING_AFTER_MAX)
-        after->count++;
-    memmove(after->arcs + at + 1, after->arcs + at,
-            (after->count - 1 - at) * sizeof(struct arc *));
-    after->arcs[at] = arc;
 }
 
 static void say_found(struct ring *ring, const struct intent *intent,
@@ -916,18 +647,15 @@ static void say_found(struct ring *ring, const struct intent *intent,
     struct lookup_view view = view_of(&own);
     struct lookup_nearest nearest = { .key = key, .except = intent->to };
     nearest.has_from = true;
-    nearest.from = ring->self->lo;
+    nearest.from = ring->p.self->lo;
     nearest.count_max = RING_BEFORE_MAX;
     lookup_offer_view(&nearest, &view);
     for (size_t i = 0; i < nearest.count; i++)
         say(message, nearest.arcs[i]);
-    struct after after = { .key = key, .except = intent->to };
-    ring_each(ring, offer_after, &after);
-    const struct map *known = ring->config.known;
-    size_t count = known ? map_count(known) : 0;
-    size_t rank = count ? map_rank(known, key) : 0;
-    for (size_t i = 0; i < count && i <= RING_AFTER_MAX; i++)
-        offer_after(&after, map_at(known, (rank + i) % count));
+    struct lookup_nearest after = { .key = key, .except = intent->to };
+    after.after = true;
+    after.count_max = RING_AFTER_MAX;
+    lookup_offer_view(&after, &view);
     for (size_t i = 0; i < after.count; i++)
         say(message, after.arcs[i]);
 }
@@ -952,12 +680,12 @@ static void take_intent(struct ring *ring, struct ring_send *out)
         say_found(ring, intent, message);
     } else if (intent->type == RING_FINGER_ANSWER) {
         const struct arc *finger = ring_finger(ring, intent->level);
-        if (finger && !is_self(ring, finger))
+        if (finger && !pointers_is_self(&ring->p, finger))
             say(message, finger);
     } else if (intent->type == RING_ANSWER) {
-        message->predecessor = ring->predecessor;
-        for (size_t i = 0; i < known_len(ring); i++)
-            say(message, ring->list[i]);
+        message->predecessor = ring->p.predecessor;
+        for (size_t i = 0; i < ring->p.list_count; i++)
+            say(message, ring->p.list[i]);
     }
 }
 
@@ -976,31 +704,15 @@ bool ring_take(struct ring *ring, struct ring_send *out)
         take_question(ring, (enum slot_of)which, out);
     }
     out->message.to = out->to;
-    out->message.self = ring->self;
+    out->message.self = ring->p.self;
     return true;
 }
 
 int ring_set_self(struct ring *ring, const struct arc *self)
 {
-    assert(self->id == ring->self->id && arc_is_sane(self));
-    assert(span_equal(self->lo, ring->self->lo));
-    if (arc_assign(&ring->self, self) != DLHT_OK)
+    if (pointers_set_self(&ring->p, self) != DLHT_OK)
         return DLHT_ENOMEM;
-    /* The list holds copies of us, and may hold what we took in. */
-    for (size_t i = 0; i < ring->config.list_len; i++)
-        refresh(&ring->list[i], ring->self);
-    for (size_t i = 0; i < ring->config.list_len; i++) {
-        if (!is_self(ring, ring->list[i]) && is_inside(ring, ring->list[i]))
-            drop_entry(ring, i--);
-    }
-    for (size_t i = 1; i < RING_LEVELS_MAX; i++) {
-        if (ring->fingers[i] && is_inside(ring, ring->fingers[i]))
-            clear_arc(&ring->fingers[i]);
-    }
-    if (ring->predecessor && is_inside(ring, ring->predecessor))
-        clear_arc(&ring->predecessor);
-    if (ring->candidate && !is_before_head(ring, ring->candidate))
-        drop_candidate(ring);
+    sync_candidate(ring);
     /* The search was for where we ended then. */
     slot_end(ring, SLOT_FIND);
     find_end(ring);
@@ -1009,12 +721,12 @@ int ring_set_self(struct ring *ring, const struct arc *self)
 
 const struct arc *ring_self(const struct ring *ring)
 {
-    return ring->self;
+    return ring->p.self;
 }
 
 const struct arc *ring_predecessor(const struct ring *ring)
 {
-    return ring->predecessor;
+    return ring->p.predecessor;
 }
 
 size_t ring_list_len(const struct ring *ring)
@@ -1024,72 +736,38 @@ size_t ring_list_len(const struct ring *ring)
 
 const struct arc *ring_successor(const struct ring *ring, size_t index)
 {
-    assert(index < ring->config.list_len);
-    return ring->list[index];
+    return pointers_successor(&ring->p, index);
 }
 
 const struct arc *ring_finger(const struct ring *ring, size_t level)
 {
     assert(level < RING_LEVELS_MAX);
-    return level == 0 ? ring->list[0] : ring->fingers[level];
+    return level == 0 ? pointers_successor(&ring->p, 0)
+                      : ring->p.fingers[level];
 }
 
 void ring_each(const struct ring *ring,
                void (*visit)(void *context, const struct arc *arc),
                void *context)
 {
-    for (size_t i = 0; i < known_len(ring); i++)
-        visit(context, ring->list[i]);
-    if (ring->predecessor)
-        visit(context, ring->predecessor);
+    for (size_t i = 0; i < ring->p.list_count; i++)
+        visit(context, ring->p.list[i]);
+    if (ring->p.predecessor)
+        visit(context, ring->p.predecessor);
     for (size_t i = 1; i < RING_LEVELS_MAX; i++) {
-        if (ring->fingers[i])
-            visit(context, ring->fingers[i]);
+        if (ring->p.fingers[i])
+            visit(context, ring->p.fingers[i]);
     }
 }
 
 void ring_check(const struct ring *ring)
 {
-    assert(arc_is_sane(ring->self));
-    bool wrapped = false;
-    for (size_t i = 0; i < ring->config.list_len; i++) {
-        const struct arc *arc = ring->list[i];
-        assert(arc);
-        assert(!wrapped || is_self(ring, arc));
-        wrapped = is_self(ring, arc);
-        assert(wrapped || !is_inside(ring, arc));
-        if (i > 0 && !wrapped)
-            assert(
-                order_between(ring->list[i - 1]->lo, arc->lo, ring->self->lo));
-    }
-    if (ring->predecessor)
-        assert(!is_inside(ring, ring->predecessor));
-    assert(!ring->candidate || is_before_head(ring, ring->candidate));
+    pointers_check(&ring->p);
+    const struct arc *asked = ring->slots[SLOT_CANDIDATE].target;
+    assert(!asked || ring->p.candidate);
+    assert(!asked || ring->p.candidate->id == asked->id);
     assert(ring->finding == (ring->slots[SLOT_FIND].target != NULL));
     assert(ring->out_count <= OUT_MAX);
-}
-
-/* The right child of a split stands before all that its parent pointed to. */
-static int inherit(struct ring *ring, const struct ring *from)
-{
-    struct arc *made[RING_LIST_MAX];
-    size_t count = append(ring, made, 0, (const struct arc *const *)from->list,
-                          known_len(from));
-    const struct arc *parent = from->self;
-    if (count < ring->config.list_len)
-        count = append(ring, made, count, &parent, 1);
-    int rc = set_list(ring, made, count);
-    if (rc != DLHT_OK)
-        return rc;
-    for (size_t i = 1; i < RING_LEVELS_MAX; i++) {
-        const struct arc *finger = from->fingers[i];
-        if (finger && !is_inside(ring, finger) && !is_self(ring, finger) &&
-            set_arc(&ring->fingers[i], finger) != DLHT_OK)
-            return DLHT_ENOMEM;
-    }
-    if (is_inside(ring, parent))
-        return DLHT_OK;
-    return set_arc(&ring->predecessor, parent);
 }
 
 static struct ring_config with_defaults(const struct ring_config *config)
@@ -1112,7 +790,6 @@ int ring_new(const struct ring_config *config, const struct arc *self,
              const struct ring *from, uint64_t now_ns, struct ring **out)
 {
     *out = NULL;
-    assert(arc_is_sane(self));
     struct ring *ring = mem_zero(1, sizeof *ring);
     if (!ring)
         return DLHT_ENOMEM;
@@ -1123,10 +800,8 @@ int ring_new(const struct ring_config *config, const struct arc *self,
     rng_init(&ring->rng, config->seed ^ self->id);
     ring->period_due_ns =
         now_ns + rng_below(&ring->rng, ring->config.period_ns / 4 + 1);
-    struct arc *made[RING_LIST_MAX];
-    if (arc_assign(&ring->self, self) != DLHT_OK ||
-        set_list(ring, made, 0) != DLHT_OK ||
-        (from && inherit(ring, from) != DLHT_OK)) {
+    if (pointers_init(&ring->p, self, ring->config.list_len) != DLHT_OK ||
+        (from && pointers_inherit(&ring->p, &from->p) != DLHT_OK)) {
         ring_free(ring);
         return DLHT_ENOMEM;
     }
@@ -1146,13 +821,7 @@ void ring_free(struct ring *ring)
         ring->out_first = (ring->out_first + 1) % OUT_MAX;
     }
     intent_free(&ring->taken);
-    free_list(ring->list, ring->config.list_len);
-    for (size_t i = 0; i < RING_LEVELS_MAX; i++)
-        arc_free(ring->fingers[i]);
-    free_list(ring->met, MET_MAX);
-    arc_free(ring->predecessor);
-    arc_free(ring->candidate);
     arc_free(ring->claimant);
-    arc_free(ring->self);
+    pointers_deinit(&ring->p);
     free(ring);
 }

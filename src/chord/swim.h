@@ -93,7 +93,10 @@ MUST_USE int swim_receive(struct swim *swim, uint64_t now_ns,
                           const struct swim_message *message);
 
 /* News from elsewhere (a join answer, a hello, the system arc). True if it was
- * news. News of ourselves that is not "alive" is refuted. */
+ * news. News of ourselves that is not "alive" is refuted, but PEER_LEFT of our
+ * incarnation is final: we were removed, and swim_self says so. News of a later
+ * incarnation than ours (the data dir was put back from a copy) makes us claim
+ * one above it, a change that swim_take_change tells. */
 bool swim_notice(struct swim *swim, uint64_t now_ns, const struct peer *news);
 
 /* The link to this peer broke: probe it next. A hint, no verdict. */

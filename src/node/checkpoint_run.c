@@ -77,8 +77,28 @@ static void begin(struct node *node, struct replica *r)
             effects_copy(node->fx, buf_span(&run->block));
 }
 
+/* Who is to be removed waits for its children. */
+static bool free_a_doomed(struct node *node)
+{
+    for (size_t i = 0; i < node->replica_count; i++) {
+        if (!node->replicas[i]->doomed)
+            continue;
+        struct replica *r = node->replicas[i];
+        for (struct replica *child;
+             (child = unbased_child(node, r->id)) != NULL;)
+            r = child;
+        if (r == node->replicas[i] || r->empty || r->incoming)
+            continue;
+        begin(node, r);
+        return true;
+    }
+    return false;
+}
+
 static void choose(struct node *node)
 {
+    if (free_a_doomed(node))
+        return;
     arc_id pinning = node->pinning_arc;
     if (pinning == 0 || node->journal_bytes < node->config.checkpoint_bytes)
         return;

@@ -133,9 +133,9 @@ static void journal_burials(struct node *node)
 
 static void come_back(struct node *node)
 {
+    node->phase = PHASE_SERVING; /* from now on the journal is open */
     journal_identity(node);
     journal_burials(node);
-    node->phase = PHASE_SERVING;
     for (size_t i = 0; i < node->replica_count; i++) {
         struct replica *r = node->replicas[i];
         replica_touch(node, r);
@@ -152,7 +152,9 @@ static void come_back(struct node *node)
 void join_boot(struct node *node)
 {
     node->phase_since_ns = node->now_ns;
-    int rc = node->restored ? bury_damaged(node) : DLHT_OK;
+    int rc = restore_bury_lost(node);
+    if (rc == DLHT_OK && node->restored)
+        rc = bury_damaged(node);
     if (rc != DLHT_OK) {
         fail(node, rc, "damaged data, and no peer to learn it from; restore "
                        "the data dir from a copy, or start with an empty one");
@@ -201,11 +203,34 @@ static const char *next_address(struct node *node)
                : node->remembered[i - node->config.bootstrap_count];
 }
 
+static bool is_up_at(const struct node *node, const char *addr)
+{
+    for (size_t i = 0; i < swim_count(node->swim); i++) {
+        const struct peer *p = swim_at(node->swim, i);
+        if (strcmp(p->addr, addr) == 0)
+            return p->state <= PEER_SUSPECT;
+    }
+    return false;
+}
+
+/* After a restart of many, small parties may find each other first; somebody
+ * has to ask beyond them. */
+static bool misses_somebody(const struct node *node)
+{
+    for (size_t i = 0; i < node->remembered_count; i++)
+        if (!is_up_at(node, node->remembered[i]))
+            return true;
+    for (size_t i = 0; i < node->config.bootstrap_count; i++)
+        if (!is_up_at(node, node->config.bootstrap[i]))
+            return true;
+    return false;
+}
+
 void join_tick(struct node *node)
 {
     bool joining = node->phase == PHASE_JOINING;
     bool lonely = node->phase == PHASE_SERVING &&
-                  swim_up_count(node->swim) <= 1;
+                  (swim_up_count(node->swim) <= 1 || misses_somebody(node));
     if (joining && node->now_ns - node->phase_since_ns >
                        node->config.join_timeout_ns) {
         fail(node, DLHT_EUNAVAILABLE,

@@ -14,7 +14,9 @@
 enum journal_type {
     JOURNAL_ENTRY = 1,    /* index, term; type, data, members */
     JOURNAL_VOTE = 2,     /* 0; replica, term, vote */
-    JOURNAL_FOUND = 3,    /* 0; replica, descriptor: a group begins */
+    JOURNAL_FOUND = 3,    /* 1; replica, descriptor: a group begins. Indexed,
+                           * so that it stays before its arc's entries until a
+                           * checkpoint stands for both */
     JOURNAL_CREATE = 4,   /* 0; replica, keyspace: empty, learns from others */
     JOURNAL_REMOVE = 5,   /* 0; replica: no longer kept here */
     JOURNAL_COMMIT = 6,   /* index: all up to it is committed; written when a

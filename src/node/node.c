@@ -109,6 +109,7 @@ void node_free(struct node *node)
     keeper_free(node->keeper);
     swim_free(node->swim);
     free(node->tombstones);
+    free(node->voters);
     free(node->dirty);
     free(node->persists);
     free(node->remembered);

@@ -130,7 +130,9 @@ struct replica {
     arc_id unbased_parent; /* a split child whose parent must not be
                             * checkpointed before it; 0: none */
 
-    bool dirty; /* in node->dirty */
+    uint64_t heard_ns; /* from another member; 0: not yet */
+    bool doomed; /* to be removed once its split children are on disk */
+    bool dirty;  /* in node->dirty */
 
     /* As last journaled. */
     uint64_t vote_term;
@@ -189,6 +191,8 @@ struct node {
     size_t replica_count, replica_cap;
     struct tombstone *tombstones;
     size_t tombstone_count, tombstone_cap;
+    struct tombstone *voters; /* restore: ids that voted, of arcs not met */
+    size_t voter_count, voter_cap;
     arc_id *dirty;
     size_t dirty_count, dirty_cap;
 
@@ -250,6 +254,9 @@ bool node_is_tombstone(const struct node *node, arc_id arc,
                        replica_id replica);
 MUST_USE int node_add_tombstone(struct node *node, arc_id arc,
                                 replica_id replica);
+
+/* restore.c: after the last record. DLHT_ENOMEM */
+MUST_USE int restore_bury_lost(struct node *node);
 
 /* keyspaces.c */
 struct keyspace *keyspaces_find(const struct node *node, keyspace_id id);

@@ -2,7 +2,8 @@
 
 /* Many records in one request. A batch is cut into a piece per arc, each one
  * log entry; a piece whose arc was split meanwhile is certainly not done and
- * is cut again. mget asks for each key on its own and answers in the order of
+ * is cut again. Pieces carry the client's session and number, so that a batch
+ * repeated through another node is stored once, however it is cut then. mget asks for each key on its own and answers in the order of
  * the request. */
 
 #include <stdlib.h>
@@ -12,10 +13,6 @@
 #include "dlht/err.h"
 #include "node/op.h"
 #include "wire/mp.h"
-
-enum {
-    CUT_PIECES_MAX = 64 /* open at once while cutting; more arcs, more pieces */
-};
 
 struct batch {
     struct origin origin;
@@ -103,25 +100,33 @@ static void send_piece(struct node *node, struct batch *b, struct piece *p)
     piece_free(p);
 }
 
-/* The piece that key goes to; a new one if its arc has none yet. */
-static struct piece *piece_for(struct node *node, struct batch *b,
-                               struct piece **pieces, size_t *count,
+/* The pieces of one cut, one an arc: an arc that met a batch's number before
+ * takes a second piece for a repetition of the first. */
+struct cutting {
+    struct piece **list;
+    size_t count, cap;
+};
+
+static struct piece *piece_for(struct batch *b, struct cutting *c,
                                const struct arc *arc)
 {
-    for (size_t i = *count; i-- > 0;)
-        if (pieces[i]->arc == arc)
-            return pieces[i];
-    if (*count == CUT_PIECES_MAX) {
-        send_piece(node, b, pieces[0]);
-        memmove(pieces, pieces + 1, (*count - 1) * sizeof *pieces);
-        (*count)--;
+    for (size_t i = c->count; i-- > 0;)
+        if (c->list[i]->arc == arc)
+            return c->list[i];
+    if (c->count == c->cap) {
+        size_t cap = c->cap ? c->cap * 2 : 16;
+        struct piece **grown = mem_resize(c->list, cap, sizeof(void *));
+        if (!grown)
+            return NULL;
+        c->list = grown;
+        c->cap = cap;
     }
     struct piece *p = mem_zero(1, sizeof *p);
     if (!p)
         return NULL;
     p->batch = b;
     p->arc = arc;
-    pieces[(*count)++] = p;
+    c->list[c->count++] = p;
     return p;
 }
 
@@ -130,8 +135,7 @@ static void cut(struct node *node, struct batch *b, struct span list,
                 uint32_t list_count, bool hash)
 {
     struct keyspace *ks = keyspaces_find(node, b->request.keyspace);
-    struct piece *pieces[CUT_PIECES_MAX];
-    size_t count = 0;
+    struct cutting c = { 0 };
     struct mp_reader r;
     mp_reader_init(&r, list);
     for (uint32_t i = 0; i < list_count; i += 2) {
@@ -139,8 +143,8 @@ static void cut(struct node *node, struct batch *b, struct span list,
         struct span value = mp_read_bytes(&r);
         if (hash)
             key = op_hashed_key(node, key);
-        const struct arc *arc = map_find(ks->map, key, SIZE_MAX);
-        struct piece *p = piece_for(node, b, pieces, &count, arc);
+        struct piece *p =
+            piece_for(b, &c, map_find(ks->map, key, SIZE_MAX));
         if (!p) {
             note_status(b, DLHT_EBUSY);
             break;
@@ -149,8 +153,9 @@ static void cut(struct node *node, struct batch *b, struct span list,
         mp_write_bin(&p->list, value);
         p->list_count += 2;
     }
-    for (size_t i = 0; i < count; i++)
-        send_piece(node, b, pieces[i]);
+    for (size_t i = 0; i < c.count; i++)
+        send_piece(node, b, c.list[i]);
+    free(c.list);
 }
 
 static int check_list(const struct request *q, uint32_t step,
@@ -193,8 +198,6 @@ void op_batch_begin(struct node *node, const struct request *q,
     b->request = *q;
     b->request.list = b->request.value = b->request.keyspace_name =
         span_empty();
-    /* Pieces are numbered by this node: the client's number is of the whole. */
-    memset(&b->request.session, 0, sizeof b->request.session);
     b->deadline_ns = op_deadline_ns(node, q);
     b->open = 1;
     cut(node, b, q->list, q->list_count,

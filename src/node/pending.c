@@ -306,8 +306,9 @@ static void attempt(struct node *node, size_t index, struct pending *p)
     struct message m = { .type = MESSAGE_REQUEST,
                          .stream = ticket_of(index, p) };
     m.u.request = p->request;
-    m.u.request.timeout_ms =
-        (uint32_t)((p->deadline_ns - node->now_ns) / NS_PER_MS) + 1;
+    uint64_t left =
+        p->deadline_ns > node->now_ns ? p->deadline_ns - node->now_ns : 0;
+    m.u.request.timeout_ms = (uint32_t)(left / NS_PER_MS) + 1;
     node_send(node, &to, &m);
 }
 

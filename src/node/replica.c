@@ -159,7 +159,7 @@ int replica_found(struct node *node, const struct arc *arc)
     struct buf payload = { 0 };
     mp_write_uint(&payload, r->self);
     codec_pack_arc(&payload, arc);
-    node_journal(node, JOURNAL_FOUND, r->id, 0, 0, buf_span(&payload));
+    node_journal(node, JOURNAL_FOUND, r->id, 1, 1, buf_span(&payload));
     buf_deinit(&payload);
     /* One of them stands at once; the others would only get in its way. */
     if (id_equal(&arc->members[0].peer, &node->self))
@@ -209,8 +209,25 @@ static void drop_waiting(struct node *node, struct replica *r)
     r->held_count = 0;
 }
 
+#define FORGOTTEN_NS (15 * NS_PER_S)
+
+/* Children that live in the log of r only. */
+static bool has_unbased_child(const struct node *node, const struct replica *r)
+{
+    for (size_t i = 0; i < node->replica_count; i++)
+        if (node->replicas[i]->unbased_parent == r->id)
+            return true;
+    return false;
+}
+
 void replica_remove(struct node *node, struct replica *r)
 {
+    /* Without its log a split child could not be made again: the child is
+     * checkpointed first. */
+    if (node->config.durable && node->fx && has_unbased_child(node, r)) {
+        r->doomed = true;
+        return;
+    }
     node_log(node, LOG_INFO, "arc %016llx: replica %016llx is removed",
              (unsigned long long)r->id, (unsigned long long)r->self);
     if (node_add_tombstone(node, r->id, r->self) != DLHT_OK)
@@ -221,6 +238,7 @@ void replica_remove(struct node *node, struct replica *r)
     buf_deinit(&payload);
     drop_waiting(node, r);
     checkpoint_run_forget(node, r);
+    transfer_drop_incoming(node, r);
     if (node->config.durable && node->fx) {
         struct effect *e = effects_add(node->fx, EFFECT_CHECKPOINT_REMOVE);
         if (e)
@@ -368,6 +386,7 @@ void replica_receive(struct node *node, const struct id *from,
     }
     if (tell_former_member(node, from, r, m))
         return;
+    r->heard_ns = node->now_ns;
     learn_peer(r, m->from, from);
     for (size_t i = 0; i < m->entry_count; i++)
         if (m->entries[i].type == RAFT_ENTRY_MEMBERS)
@@ -391,8 +410,37 @@ static void compact(struct replica *r)
         raft_compact(r->raft, first + (r->applied - first) / 2);
 }
 
+/* An empty copy that nobody writes to: who added it lost its office before the
+ * change was committed. */
+static bool is_forgotten(const struct node *node, const struct replica *r)
+{
+    return r->empty && !r->incoming &&
+           node->now_ns - r->heard_ns > FORGOTTEN_NS;
+}
+
+/* The group went on without this copy, which nobody may have told it: a
+ * learner stands for no election and so meets nobody. */
+static bool is_left_behind(const struct node *node, const struct replica *r)
+{
+    const struct keyspace *ks = keyspaces_find(node, r->keyspace);
+    const struct arc *known =
+        ks && !r->empty ? map_by_id(ks->map, r->id) : NULL;
+    if (!known || known->generation <= r->arc->generation)
+        return false;
+    for (size_t i = 0; i < known->member_count; i++)
+        if (known->members[i].replica == r->self)
+            return false;
+    return true;
+}
+
 void replica_tick(struct node *node, struct replica *r)
 {
+    if (r->heard_ns == 0)
+        r->heard_ns = node->now_ns;
+    if (is_left_behind(node, r) || is_forgotten(node, r)) {
+        replica_remove(node, r);
+        return;
+    }
     compact(r);
     if (raft_timeout_ns(r->raft) <= node->now_ns) {
         raft_tick(r->raft, node->now_ns);
@@ -401,6 +449,8 @@ void replica_tick(struct node *node, struct replica *r)
     transfer_tick(node, r);
     if (r->held_count)
         replica_touch(node, r);
+    if (r->doomed)
+        replica_remove(node, r);
 }
 
 static void journal_entry(struct node *node, struct replica *r,

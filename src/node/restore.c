@@ -139,9 +139,7 @@ static int restore_create(struct node *node, arc_id arc,
     struct replica *r = node_replica(node, arc);
     if (reader->bad)
         return DLHT_ECORRUPT;
-    if (r && r->self == self && !r->empty)
-        return restart_log(node, r);
-    if (r)
+    if (r) /* from its checkpoint, or repeated when the journal was trimmed */
         return DLHT_OK;
     return replica_create(node, arc, keyspace, self, &r);
 }
@@ -242,6 +240,44 @@ static int bury_named(struct node *node, const struct journal_record *record)
     return node_add_tombstone(node, record->arc, self);
 }
 
+/* A voter that is not there when all is read must not come to life again
+ * under its id: it would have forgotten what it promised. */
+static int name_voter(struct node *node, const struct journal_record *record)
+{
+    struct mp_reader reader;
+    mp_reader_init(&reader, record->payload);
+    replica_id self = mp_read_uint(&reader);
+    if (node->voter_count == node->voter_cap) {
+        size_t cap = node->voter_cap ? node->voter_cap * 2 : 16;
+        struct tombstone *grown = mem_resize(node->voters, cap, sizeof *grown);
+        if (!grown)
+            return DLHT_ENOMEM;
+        node->voters = grown;
+        node->voter_cap = cap;
+    }
+    node->voters[node->voter_count++] =
+        (struct tombstone){ record->arc, self, true };
+    return DLHT_OK;
+}
+
+int restore_bury_lost(struct node *node)
+{
+    for (size_t i = 0; i < node->voter_count; i++) {
+        const struct tombstone *t = &node->voters[i];
+        const struct replica *r = node_replica(node, t->arc);
+        if ((r && r->self == t->replica) ||
+            node_is_tombstone(node, t->arc, t->replica))
+            continue;
+        int rc = node_add_tombstone(node, t->arc, t->replica);
+        if (rc != DLHT_OK)
+            return rc;
+    }
+    free(node->voters);
+    node->voters = NULL;
+    node->voter_count = node->voter_cap = 0;
+    return DLHT_OK;
+}
+
 int node_restore_record(struct node *node, const struct journal_record *record)
 {
     struct mp_reader reader;
@@ -267,8 +303,9 @@ int node_restore_record(struct node *node, const struct journal_record *record)
         break;
     }
     struct replica *r = node_replica(node, record->arc);
-    if (!r)
-        return DLHT_OK; /* of an arc that is no longer here */
+    if (!r) /* of an arc that is no longer here */
+        return record->type == JOURNAL_VOTE ? name_voter(node, record)
+                                            : DLHT_OK;
     switch (record->type) {
     case JOURNAL_ENTRY:
         return restore_entry(node, r, record);

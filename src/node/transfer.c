@@ -278,9 +278,7 @@ void transfer_tick(struct node *node, struct replica *r)
     }
     if (r->incoming && !r->incoming->complete &&
         node->now_ns - r->incoming->heard_ns > 2 * GIVE_UP_NS) {
-        checkpoint_run_forget(node, r);
-        incoming_free(r->incoming);
-        r->incoming = NULL;
+        transfer_drop_incoming(node, r);
     }
 }
 
@@ -356,6 +354,15 @@ static void write_along(struct node *node, struct replica *r,
     e->u.checkpoint.arc = r->id;
     e->u.checkpoint.number = r->incoming->checkpoint;
     e->u.checkpoint.bytes = bytes;
+}
+
+void transfer_drop_incoming(struct node *node, struct replica *r)
+{
+    if (r->incoming && r->incoming->checkpoint && !r->incoming->complete &&
+        node->fx)
+        write_along(node, r, EFFECT_CHECKPOINT_ABORT, span_empty());
+    incoming_free(r->incoming);
+    r->incoming = NULL;
 }
 
 /* The header as it is kept here: with this replica's own id. */

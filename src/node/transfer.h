@@ -52,6 +52,8 @@ void transfer_install(struct node *node, struct replica *r, int status);
 
 void transfer_drop_outgoing(struct replica *r);
 void transfer_drop_all(struct replica *r);
+/* Gives an incoming snapshot up, and the checkpoint that was written along. */
+void transfer_drop_incoming(struct node *node, struct replica *r);
 /* Ends every frozen view of the records: they are about to be split. */
 void transfer_drop_views(struct node *node, struct replica *r);
 

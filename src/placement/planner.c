@@ -227,6 +227,40 @@ static bool mend(struct planner *p, const struct plan_arc *a)
     return hand_over(p, a);
 }
 
+/* The leader's own copy is the one too many: another must lead first, or the
+ * copy that was just made would go, and come again, and go. */
+static bool step_aside(struct planner *p, const struct plan_arc *a)
+{
+    const struct arc *arc = a->arc;
+    const struct plan_peer *fullest = NULL;
+    uint64_t most = 0;
+    for (size_t i = 0; i < arc->member_count; i++) {
+        size_t k = 0;
+        const struct plan_peer *peer = peer_of(p, &arc->members[i].peer, &k);
+        if (!peer || !is_sound(p, a, i))
+            return false;
+        if (!fullest || is_lighter(most, fullest->weight_milli,
+                                   p->loads[k].held, peer->weight_milli)) {
+            fullest = peer;
+            most = p->loads[k].held;
+        }
+    }
+    if (!fullest || !id_equal(&fullest->id, &arc->owner))
+        return false;
+    for (size_t i = 0; i < arc->member_count; i++) {
+        if (arc->members[i].voter && is_caught_up(a, i) &&
+            !id_equal(&arc->members[i].peer, &arc->owner)) {
+            add_step(p, PLAN_TRANSFER, a, &arc->members[i].peer);
+            return true;
+        }
+    }
+    size_t learner = ready_learner(p, a);
+    if (learner == SIZE_MAX)
+        return false;
+    add_step(p, PLAN_PROMOTE, a, &arc->members[learner].peer);
+    return true;
+}
+
 /* Too many voters or copies, all that is wanted being ready. */
 static bool trim(struct planner *p, const struct plan_arc *a)
 {
@@ -234,6 +268,8 @@ static bool trim(struct planner *p, const struct plan_arc *a)
     if (t.sound_ready < t.want)
         return false;
     if (t.sound > t.want) {
+        if (step_aside(p, a))
+            return true;
         size_t worst = worst_member(p, a, false);
         if (worst == SIZE_MAX)
             return false;

@@ -57,7 +57,8 @@ static void mark_durable(struct raft *raft)
 static void begin_hold(struct raft *raft)
 {
     raft->founding = false;
-    raft->hold_ns = raft->now_ns + raft->config.election_ns;
+    if (DLHT_MUTANT != 2)
+        raft->hold_ns = raft->now_ns + raft->config.election_ns;
 }
 
 int raft_new(const struct raft_config *config, const struct raft_start *start,
@@ -119,9 +120,9 @@ int raft_restore_entry(struct raft *raft, const struct raft_entry *entry)
 {
     if (!restored_is_sound(entry))
         return DLHT_ECORRUPT;
-    begin_hold(raft);
     uint64_t base = raft->log.base_index;
     if (entry->index <= base) {
+        begin_hold(raft);
         /* Behind the snapshot; but what was written before it and is held is
          * replaced by it. */
         raft_log_reset(&raft->log, base, raft->log.base_term);
@@ -135,6 +136,7 @@ int raft_restore_entry(struct raft *raft, const struct raft_entry *entry)
     int rc = raft_log_replace(&raft->log, entry->index, entry, 1);
     if (rc != DLHT_OK)
         return rc;
+    begin_hold(raft);
     if (entry->term > raft->term) {
         raft->term = entry->term;
         raft->vote = 0;

@@ -78,7 +78,7 @@ struct raft_config {
     bool lease_reads;      /* false: every read asks a majority (STRICT) */
     bool await_learners;   /* commit also waits for learners that are caught up
                             * and answered within election_ns */
-    bool memory;            /* nothing outlives the process: entries and votes
+    bool memory;           /* nothing outlives the process: entries and votes
                              * count as durable at once, outputs name nothing
                              * to persist */
     uint64_t seed;
@@ -122,7 +122,8 @@ struct raft_message {
     uint64_t log_term; /* APPEND: term of previous; VOTE: of last; REPLY
                         * refused: term of the hint */
     uint64_t commit; /* APPEND, HEARTBEAT (never above the receiver's match) */
-    uint64_t hint;   /* APPEND_REPLY refused: where to try again */
+    uint64_t hint;   /* APPEND_REPLY refused: where to try again;
+                      * HEARTBEAT_REPLY: what has arrived, durable or not */
     uint64_t stamp;  /* APPEND, HEARTBEAT: sender's now_ns; echoed in replies,
                       * the base of leases and of ReadIndex rounds */
     bool refused;    /* replies */
@@ -224,7 +225,8 @@ MUST_USE int raft_change(struct raft *raft, uint64_t now_ns,
                          uint64_t *index);
 
 /* Hands leadership to a voter: drops the lease, takes no proposals, brings it
- * up to date, tells it to stand now. Given up after election_ns.
+ * up to date, tells it to stand now. Given up after election_ns; but once the
+ * successor was told, this term has no lease any more.
  *   DLHT_ENOTOWNER, DLHT_EINVAL (not a voter, or itself) */
 MUST_USE int raft_transfer(struct raft *raft, uint64_t now_ns, replica_id to);
 

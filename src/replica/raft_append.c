@@ -236,7 +236,7 @@ uint64_t raft_timeout_ns(const struct raft *raft)
     if (raft->quiet || !raft_members_may_stand(raft) ||
         raft_election_awaits_disk(raft))
         return UINT64_MAX;
-    if (raft->role == RAFT_FOLLOWER && raft_members_is_sole_voter(raft) &&
+    if (raft->role == RAFT_FOLLOWER && raft_members_needs_nobody(raft) &&
         !raft_election_hears_leader(raft))
         return raft->now_ns;
     return raft->election_ns;
@@ -519,7 +519,8 @@ static void pipeline(struct raft *raft, struct raft_peer *peer, uint64_t stamp)
 static void send_to(struct raft *raft, struct raft_peer *peer, uint64_t stamp,
                     struct raft_output *out)
 {
-    if (peer->state != RAFT_SNAPSHOT && peer->next <= raft->log.base_index)
+    bool waits = peer->state == RAFT_PROBE && peer->probing;
+    if (!waits && peer->next <= raft->log.base_index)
         peer->state = RAFT_SNAPSHOT;
     if (peer->state == RAFT_SNAPSHOT) {
         if (!peer->snapshot_named) {

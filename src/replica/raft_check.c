@@ -8,7 +8,7 @@
 #include "replica/raft_state.h"
 
 enum {
-    CHECK_ENTRIES_MAX = 128 /* newest ones; the older were new once */
+    CHECK_ENTRIES_MAX = 32 /* newest ones; the older were new once */
 };
 
 static void check_log(const struct raft *raft)
@@ -109,11 +109,20 @@ static uint64_t mix_members(const struct raft_members *members, uint64_t hash)
     return hash64_mix(hash, members->count);
 }
 
+static uint64_t mix_flags(const bool *flags, size_t count, uint64_t hash)
+{
+    uint64_t bits = 0;
+    for (size_t i = 0; i < count; i++)
+        bits = bits << 1 | (flags[i] ? 1u : 0u);
+    return hash64_mix(hash, bits);
+}
+
 static uint64_t mix_peer(const struct raft_peer *peer, uint64_t hash)
 {
-    hash = hash64_mix(hash, (uint64_t)peer->state << 8 | peer->granted << 4 |
-                                peer->refused << 3 | peer->answered << 2 |
-                                peer->probing << 1 | peer->snapshot_named);
+    const bool flags[] = { peer->granted, peer->refused, peer->answered,
+                           peer->probing, peer->snapshot_named };
+    hash = hash64_mix(hash, (uint64_t)peer->state);
+    hash = mix_flags(flags, sizeof flags / sizeof *flags, hash);
     hash = hash64_mix(hash, peer->match);
     hash = hash64_mix(hash, peer->next);
     hash = hash64_mix(hash, peer->stamp);
@@ -168,12 +177,16 @@ uint64_t raft_hash(const struct raft *raft)
     hash = hash64_mix(hash, raft->commit);
     hash = hash64_mix(hash, raft->matched);
     hash = hash64_mix(hash, raft->acked);
-    hash = hash64_mix(
-        hash, (uint64_t)(raft->quiet << 8 | raft->founding << 7 |
-                         raft->standing_told << 6 | raft->standing_sent << 5 |
-                         raft->vote_held << 4 | raft->heartbeat_due << 3 |
-                         raft->heartbeat_reply_due << 2 |
-                         raft->append_reply_due << 1 | raft->refusal_due));
+    const bool flags[] = { raft->quiet,
+                           raft->founding,
+                           raft->standing_told,
+                           raft->standing_sent,
+                           raft->vote_held,
+                           raft->heartbeat_due,
+                           raft->heartbeat_reply_due,
+                           raft->append_reply_due,
+                           raft->refusal_due };
+    hash = mix_flags(flags, sizeof flags / sizeof *flags, hash);
     hash = mix_log(raft, hash);
     hash = mix_members(&raft->base_members, hash);
     hash = mix_members(&raft->members, hash);

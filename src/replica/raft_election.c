@@ -36,10 +36,10 @@ static bool must_hold_back(const struct raft *raft)
 /* Drops all that belonged to the role or the term before. */
 static void leave_role(struct raft *raft)
 {
-    if (raft->role == RAFT_LEADER) {
+    if (raft->role == RAFT_LEADER)
         raft_read_lose(raft);
-        raft_election_arm(raft);
-    }
+    if (raft->role == RAFT_LEADER || raft->quiet)
+        raft_election_arm(raft); /* no timer ran */
     raft->role = RAFT_FOLLOWER;
     raft->transfer_to = 0;
     raft->standing_told = false;
@@ -196,7 +196,7 @@ void raft_campaign(struct raft *raft, uint64_t now_ns)
         return;
     if (raft->founding) {
         stand(raft, false);
-    } else if (raft_members_is_sole_voter(raft) &&
+    } else if (raft_members_needs_nobody(raft) &&
                !raft_election_hears_leader(raft)) {
         stand(raft, false);
     } else if (must_hold_back(raft)) {
@@ -220,7 +220,7 @@ static bool is_due(const struct raft *raft)
 {
     if (raft->quiet || !raft_members_may_stand(raft))
         return false;
-    if (raft->role == RAFT_FOLLOWER && raft_members_is_sole_voter(raft))
+    if (raft->role == RAFT_FOLLOWER && raft_members_needs_nobody(raft))
         return !raft_election_hears_leader(raft);
     if (raft->now_ns < raft->election_ns || raft_election_awaits_disk(raft))
         return false;
@@ -249,9 +249,18 @@ static void refuse(struct raft *raft, uint8_t type, replica_id to)
         m->refused = true;
 }
 
+/* A copy that waits for its first snapshot has no say: it may have had one in
+ * a life that it does not remember. */
+static bool knows_nothing(const struct raft *raft)
+{
+    return raft->members.count == 0;
+}
+
 static void receive_prevote_request(struct raft *raft,
                                     const struct raft_message *m)
 {
+    if (knows_nothing(raft))
+        return;
     if (raft->quiet) {
         /* Somebody misses the leader: it is here, or we miss it too from now
          * on. Whom we do not know may have been removed: he gets no help
@@ -278,6 +287,8 @@ static void receive_prevote_request(struct raft *raft,
 static void receive_vote_request(struct raft *raft,
                                  const struct raft_message *m)
 {
+    if (knows_nothing(raft))
+        return;
     if (m->term < raft->term) {
         refuse(raft, RAFT_VOTE_REPLY, m->from);
         return;

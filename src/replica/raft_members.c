@@ -151,12 +151,24 @@ bool raft_members_may_stand(const struct raft *raft)
     return self && self->voter;
 }
 
+static bool is_sole_voter(const struct raft_members *members, replica_id id)
+{
+    for (size_t i = 0; i < members->count; i++)
+        if (members->list[i].voter != (members->list[i].id == id))
+            return false;
+    return raft_members_find(members, id) != NULL;
+}
+
 bool raft_members_is_sole_voter(const struct raft *raft)
 {
-    size_t voters = 0;
-    for (size_t i = 0; i < raft->peer_count; i++)
-        voters += raft->peers[i].voter;
-    return voters == 1 && raft_members_is_voter(raft);
+    return is_sole_voter(&raft->members, raft->config.id);
+}
+
+bool raft_members_needs_nobody(const struct raft *raft)
+{
+    return raft_members_is_sole_voter(raft) &&
+           (!raft_is_changing(raft) ||
+            is_sole_voter(previous_members(raft), raft->config.id));
 }
 
 uint64_t raft_members_quorum(const struct raft *raft,

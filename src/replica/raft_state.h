@@ -21,7 +21,7 @@
 #include "replica/raft_log.h"
 
 /* A known bug, built in by a number to see that the tests find it: 1 counts
- * what is not durable, 2 forgets the vote at a restart, 3 commits entries of
+ * what is not durable, 2 forgets at a restart that it voted, 3 commits entries of
  * old terms by counting, 4 keeps the lease through a transfer, 5 counts the
  * lease from the answer, 6 stands and votes while a lease may run. */
 #ifndef DLHT_MUTANT
@@ -248,6 +248,8 @@ bool raft_members_is_voter(const struct raft *raft);
  * entry that says so, and then nobody else can win (thesis 4.2.2). */
 bool raft_members_may_stand(const struct raft *raft);
 bool raft_members_is_sole_voter(const struct raft *raft);
+/* The sole voter, and not just made so by a leader that may still lead. */
+bool raft_members_needs_nobody(const struct raft *raft);
 /* values[i] belongs to peers[i]: the greatest number that a majority of voters
  * reaches. */
 uint64_t raft_members_quorum(const struct raft *raft,

@@ -97,6 +97,57 @@ static bool recall(struct seen *table, arc_id arc, uint64_t number,
     return false;
 }
 
+static void trace_replica(struct checker *c, size_t peer,
+                          const struct inspect_replica *r)
+{
+    struct world *w = c->world;
+    world_trace(w,
+                "n%zu arc %llx replica %llx%s role %d term %llu first %llu "
+                "last %llu commit %llu applied %llu generation %llu keys %zu "
+                "counter %llu",
+                peer, (unsigned long long)r->id, (unsigned long long)r->self,
+                r->empty ? " empty" : "", (int)raft_role(r->raft),
+                (unsigned long long)raft_term(r->raft),
+                (unsigned long long)raft_first_index(r->raft),
+                (unsigned long long)raft_last_index(r->raft),
+                (unsigned long long)raft_commit(r->raft),
+                (unsigned long long)r->applied,
+                (unsigned long long)(r->empty ? 0 : r->arc->generation),
+                r->empty ? 0 : records_count(r->records),
+                (unsigned long long)r->counter);
+    for (size_t i = 0; !r->empty && i < r->arc->member_count; i++)
+        world_trace(w, "    %s %llx on n%zu",
+                    r->arc->members[i].voter ? "voter" : "learner",
+                    (unsigned long long)r->arc->members[i].replica,
+                    world_peer_of(w, &r->arc->members[i].peer));
+}
+
+void checker_trace(struct checker *c, arc_id id)
+{
+    for (size_t i = 0; i < world_peer_count(c->world); i++) {
+        const struct node *node = world_node(c->world, i);
+        for (size_t k = 0; node && k < inspect_replica_count(node); k++) {
+            struct inspect_replica r;
+            inspect_replica_at(node, k, &r);
+            if (id == 0 || r.id == id)
+                trace_replica(c, i, &r);
+        }
+    }
+}
+
+static void fail_agreement(struct checker *c, size_t peer,
+                           const struct inspect_replica *r,
+                           const struct seen *seen)
+{
+    if (world_failure(c->world, NULL))
+        return;
+    checker_trace(c, r->id);
+    world_fail(c->world, "A3_replicas_agree",
+               "arc %llx after entry %llu is not the same on n%zu and n%zu",
+               (unsigned long long)r->id, (unsigned long long)r->applied,
+               seen->peer, peer);
+}
+
 static void check_agreement(struct checker *c, size_t peer,
                             const struct inspect_replica *r)
 {
@@ -104,11 +155,7 @@ static void check_agreement(struct checker *c, size_t peer,
     uint64_t state = fingerprint(r);
     if (recall(c->states, r->id, r->applied, state, peer, &seen) &&
         seen.state != state)
-        world_fail(c->world, "A3_replicas_agree",
-                   "arc %llx after entry %llu is not the same on n%zu and "
-                   "n%zu",
-                   (unsigned long long)r->id, (unsigned long long)r->applied,
-                   seen.peer, peer);
+        fail_agreement(c, peer, r, &seen);
     if (raft_role(r->raft) != RAFT_LEADER)
         return;
     uint64_t term = raft_term(r->raft);

@@ -31,4 +31,7 @@ void checker_all(struct checker *checker);
  * missing. */
 bool checker_is_whole(struct checker *checker, const char **why);
 
+/* What every node has of an arc, of all arcs if id is 0, into the trace. */
+void checker_trace(struct checker *checker, arc_id id);
+
 #endif

@@ -692,7 +692,6 @@ void disk_sim_restart(struct disk_sim *sim)
 {
     sim->first_handle += (int)sim->handle_count;
     sim->handle_count = 0;
-    sim->stop_at = UINT64_MAX;
     memset(sim->failures, 0, sizeof sim->failures);
 }
 
@@ -756,6 +755,7 @@ void disk_sim_crash_keep(struct disk_sim *sim, const uint16_t *keep)
         assert(rc == DLHT_OK);
     }
     forget_seen(sim);
+    sim->stop_at = UINT64_MAX;
     disk_sim_restart(sim);
 }
 
@@ -790,7 +790,8 @@ void disk_sim_limit(struct disk_sim *sim, uint64_t bytes)
 
 void disk_sim_stop_after(struct disk_sim *sim, uint64_t changes)
 {
-    sim->stop_at = sim->changes + changes;
+    bool never = changes > UINT64_MAX - sim->changes;
+    sim->stop_at = never ? UINT64_MAX : sim->changes + changes;
 }
 
 uint64_t disk_sim_changes(const struct disk_sim *sim)

@@ -46,7 +46,8 @@ void disk_sim_free(struct disk_sim *sim);
 struct disk disk_sim_disk(struct disk_sim *sim);
 
 /* The process ends, the machine stays up: handles are invalid, what was
- * written stays readable and in doubt. Failures ahead are cancelled. */
+ * written stays readable and in doubt. Failures ahead are cancelled, but for
+ * the power's. */
 void disk_sim_restart(struct disk_sim *sim);
 
 /* The power fails: any subset of the doubts is lost, some sectors tear. No
@@ -101,8 +102,8 @@ void disk_sim_fail_next(struct disk_sim *sim, enum disk_sim_call call,
 /* All files together may have that many bytes; UINT64_MAX: no limit. */
 void disk_sim_limit(struct disk_sim *sim, uint64_t bytes);
 
-/* The power goes after that many further calls that change the disk: from then
- * on every call fails with DLHT_EIO until disk_sim_crash or restart. */
+/* The power goes after that many further calls that change the disk
+ * (UINT64_MAX: it does not): from then on every call fails with DLHT_EIO until disk_sim_crash. */
 void disk_sim_stop_after(struct disk_sim *sim, uint64_t changes);
 
 /* Calls that changed the disk, or would have, so far. */

@@ -58,9 +58,11 @@ static bool await_whole(struct plan *p)
     uint64_t end = world_now_ns(p->w) + p->bound_ns;
     const char *why = "";
     while (!checker_is_whole(p->checker, &why)) {
-        if (world_now_ns(p->w) >= end)
+        if (world_now_ns(p->w) >= end) {
+            checker_trace(p->checker, 0);
             world_fail(p->w, "A10_whole", "not whole after %.0f s: %s",
                        (double)p->bound_ns / 1e9, why);
+        }
         if (!run_for(p, 100 * WORLD_MS))
             return false;
     }

@@ -393,8 +393,9 @@ static bool step_frame(struct world *world, struct sim_peer *peer,
     int rc = codec_unpack(span_of(input->bytes, input->len), &world->arena,
                           &message);
     if (rc != DLHT_OK) {
-        world_fail(world, "codec", "a frame does not unpack: %s",
-                   dlht_errname(rc));
+        world_fail(
+            world, "codec", "a frame of type %u to n%u does not unpack: %s",
+            (unsigned)input->bytes[2], (unsigned)peer->index, dlht_errname(rc));
         return false;
     }
     if (input->kind == INPUT_REQUEST) {

@@ -447,4 +447,5 @@ void world_disk_crash(struct world *world, struct sim_peer *peer, bool power)
         disk_sim_crash(peer->disk, &world->rng);
     else
         disk_sim_restart(peer->disk);
+    disk_sim_stop_after(peer->disk, UINT64_MAX);
 }

@@ -44,9 +44,12 @@ int journal_append(struct journal *j, const struct journal_record *record)
     if (!slot)
         return DLHT_ENOMEM;
     int rc = journal_impl_batch(j, record);
-    /* An arc that was gone is here again. */
+    /* An arc that was gone is here again: what is written of it now counts,
+     * however much of its earlier life was released. */
     if (rc == DLHT_OK && slot->value == UINT64_MAX)
         slot->value = 0;
+    if (rc == DLHT_OK && record->index != 0 && record->index <= slot->value)
+        slot->value = record->index - 1;
     return rc;
 }
 
@@ -216,25 +219,22 @@ static void empty_batch(struct journal *j)
     buf_reset(&j->batch);
 }
 
-int journal_impl_write(struct journal *j, uint64_t announce)
+int journal_impl_write(struct journal *j, uint64_t oldest)
 {
     struct buf *batch = &j->batch;
-    uint64_t records = batch->len ? batch->len - SEGMENT_HEAD_BYTES : 0;
-    assert(records || announce);
-    int rc = buf_reserve(batch, SEGMENT_HEAD_BYTES);
-    if (rc != DLHT_OK)
-        return rc;
-    uint64_t need = batch->len + (announce ? SEGMENT_HEAD_BYTES : 0);
-    if (need > j->segments[j->count - 1].bytes - j->end)
-        rc = rotate(j, need);
-    if (rc != DLHT_OK)
-        return rc;
-    if (records)
-        put_batch_head(batch->data, j->synced, j->oldest, records);
-    if (announce) {
-        put_batch_head(batch->data + batch->len, j->synced, announce, 0);
-        batch->len += SEGMENT_HEAD_BYTES;
+    if (batch->len == 0) {
+        int failed = buf_reserve(batch, SEGMENT_HEAD_BYTES);
+        if (failed)
+            return failed;
+        batch->len = SEGMENT_HEAD_BYTES;
     }
+    int rc = DLHT_OK;
+    if (batch->len > j->segments[j->count - 1].bytes - j->end)
+        rc = rotate(j, batch->len);
+    if (rc != DLHT_OK)
+        return rc;
+    put_batch_head(batch->data, j->synced, oldest,
+                   batch->len - SEGMENT_HEAD_BYTES);
     rc = seal_batch(j);
     if (rc == DLHT_OK)
         rc = disk_write(j->disk, j->active, j->end, batch->data, batch->len);
@@ -252,7 +252,7 @@ int journal_flush(struct journal *j, bool sync)
         return j->failed;
     int rc = DLHT_OK;
     if (j->batch.len)
-        rc = journal_impl_write(j, 0);
+        rc = journal_impl_write(j, j->oldest);
     if (rc == DLHT_OK && sync)
         rc = sync_active(j);
     j->failed = rc;

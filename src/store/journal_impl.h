@@ -55,9 +55,9 @@ MUST_USE int journal_impl_start_segment(struct journal *journal, uint64_t need,
                                         uint64_t number, uint64_t previous,
                                         uint64_t previous_end);
 
-/* Writes the batch; announce, if not 0, follows it as the oldest segment
- * needed. Keeps no note of failure. */
-MUST_USE int journal_impl_write(struct journal *journal, uint64_t announce);
+/* Writes the batch, which may be just a head; it says that oldest is the first
+ * segment needed. Keeps no note of failure. */
+MUST_USE int journal_impl_write(struct journal *journal, uint64_t oldest);
 
 /* Begins the batch if it is empty and adds a record. DLHT_ENOMEM */
 MUST_USE int journal_impl_batch(struct journal *journal,

@@ -332,10 +332,11 @@ static int rewrite(struct segment_reader *reader, uint64_t from, uint64_t to)
     enum {
         STEP = 256 << 10
     };
-    uint8_t *bytes = mem_array(STEP, 1);
+    size_t step = to - from < STEP ? (size_t)(to - from) : STEP;
+    uint8_t *bytes = mem_array(step, 1);
     int rc = bytes ? DLHT_OK : DLHT_ENOMEM;
     while (from < to && rc == DLHT_OK) {
-        size_t n = to - from < STEP ? (size_t)(to - from) : STEP;
+        size_t n = to - from < step ? (size_t)(to - from) : step;
         rc = disk_read(reader->disk, reader->handle, from, bytes, n);
         if (rc == DLHT_OK)
             rc = disk_write(reader->disk, reader->handle, from, bytes, n);
@@ -373,8 +374,6 @@ static int measure_cut(struct recovery *r, const struct found *f,
     int rc = segment_written_end(reader, f->walk.end, &end);
     if (rc != DLHT_OK)
         return rc;
-    if (f->walk.batch_end > end)
-        end = f->walk.batch_end;
     r->report->bytes_cut = end - f->walk.end;
     *clean = end == f->walk.end;
     return DLHT_OK;

@@ -170,12 +170,12 @@ static int remove_oldest(struct journal *j, size_t going)
 static int trim(struct journal *j, size_t going)
 {
     uint64_t kept = j->segments[going].number;
-    /* What is pending first: repeats must not come before newer ones. */
-    int rc = j->batch.len ? journal_impl_write(j, 0) : DLHT_OK;
+    /* What is pending first: of that, nothing older is to be repeated. */
+    int rc = j->batch.len ? journal_impl_write(j, j->oldest) : DLHT_OK;
     if (rc == DLHT_OK)
         rc = repeat_zeros(j, kept);
-    /* The announcement stands after the repeats: whoever can read it can read
-     * them. */
+    /* One batch, which counts whole or not at all: whoever reads that kept is
+     * the oldest has the repeats too, and all of them. */
     if (rc == DLHT_OK)
         rc = journal_impl_write(j, kept);
     if (rc == DLHT_OK)

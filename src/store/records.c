@@ -94,8 +94,13 @@ static int insert(struct records *records, uint64_t of,
     uint32_t ref = records_entry_new(&records->arena, record);
     if (ref == 0)
         return DLHT_ENOMEM;
+    if (records_tree_insert(&records->tree, ref) != DLHT_OK) {
+        records_entry_free(&records->arena, ref);
+        return DLHT_ENOMEM;
+    }
     uint32_t *place = records_hash_reserve(&records->hash, of);
-    if (!place || records_tree_insert(&records->tree, ref) != DLHT_OK) {
+    if (!place) {
+        records_tree_erase(&records->tree, ref);
         records_entry_free(&records->arena, ref);
         return DLHT_ENOMEM;
     }

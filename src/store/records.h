@@ -42,8 +42,8 @@ struct record {
 struct records *records_new(uint64_t hash_seed);
 
 /* Where a map's memory comes from, all of it. take gives size bytes aligned to
- * 64, from 2 MiB on (always a multiple of it then, or one big value) to 2 MiB,
- * so that it can be asked to be backed by huge pages; NULL: none left. give
+ * 64, from 2 MiB on to 2 MiB, so that it can be asked to be backed by huge
+ * pages (a large map's reads take half the time then); NULL: none left. give
  * gets the same size back. */
 struct records_pages {
     void *(*take)(void *self, size_t size);
@@ -126,10 +126,10 @@ uint64_t records_rank(const struct records *records, struct span key,
 /* The record that has exactly n records before it; false if n >= count. */
 bool records_nth(const struct records *records, uint64_t n, struct record *out);
 
-/* Moves the records with key >= at into a new map that the caller owns. If
- * one part is much the smaller, its records are moved one by one; otherwise
- * both parts are built anew, which leaves them without holes and takes up to
- * twice the memory meanwhile. No snapshot may be open.
+/* Moves the records with key >= at into a new map that the caller owns. The
+ * cost is that of copying the smaller part, whichever it is, into new memory;
+ * the other part keeps the old memory, holes and all. The new memory has the
+ * given seed. No snapshot may be open.
  *   DLHT_ENOMEM  *right is NULL and the map is as before */
 MUST_USE int records_split(struct records *records, struct span at,
                            uint64_t right_hash_seed, struct records **right);

@@ -478,6 +478,7 @@ size_t records_hash_check(const struct records_hash *hash)
                 assert(bucket->tags[j] == 0);
             if (bucket->chained)
                 links++;
+            assert(n > 0 || bucket == bucket_at(hash, i));
             count += n;
         }
     }

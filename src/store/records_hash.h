@@ -55,15 +55,16 @@ void records_hash_prefetch_entry(const struct records_hash *hash, uint64_t of);
 /* Makes room for count entries at once in an empty table; false: no memory. */
 bool records_hash_presize(struct records_hash *hash, uint64_t count);
 
-/* A free place for one entry with that hash, good until the next change; NULL:
- * no memory. */
+/* A free place for one entry with that hash, to be filled at once; NULL: no
+ * memory. */
 uint32_t *records_hash_reserve(struct records_hash *hash, uint64_t of);
 
 /* Fills the place. May grow the table, if there is memory. */
 void records_hash_fill(struct records_hash *hash, uint64_t of, uint32_t *place,
                        uint32_t ref);
 
-/* Takes out an entry that is there. May shrink the table. */
+/* Takes out an entry that is there. Looks at the low 32 bits of its hash only.
+ * May shrink the table. */
 void records_hash_erase(struct records_hash *hash, uint64_t of, uint32_t ref);
 
 /* Asserts that every entry is where its hash says; returns the number of

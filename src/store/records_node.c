@@ -29,6 +29,8 @@ static size_t room(const struct records_node *node)
 /* Up to 8 bytes as a big-endian number, zeros after the end. */
 static uint64_t word_of(struct span key, size_t skip)
 {
+    if (key.len == skip)
+        return 0;
     const uint8_t *p = key.data + skip;
     if (key.len - skip >= 8)
         return (uint64_t)p[0] << 56 | (uint64_t)p[1] << 48 |
@@ -212,15 +214,15 @@ void records_node_insert(const struct records_arena *arena,
         skip_raise(arena, node);
 }
 
-void records_node_erase(struct records_node *node, size_t index)
+void records_node_erase(struct records_node *node, size_t index, size_t count)
 {
-    assert(index < node->count);
+    assert(index + count <= node->count);
     uint64_t *words = records_node_words(node);
     uint32_t *refs = records_node_refs(node);
-    size_t after = node->count - index - 1;
-    memmove(words + index, words + index + 1, after * sizeof *words);
-    memmove(refs + index, refs + index + 1, after * sizeof *refs);
-    node->count--;
+    size_t after = node->count - index - count;
+    memmove(words + index, words + index + count, after * sizeof *words);
+    memmove(refs + index, refs + index + count, after * sizeof *refs);
+    node->count = (uint16_t)(node->count - count);
 }
 
 void records_node_append(const struct records_arena *arena,

@@ -112,8 +112,8 @@ void records_node_insert(const struct records_arena *arena,
                          struct records_node *node, size_t index,
                          struct span key, uint32_t ref);
 
-/* Takes out the key at index; what it referred to stays. */
-void records_node_erase(struct records_node *node, size_t index);
+/* Takes out count keys from index on; what they referred to stays. */
+void records_node_erase(struct records_node *node, size_t index, size_t count);
 
 /* Appends keys [from, to) of another node of the same level; children do not
  * come along. All of them must be greater than those there. */

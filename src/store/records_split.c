@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Splitting a map in two. Parts are built by copying leaf by leaf, and nothing
- * of the old map changes until all memory is there; big values are not copied
- * but handed over at the end. */
+/* Splitting a map in two: the smaller part is copied leaf by leaf into a map
+ * of its own, then cut off the old one. Nothing of the old map changes until
+ * all memory is there; big values are not copied but handed over at the end.
+ * The place of what has left is reused as the old map grows again. */
 
 #include <assert.h>
 
@@ -11,35 +12,33 @@
 #include "store/records_state.h"
 
 enum {
-    /* A part with fewer than one in eight records is moved by itself. */
-    SMALL_PART = 8
+    ERASE_AHEAD = 16 /* removals from the index that wait for memory at once */
 };
 
-/* Copies entries [from, to) of a leaf to the end of part. Meanwhile the
- * entries of the next leaf, if any, are asked for, one with each, so that
- * waiting and copying overlap. */
+/* An entry of the old map that has been copied. */
+struct moved {
+    uint32_t ref;
+    uint32_t of; /* what the index needs of its hash */
+};
+
+/* Copies entries [from, to) of a leaf to the end of part. */
 static int copy_leaf(const struct records *records,
                      const struct records_node *leaf, size_t from, size_t to,
-                     struct records *part)
+                     struct records *part, struct moved *moved)
 {
     const uint32_t *refs = records_node_refs(leaf);
-    const struct records_node *next = NULL;
     uint32_t copies[RECORDS_LEAF_KEYS];
     uint64_t of[RECORDS_LEAF_KEYS];
-    if (leaf->next)
-        next = records_node_at(&records->arena, leaf->next);
-    if (next && next->next)
-        records_node_prefetch(records_node_at(&records->arena, next->next));
     for (size_t i = from; i < to; i++) {
-        if (next && i < next->count)
-            records_entry_prefetch(&records->arena, records_node_refs(next)[i]);
         uint32_t ref =
             records_entry_share(&records->arena, refs[i], &part->arena);
         if (ref == 0)
             return DLHT_ENOMEM;
+        struct span key = records_entry_key(&part->arena, ref);
+        moved[i - from].ref = refs[i];
+        moved[i - from].of = (uint32_t)records_hash_of(&records->hash, key);
         copies[i - from] = ref;
-        of[i - from] =
-            records_hash_of(&part->hash, records_entry_key(&part->arena, ref));
+        of[i - from] = records_hash_of(&part->hash, key);
         records_hash_prefetch(&part->hash, of[i - from]);
     }
     for (size_t i = 0; i < to - from; i++) {
@@ -52,42 +51,47 @@ static int copy_leaf(const struct records *records,
     return records_tree_append(&part->tree, leaf, from, to, copies);
 }
 
-/* Copies count records from the n-th on into part, which is empty. */
+/* Copies count records from the n-th on into part, which is empty, noting
+ * each in moved. */
 static int copy_range(const struct records *records, uint64_t n, uint64_t count,
-                      struct records *part)
+                      struct records *part, struct moved *moved)
 {
     if (count == 0)
         return DLHT_OK;
     if (!records_hash_presize(&part->hash, count))
         return DLHT_ENOMEM;
     struct records_slot slot = records_tree_nth(&records->tree, n);
-    while (count > 0) {
+    for (;;) {
         size_t to = slot.leaf->count;
         if (to - slot.index > count)
             to = slot.index + (size_t)count;
-        int rc = copy_leaf(records, slot.leaf, slot.index, to, part);
+        int rc = copy_leaf(records, slot.leaf, slot.index, to, part, moved);
         if (rc != DLHT_OK)
             return rc;
+        moved += to - slot.index;
         count -= to - slot.index;
+        if (count == 0)
+            return DLHT_OK;
         slot.leaf = records_node_at(&records->arena, slot.leaf->next);
         slot.index = 0;
     }
-    return DLHT_OK;
 }
 
-/* A new map with copies of count records from the n-th on, or NULL. Its big
- * values are still those of records. */
-static struct records *part_new(const struct records *records, uint64_t seed,
-                                uint64_t n, uint64_t count)
+/* Takes out of records what has been copied. The entries are dropped without
+ * their big values, which the copies share. */
+static void drop_moved(struct records *records, const struct moved *moved,
+                       uint64_t count)
 {
-    struct records *part = records_new_with(seed, &records->arena.pages);
-    if (!part)
-        return NULL;
-    if (copy_range(records, n, count, part) != DLHT_OK) {
-        records_free(part);
-        return NULL;
+    for (uint64_t i = 0; i < count; i++) {
+        if (i + ERASE_AHEAD < count) {
+            const struct moved *later = &moved[i + ERASE_AHEAD];
+            records_hash_prefetch(&records->hash, later->of);
+            records_arena_prefetch(
+                records_arena_at(&records->arena, later->ref));
+        }
+        records_hash_erase(&records->hash, moved[i].of, moved[i].ref);
+        records_arena_give(&records->arena, moved[i].ref);
     }
-    return part;
 }
 
 static void adopt_all(struct records *records, struct records *part)
@@ -114,74 +118,41 @@ static void exchange(struct records *a, struct records *b)
     b->hash.arena = b->tree.arena = &b->arena;
 }
 
-/* Takes out of records what part has copies of. */
-static void erase_copied(struct records *records, const struct records *part)
-{
-    const struct records_arena *arena = &part->arena;
-    for (uint32_t ref = part->tree.first; ref;) {
-        const struct records_node *leaf = records_node_at(arena, ref);
-        for (size_t i = 0; i < leaf->count; i++) {
-            struct span key =
-                records_entry_key(arena, records_node_refs(leaf)[i]);
-            uint64_t of = records_hash_of(&records->hash, key);
-            uint32_t old = *records_hash_find(&records->hash, of, key);
-            records_tree_erase(&records->tree, old);
-            records_hash_erase(&records->hash, of, old);
-            records_arena_give(&records->arena, old); /* not its block */
-        }
-        ref = leaf->next;
-    }
-    records->digest -= part->digest;
-}
-
-/* The small part becomes a map of its own. */
-static int split_off(struct records *records, uint64_t left_count,
-                     uint64_t seed, struct records **right)
-{
-    uint64_t count = records->tree.count;
-    bool takes_left = left_count < count / 2;
-    struct records *part =
-        takes_left ? part_new(records, seed, 0, left_count)
-                   : part_new(records, seed, left_count, count - left_count);
-    if (!part)
-        return DLHT_ENOMEM;
-    erase_copied(records, part);
-    adopt_all(records, part);
-    if (takes_left)
-        exchange(records, part);
-    *right = part;
-    return DLHT_OK;
-}
-
-static int rebuild(struct records *records, uint64_t left_count, uint64_t seed,
-                   struct records **right)
-{
-    uint64_t count = records->tree.count;
-    struct records *left = part_new(records, records->hash.seed, 0, left_count);
-    struct records *part =
-        left ? part_new(records, seed, left_count, count - left_count) : NULL;
-    if (!part) {
-        records_free(left);
-        return DLHT_ENOMEM;
-    }
-    adopt_all(records, left);
-    adopt_all(records, part);
-    exchange(records, left);
-    records_free(left);
-    *right = part;
-    return DLHT_OK;
-}
-
 int records_split(struct records *records, struct span at,
                   uint64_t right_hash_seed, struct records **right)
 {
     assert(!records->snapshots);
     *right = NULL;
-    uint64_t count = records->tree.count;
+    uint64_t all = records->tree.count;
     uint64_t left_count = records_tree_rank(&records->tree, at, NULL);
-    uint64_t small =
-        left_count < count - left_count ? left_count : count - left_count;
-    if (small < count / SMALL_PART || count == 0)
-        return split_off(records, left_count, right_hash_seed, right);
-    return rebuild(records, left_count, right_hash_seed, right);
+    bool moves_left = left_count < all - left_count;
+    uint64_t first = moves_left ? 0 : left_count;
+    uint64_t count = moves_left ? left_count : all - left_count;
+
+    size_t moved_size = (size_t)(count + 1) * sizeof(struct moved);
+    struct moved *moved = records_arena_raw(&records->arena, moved_size);
+    struct records *part =
+        records_new_with(right_hash_seed, &records->arena.pages);
+    int rc = DLHT_ENOMEM;
+    if (moved && part)
+        rc = copy_range(records, first, count, part, moved);
+    if (rc == DLHT_OK) {
+        if (moves_left)
+            records_tree_cut_left(&records->tree, count);
+        else
+            records_tree_cut_right(&records->tree, count);
+        drop_moved(records, moved, count);
+        adopt_all(records, part);
+        records->digest -= part->digest;
+        if (moves_left)
+            exchange(records, part);
+        *right = part;
+        part = NULL;
+    }
+    records_free(part);
+    if (moved) {
+        struct records *owner = moves_left && rc == DLHT_OK ? *right : records;
+        records_arena_raw_give(&owner->arena, moved, moved_size);
+    }
+    return rc;
 }

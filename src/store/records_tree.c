@@ -373,7 +373,7 @@ static void inner_drop(struct records_arena *arena, struct records_node *node,
     if (node->count > 0) {
         size_t separator = child > 0 ? child - 1 : 0;
         records_entry_free(arena, records_node_refs(node)[separator]);
-        records_node_erase(node, separator);
+        records_node_erase(node, separator, 1);
     }
 }
 
@@ -425,8 +425,20 @@ static bool merge(struct records_tree *tree, struct records_node *parent,
             (parent->count - left_index - 1) * sizeof *children);
     if (!inner)
         records_entry_free(arena, records_node_refs(parent)[left_index]);
-    records_node_erase(parent, left_index);
+    records_node_erase(parent, left_index, 1);
     return true;
+}
+
+static void root_lower(struct records_tree *tree)
+{
+    while (tree->height > 0) {
+        struct records_node *root = records_node_at(tree->arena, tree->root);
+        if (root->count > 0)
+            return;
+        tree->root = records_node_children(root)[0].node;
+        tree->height--;
+        records_arena_give(tree->arena, root->self);
+    }
 }
 
 /* After a removal below: empty nodes go, small ones join a neighbour, a root
@@ -456,14 +468,7 @@ static void shrink(struct records_tree *tree, struct path *path,
         tree->root = 0;
         tree->height = 0;
     }
-    while (tree->height > 0) {
-        struct records_node *root = records_node_at(tree->arena, tree->root);
-        if (root->count > 0)
-            return;
-        tree->root = records_node_children(root)[0].node;
-        tree->height--;
-        records_arena_give(tree->arena, root->self);
-    }
+    root_lower(tree);
 }
 
 void records_tree_erase(struct records_tree *tree, uint32_t ref)
@@ -476,13 +481,137 @@ void records_tree_erase(struct records_tree *tree, uint32_t ref)
     assert(equal && records_node_refs(leaf)[index] == ref);
     uint64_t data_len =
         records_entry_data_len(records_entry_at(tree->arena, ref));
-    records_node_erase(leaf, index);
+    records_node_erase(leaf, index, 1);
     path_add(&path, path.height, UINT32_MAX, 0 - data_len);
     tree->count--;
     tree->bytes -= data_len;
     tree->changes++;
     if (leaf->count < LEAF_FEW)
         shrink(tree, &path, leaf);
+}
+
+/* The leaf that has the record with exactly n before it, and how it was
+ * reached; *index is its place there. n < count */
+static struct records_node *descend_nth(const struct records_tree *tree,
+                                        uint64_t n, struct path *path,
+                                        size_t *index)
+{
+    struct records_node *node = records_node_at(tree->arena, tree->root);
+    path->height = tree->height;
+    for (unsigned i = 0; i < tree->height; i++) {
+        const struct records_child *children = records_node_children(node);
+        size_t child = 0;
+        while (n >= children[child].count)
+            n -= children[child++].count;
+        path->steps[i].node = node;
+        path->steps[i].child = child;
+        node = records_node_at(tree->arena, children[child].node);
+    }
+    assert(n < node->count);
+    *index = (size_t)n;
+    return node;
+}
+
+/* Frees a node, and all nodes and separators below it. */
+static void subtree_free(struct records_arena *arena, uint32_t ref,
+                         unsigned level)
+{
+    if (level > 0) {
+        const struct records_node *node = records_node_at(arena, ref);
+        for (size_t i = 0; i <= node->count; i++)
+            subtree_free(arena, records_node_children(node)[i].node, level - 1);
+        for (size_t i = 0; i < node->count; i++)
+            records_entry_free(arena, records_node_refs(node)[i]);
+    }
+    records_arena_give(arena, ref);
+}
+
+static void cut_all(struct records_tree *tree)
+{
+    subtree_free(tree->arena, tree->root, tree->height);
+    tree->root = tree->first = tree->last = 0;
+    tree->height = 0;
+    tree->count = tree->bytes = 0;
+    tree->changes++;
+}
+
+/* Drops the children before or after the one taken, with their separators. */
+static void inner_cut(struct records_arena *arena, struct records_node *node,
+                      size_t child, bool left)
+{
+    struct records_child *children = records_node_children(node);
+    size_t from = left ? 0 : child + 1;
+    size_t to = left ? child : node->count + 1u;
+    for (size_t i = from; i < to; i++) {
+        subtree_free(arena, children[i].node, node->level - 1u);
+        records_entry_free(arena, records_node_refs(node)[left ? i : i - 1]);
+    }
+    if (!left) {
+        node->count = (uint16_t)child;
+        return;
+    }
+    memmove(children, children + child,
+            (node->count + 1 - child) * sizeof *children);
+    records_node_erase(node, 0, child);
+}
+
+/* The path leads to a record that stays, at the edge of the cut. Along it the
+ * nodes lose what is on one side, from the leaf up, and sums follow. */
+static void cut(struct records_tree *tree, struct path *path,
+                struct records_node *leaf, bool left)
+{
+    struct records_child sum = {
+        .node = leaf->self,
+        .count = leaf->count,
+        .bytes = records_node_bytes(tree->arena, leaf, 0, leaf->count),
+    };
+    for (unsigned i = path->height; i-- > 0;) {
+        struct records_node *node = path->steps[i].node;
+        *step_child(path, i) = sum;
+        inner_cut(tree->arena, node, path->steps[i].child, left);
+        sum = inner_sum(node);
+    }
+    tree->count = sum.count;
+    tree->bytes = sum.bytes;
+    tree->changes++;
+    root_lower(tree);
+}
+
+void records_tree_cut_left(struct records_tree *tree, uint64_t count)
+{
+    struct path path;
+    size_t index;
+    assert(count <= tree->count);
+    if (count == 0)
+        return;
+    if (count == tree->count) {
+        cut_all(tree);
+        return;
+    }
+    struct records_node *leaf = descend_nth(tree, count, &path, &index);
+    records_node_erase(leaf, 0, index);
+    leaf->previous = 0;
+    tree->first = leaf->self;
+    cut(tree, &path, leaf, true);
+}
+
+void records_tree_cut_right(struct records_tree *tree, uint64_t count)
+{
+    struct path path;
+    size_t index;
+    assert(count <= tree->count);
+    if (count == 0)
+        return;
+    if (count == tree->count) {
+        cut_all(tree);
+        return;
+    }
+    uint64_t last = tree->count - count - 1;
+    struct records_node *leaf = descend_nth(tree, last, &path, &index);
+    records_node_truncate(tree->arena, leaf, index + 1);
+    leaf->next = 0;
+    tree->last = leaf->self;
+    cut(tree, &path, leaf, false);
 }
 
 void records_tree_swap(struct records_tree *tree, uint32_t old, uint32_t ref)
@@ -555,20 +684,9 @@ struct records_slot records_tree_nth(const struct records_tree *tree,
                                      uint64_t n)
 {
     struct records_slot slot = { NULL, 0 };
-    if (n >= tree->count)
-        return slot;
-    struct records_node *node = records_node_at(tree->arena, tree->root);
-    while (node->level > 0) {
-        const struct records_child *child = records_node_children(node);
-        while (n >= child->count) {
-            n -= child->count;
-            child++;
-        }
-        node = records_node_at(tree->arena, child->node);
-    }
-    slot.leaf = node;
-    slot.index = (size_t)n;
-    assert(slot.index < node->count);
+    struct path path;
+    if (n < tree->count)
+        slot.leaf = descend_nth(tree, n, &path, &slot.index);
     return slot;
 }
 

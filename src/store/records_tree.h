@@ -56,6 +56,11 @@ MUST_USE int records_tree_append(struct records_tree *tree,
                                  const struct records_node *leaf, size_t from,
                                  size_t to, const uint32_t *refs);
 
+/* Drops the first or the last count records; the entries stay. Not more than
+ * there are. */
+void records_tree_cut_left(struct records_tree *tree, uint64_t count);
+void records_tree_cut_right(struct records_tree *tree, uint64_t count);
+
 /* The first record with key >= from; the last with key < before. */
 struct records_slot records_tree_seek(const struct records_tree *tree,
                                       struct span from);

@@ -117,17 +117,18 @@ typedef int (*segment_fn)(void *context, const struct journal_record *record,
                           uint64_t offset);
 
 /* A walk over all records. Below proven_end a bad one is corruption and the
- * walk goes on with the next intact one; between proven_end and limit the
- * first bad one is the end. */
+ * walk goes on with the next intact one. Between proven_end and limit the
+ * first batch that is not whole is the end: a batch counts whole or not at
+ * all, so that a torn repetition (journal_trim) does not reorder. */
 struct segment_walk {
     uint64_t proven_end;
     uint64_t limit;
     /* Results. */
-    uint64_t end;       /* of the last intact record */
-    uint64_t batch_end; /* greater than end: the last batch is not whole */
-    uint64_t oldest;    /* greatest that a batch's head names; 0: no batch */
+    uint64_t end;    /* of what counts */
+    uint64_t oldest; /* greatest that a batch's head names; 0: no batch */
     bool corrupt;
     uint64_t corrupt_offset; /* of the first bad record */
+    uint64_t batch_end;      /* the walk's own: of the batch it is in */
 };
 
 /* fn is called for each record but the heads of batches; NULL is allowed.

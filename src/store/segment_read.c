@@ -43,6 +43,8 @@ static int bytes_at(struct segment_reader *reader, uint64_t offset, size_t len,
         return DLHT_OK;
     }
     size_t want = len > WINDOW_BYTES ? len : WINDOW_BYTES;
+    if (want > reader->size - offset)
+        want = (size_t)(reader->size - offset);
     if (want > reader->cap) {
         uint8_t *larger = realloc(reader->window, want);
         if (!larger)
@@ -50,8 +52,6 @@ static int bytes_at(struct segment_reader *reader, uint64_t offset, size_t len,
         reader->window = larger;
         reader->cap = want;
     }
-    if (want > reader->size - offset)
-        want = (size_t)(reader->size - offset);
     reader->len = 0;
     int rc =
         disk_read(reader->disk, reader->handle, offset, reader->window, want);
@@ -181,83 +181,93 @@ int segment_written_end(struct segment_reader *reader, uint64_t offset,
     return DLHT_OK;
 }
 
-/* Where a walk stands between two records. */
-struct walk_state {
-    uint64_t offset;
-    uint64_t batch_end;
-    bool lost; /* after damage: which batch this is, is not known */
-};
-
-/* Whether a record of this type may stand here. */
-static bool has_its_place(const struct walk_state *state, uint8_t type)
-{
-    if (state->lost)
-        return true;
-    return (type == SEGMENT_BATCH) == (state->offset == state->batch_end);
-}
-
-static int take(struct segment_walk *walk, struct walk_state *state,
-                const struct journal_record *record, segment_fn fn,
-                void *context)
+/* Takes in the record at walk->end. */
+static int take(struct segment_walk *walk, const struct journal_record *record,
+                segment_fn fn, void *context)
 {
     uint64_t bytes = segment_record_bytes(record->payload.len);
     if (record->type == SEGMENT_BATCH) {
-        state->batch_end = state->offset + bytes + record->index;
-        state->lost = false;
+        walk->batch_end = walk->end + bytes + record->index;
         if (record->term > walk->oldest)
             walk->oldest = record->term;
     } else if (fn) {
-        int rc = fn(context, record, state->offset);
+        int rc = fn(context, record, walk->end);
         if (rc != DLHT_OK)
             return rc;
     }
-    state->offset += bytes;
+    walk->end += bytes;
     return DLHT_OK;
 }
 
 /* Goes on after a bad record that should be there. */
-static int skip_damage(struct segment_reader *reader, struct segment_walk *walk,
-                       struct walk_state *state)
+static int skip_damage(struct segment_reader *reader, struct segment_walk *walk)
 {
     if (!walk->corrupt)
-        walk->corrupt_offset = state->offset;
+        walk->corrupt_offset = walk->end;
     walk->corrupt = true;
-    int rc = find_next(reader, state->offset + SEGMENT_ALIGN, walk->proven_end,
-                       &state->offset);
-    /* A mark is the end of a batch. */
-    state->lost = state->offset < walk->proven_end;
-    state->batch_end = walk->proven_end;
-    return rc;
+    return find_next(reader, walk->end + SEGMENT_ALIGN, walk->proven_end,
+                     &walk->end);
+}
+
+/* Whether a batch stands at offset and all of it is intact; *end is where it
+ * ends by its head, or offset if not even that is intact. */
+static int check_batch(struct segment_reader *reader, uint64_t offset,
+                       uint64_t limit, uint64_t *end, bool *whole)
+{
+    struct journal_record record;
+    *end = offset;
+    int rc = segment_read(reader, offset, limit, &record, whole);
+    if (rc != DLHT_OK || !*whole)
+        return rc;
+    *whole = record.type == SEGMENT_BATCH;
+    offset += SEGMENT_HEAD_BYTES;
+    if (*whole)
+        *end = offset + record.index;
+    while (*whole && offset < *end) {
+        rc = segment_read(reader, offset, *end, &record, whole);
+        if (rc != DLHT_OK)
+            return rc;
+        if (*whole)
+            offset += segment_record_bytes(record.payload.len);
+    }
+    return DLHT_OK;
+}
+
+/* One step in the tail, where a batch counts whole or not at all. */
+static int enter_tail(struct segment_reader *reader, struct segment_walk *walk,
+                      bool *whole)
+{
+    *whole = true;
+    if (walk->end < walk->batch_end)
+        return DLHT_OK;
+    return check_batch(reader, walk->end, walk->limit, &walk->batch_end, whole);
 }
 
 int segment_walk(struct segment_reader *reader, struct segment_walk *walk,
                  segment_fn fn, void *context)
 {
     assert(walk->proven_end <= walk->limit && walk->limit <= reader->size);
-    struct walk_state state = {
-        .offset = SEGMENT_HEADER_BYTES,
-        .batch_end = SEGMENT_HEADER_BYTES,
-    };
+    walk->end = walk->batch_end = SEGMENT_HEADER_BYTES;
     walk->oldest = 0;
     walk->corrupt = false;
-    while (state.offset < walk->limit) {
-        bool proven = state.offset < walk->proven_end;
+    while (walk->end < walk->limit) {
+        bool proven = walk->end < walk->proven_end;
         uint64_t limit = proven ? walk->proven_end : walk->limit;
         struct journal_record record;
-        bool intact;
-        int rc = segment_read(reader, state.offset, limit, &record, &intact);
-        if (rc != DLHT_OK)
-            return rc;
-        if (intact && has_its_place(&state, record.type))
-            rc = take(walk, &state, &record, fn, context);
-        else if (proven)
-            rc = skip_damage(reader, walk, &state);
-        else
-            break;
+        bool intact = true;
+        int rc = proven ? DLHT_OK : enter_tail(reader, walk, &intact);
+        if (rc == DLHT_OK && !intact)
+            return DLHT_OK;
+        if (rc == DLHT_OK)
+            rc = segment_read(reader, walk->end, limit, &record, &intact);
+        if (rc == DLHT_OK && intact)
+            rc = take(walk, &record, fn, context);
+        else if (rc == DLHT_OK && proven)
+            rc = skip_damage(reader, walk);
+        else if (rc == DLHT_OK)
+            rc = DLHT_EIO; /* it was intact a moment ago */
         if (rc != DLHT_OK)
             return rc;
     }
-    walk->end = state.offset;
-    walk->batch_end = state.batch_end;
     return DLHT_OK;
 }

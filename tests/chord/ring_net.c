@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chord/fail_alloc.h"
 #include "chord/order.h"
 #include "dlht/err.h"
 
@@ -236,15 +237,20 @@ static void happen(struct ring_net *net, struct ring_event *event)
         remember(net, peer, event->message->self);
         for (size_t i = 0; i < event->message->arc_count; i++)
             remember(net, peer, event->message->arcs[i]);
+        fail_alloc_one_of(net->fail_one_of);
         int rc =
             ring_receive(arc->ring, net->now_ns, &event->from, event->message);
-        assert(rc == DLHT_OK);
+        assert(rc == DLHT_OK || (net->fail_one_of && rc == DLHT_ENOMEM));
     } else if (event->failed) {
+        fail_alloc_one_of(net->fail_one_of);
         ring_failed(arc->ring, net->now_ns, event->failed);
     } else {
+        fail_alloc_one_of(net->fail_one_of);
         ring_tick(arc->ring, net->now_ns);
     }
-    ring_check(arc->ring);
+    fail_alloc_one_of(0);
+    if (net->count <= 300 || net->seq % 16 == 0)
+        ring_check(arc->ring);
     drop_message(event);
     flush(net, arc);
 }
@@ -461,7 +467,7 @@ void rnet_hand_over(struct ring_net *net, size_t index, size_t contact)
         rnet_lead(net, index, contact);
         return;
     }
-    assert(!"no member is up");
+    assert(false); /* no member is up */
 }
 
 void rnet_move(struct ring_net *net, size_t index, size_t contact)
@@ -503,8 +509,9 @@ uint64_t rnet_run_until_ideal(struct ring_net *net, bool fingers,
 size_t rnet_random_arc(struct ring_net *net)
 {
     size_t index = rng_below(&net->rng, net->count);
+    /* The next live one would make long gaps longer. */
     while (!net->arcs[index].ring)
-        index = (index + 1) % net->count;
+        index = rng_below(&net->rng, net->count);
     return index;
 }
 

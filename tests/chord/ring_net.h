@@ -39,6 +39,7 @@ struct ring_net {
     struct rng rng;
     struct ring_config config;
     double loss;
+    uint64_t fail_one_of; /* allocations of rings; 0: none */
     double lies; /* share of answers whose arcs are replaced by others */
     struct ring_peer *peers;
     size_t peer_count;

@@ -102,7 +102,8 @@ static void happen(struct net *net, struct net_event *event)
 {
     struct net_peer *peer = &net->peers[event->to];
     if (peer->stalled_until > net->now_ns) {
-        event->at_ns = peer->stalled_until;
+        /* Its timers are looked at before its sockets: the worst order. */
+        event->at_ns = peer->stalled_until + (event->message ? 1 : 0);
         heap_push(net, *event);
         return;
     }

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "chord/arcs.h"
+#include "chord/fail_alloc.h"
 #include "dlht/err.h"
 
 enum {
@@ -312,6 +313,39 @@ Test(map, news_in_any_order_ends_in_the_truth)
         free(order);
         history_deinit(&h);
     }
+}
+
+Test(map, is_unharmed_by_lack_of_memory)
+{
+    struct history h;
+    history_init(&h, 77, 60);
+    for (int i = 0; i < 300; i++)
+        history_step(&h);
+    struct map *map = map_new(400);
+    uint64_t failures = 0;
+    for (size_t i = 0; i < h.news_count; i++) {
+        uint64_t digest = map_digest(map);
+        size_t count = map_count(map);
+        bool news = true;
+        int rc = DLHT_ENOMEM;
+        for (uint64_t n = 1; rc == DLHT_ENOMEM; n++) {
+            fail_alloc_nth(n);
+            rc = map_notice(map, h.news[i], &news);
+            fail_alloc_nth(0);
+            map_check(map);
+            if (rc == DLHT_ENOMEM) {
+                cr_assert_not(news);
+                cr_assert_eq(map_digest(map), digest);
+                cr_assert_eq(map_count(map), count);
+            }
+        }
+        cr_assert_eq(rc, DLHT_OK);
+        failures += fail_alloc_count();
+    }
+    cr_expect_gt(failures, h.news_count);
+    expect_truth(map, &h, 77);
+    map_free(map);
+    history_deinit(&h);
 }
 
 static double ns_since(clock_t start, size_t count)

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chord/fail_alloc.h"
+#include "chord/peers.h"
 #include "chord/swim_net.h"
 #include "dlht/err.h"
 
@@ -203,9 +205,13 @@ Test(swim, one_that_stood_still_accuses_nobody)
         struct net net;
         net_init(&net, seed, 8, true);
         net_run_for(&net, 3 * SECOND + seed * 61 * MS);
+        /* What it was told just before would be a death by now. */
+        struct peer said = *swim_self(net.peers[5].swim);
+        said.state = PEER_SUSPECT;
+        swim_notice(net.peers[2].swim, net.now_ns, &said);
         net.peers[2].stalled_until = net.now_ns + 10 * SECOND;
-        net_run_for(&net, 10 * SECOND);
         uint64_t before = net.peers[2].deaths_seen;
+        net_run_for(&net, 10 * SECOND);
         cr_expect_neq(net_run_until_agreed(&net, 20 * SECOND), UINT64_MAX);
         net_run_for(&net, 20 * SECOND);
         cr_expect_eq(net.peers[2].deaths_seen, before, "seed %lu",
@@ -381,4 +387,59 @@ Test(swim, survives_what_a_stranger_says)
         net_deinit(&net);
     }
     cr_expect(refused > 1000 && taken > 1000, "%zu %zu", refused, taken);
+}
+
+Test(swim, learns_later_what_it_had_no_memory_for)
+{
+    struct net net;
+    net_init(&net, 8, 30, false);
+    struct swim *swim = net.peers[0].swim;
+    for (size_t i = 1; i < net.count; i++) {
+        const struct peer *news = &net.peers[i].self;
+        size_t count = swim_count(swim);
+        bool known = swim_find(swim, &news->id);
+        for (uint64_t n = 1; !swim_find(swim, &news->id); n++) {
+            fail_alloc_nth(n);
+            bool is_news = swim_notice(swim, net.now_ns, news);
+            fail_alloc_nth(0);
+            swim_check(swim);
+            cr_assert_eq(swim_count(swim), count + is_news);
+            cr_assert_lt(n, 9);
+        }
+        cr_assert(!known);
+    }
+    cr_expect_gt(fail_alloc_count(), 29);
+    net_deinit(&net);
+}
+
+/* Gossip may miss one; then it hears of it in turn. */
+Test(peers, all_are_told_of_in_turn)
+{
+    struct net net;
+    net_init(&net, 4, 40, true);
+    struct peers peers;
+    peers_init(&peers, 1);
+    struct peers_entry *self = NULL, *entry;
+    for (size_t i = 0; i < net.count; i++) {
+        cr_assert_eq(peers_merge(&peers, 0, &net.peers[i].self, &entry), 0);
+        if (i == 0)
+            self = entry;
+    }
+    struct peer out[SWIM_UPDATES_MAX];
+    const struct id *to = &net.peers[1].self.id;
+    size_t told[40] = { 0 };
+    size_t quiet = 0;
+    for (int i = 0; i < 400; i++) {
+        size_t count = peers_pick(&peers, to, self, out);
+        peers_check(&peers);
+        cr_assert_leq(count, SWIM_UPDATES_MAX);
+        quiet += count <= 1;
+        for (size_t j = 0; quiet && j < count; j++)
+            told[out[j].id.bytes[5]]++;
+    }
+    cr_expect_gt(quiet, 300, "gossip ends");
+    for (size_t i = 0; i < net.count; i++)
+        cr_expect(i == 1 || told[i] > 0, "peer %zu", i);
+    peers_deinit(&peers);
+    net_deinit(&net);
 }

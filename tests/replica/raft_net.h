@@ -38,6 +38,7 @@ struct net_config {
     double campaigns;     /* out of turn */
     double vote_crashes;  /* after a vote was given */
     double transfer_cuts; /* a successor whom the leader does not hear */
+    double lead_cuts;     /* of each link from a new leader */
     size_t append_bytes_max;
     double cuts; /* of a fault of this kind, in each step of the script */
     double crashes;

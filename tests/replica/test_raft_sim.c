@@ -49,7 +49,7 @@ static void print(const struct net_result *r)
 
 Test(raft_sim, promises_hold_under_faults, .timeout = 36000)
 {
-    unsigned long long from = 1, to = 150;
+    unsigned long long from = 1, to = 200;
     const char *seeds = getenv("RAFT_SEEDS");
     if (seeds && sscanf(seeds, "%llu..%llu", &from, &to) == 1)
         to = from;

@@ -139,6 +139,9 @@ Test(disk_sim, fails_and_fills_up_where_it_is_told_to)
     cr_expect_eq(disk_sim_changes(sim), changes + 1);
     int stale = handle;
     disk_sim_restart(sim);
+    cr_expect_eq(disk_open(disk, "a", false, &handle), DLHT_EIO,
+                 "no power, no restart");
+    disk_sim_stop_after(sim, UINT64_MAX);
     cr_expect_eq(disk_sync(disk, stale), DLHT_EIO, "a handle of before");
     must(disk_open(disk, "a", false, &handle));
     cr_expect_neq(handle, stale);

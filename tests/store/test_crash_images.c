@@ -175,7 +175,11 @@ static void judge_image(struct tally *t, const uint16_t *keep)
     if (rc != DLHT_OK || !world_judge(&w) || w.replayed_count > count)
         fail(t, &w, "second opening", rc);
 
-    rc = world_append(&w, 1, 7, 1, 25);
+    /* As long as what was lost: a later batch that survived it must not fall
+     * into place behind this one. */
+    bool lost = w.count < t->base->count;
+    size_t len = lost ? t->base->entries[w.count].len : 25;
+    rc = world_append(&w, 1, 7, 1, len);
     if (rc == DLHT_OK)
         rc = world_flush(&w, true);
     if (rc != DLHT_OK)
@@ -233,7 +237,8 @@ static void judge_sample(struct tally *t, uint16_t *keep, size_t n,
     }
 }
 
-/* The last write, cut at every byte: all before it kept, of it a beginning. */
+/* The last write, cut at every byte (in the midst of a large one, at some): all
+ * before it kept, of it a beginning. */
 static void judge_cuts(struct tally *t, uint16_t *keep, size_t n)
 {
     t->why = "cut at a byte";
@@ -246,7 +251,8 @@ static void judge_cuts(struct tally *t, uint16_t *keep, size_t n)
         disk_sim_doubt_at(t->base->sim, i, &doubt);
         if (doubt.call != last || doubt.kind != DISK_SIM_SECTOR)
             break;
-        for (size_t at = doubt.from; at < doubt.to; at++) {
+        bool midst = doubt.from == 0 && doubt.to == SECTOR && i + 1 < n;
+        for (size_t at = doubt.from; at < doubt.to; at += midst ? 61 : 1) {
             for (size_t k = 0; k < n; k++)
                 keep[k] = k < i ? SECTOR : 0;
             keep[i] = (uint16_t)at;

@@ -174,6 +174,27 @@ Test(journal, trims_what_is_released_and_repeats_records_with_index_0)
     free_world(w);
 }
 
+Test(journal, a_pending_record_stays_behind_the_repeats)
+{
+    struct world *w = new_world();
+    must(world_open(w));
+    must(world_append(w, 3, 1, 0, 30));
+    for (uint64_t i = 1; i <= 30; i++) {
+        must(world_append(w, 1, 1, i, 200));
+        must(world_flush(w, true));
+    }
+    must(world_append(w, 3, 1, 0, 31));
+    world_release(w, 1, 30);
+    must(journal_trim(w->journal));
+    w->acked = w->count;
+    must_reopen(w);
+    size_t zeros = 0;
+    for (size_t i = 0; i < w->replayed_count; i++)
+        zeros += w->entries[w->replayed[i]].index == 0;
+    cr_expect_eq(zeros, 1, "the older one is not repeated");
+    free_world(w);
+}
+
 Test(journal, an_arc_that_is_gone_pins_nothing_and_is_not_repeated)
 {
     struct world *w = new_world();
@@ -201,16 +222,23 @@ Test(journal, an_arc_that_is_gone_pins_nothing_and_is_not_repeated)
     for (size_t i = 0; i < w->replayed_count; i++)
         cr_expect_neq(w->entries[w->replayed[i]].arc, 1);
 
-    /* It comes back: its new records count again. */
-    must(world_append(w, 3, 1, 0, 30));
-    for (uint64_t i = 1; i <= 40; i++) {
-        must(world_append(w, 1, 1, i, 200));
-        must(world_flush(w, true));
+    /* It comes back, goes, comes back: its new records count again. */
+    world_release(w, 4, 20);
+    for (int life = 0; life < 2; life++) {
+        must(world_append(w, 3, 1, 0, 30));
+        for (uint64_t i = 1; i <= 40; i++) {
+            must(world_append(w, 1, 1, i, 200));
+            must(world_flush(w, true));
+        }
+        must(journal_trim(w->journal));
+        journal_stats(w->journal, &stats);
+        cr_expect_eq(stats.pinning_arc, 1);
+        cr_expect_gt(stats.segments, 2);
+        if (life == 0)
+            world_release(w, 1, UINT64_MAX);
     }
-    must(journal_trim(w->journal));
     must_reopen(w);
-    journal_stats(w->journal, &stats);
-    cr_expect_eq(stats.pinning_arc, 1);
+    cr_expect_geq(w->replayed_count, 41);
     free_world(w);
 }
 
@@ -272,9 +300,12 @@ Test(journal, a_full_disk_is_said_to_be_full)
  * written since a sync failed: it must be written again. */
 Test(journal, what_was_replayed_after_a_failed_sync_is_durable)
 {
-    for (uint64_t skip = 0; skip < 8; skip++) {
+    for (uint64_t skip = 0; skip < 16; skip++) {
         struct world *w = new_world();
-        disk_sim_fail_next(w->sim, DISK_SIM_SYNC, skip, DLHT_EIO);
+        disk_sim_fail_next(w->sim, DISK_SIM_SYNC, skip / 2, DLHT_EIO);
+        /* Nor can a segment that was not finished be removed. */
+        if (skip % 2)
+            disk_sim_fail_next(w->sim, DISK_SIM_REMOVE, 0, DLHT_EIO);
         int rc = world_open(w);
         for (uint64_t i = 1; i <= 30 && rc == DLHT_OK; i++) {
             must(world_append(w, 1, 1, i, 400));
@@ -451,6 +482,49 @@ Test(journal, no_flipped_bit_is_accepted_in_silence, .timeout = 60)
     free_world(w);
 }
 
+/* Killed, not closed: each batch names what was synced before it, so damage is
+ * told from a tail up to where the last batch begins. */
+Test(journal, damage_below_the_last_mark_is_reported_after_a_crash)
+{
+    struct world *w = new_world();
+    must(world_open(w));
+    for (uint64_t i = 1; i <= 10; i++) {
+        must(world_append(w, 1, 1, i, 100));
+        must(world_flush(w, i != 9));
+    }
+    disk_sim_restart(w->sim);
+    world_close(w);
+    char name[DISK_NAME_MAX];
+    segment_name(name, 1, false);
+    bool last;
+    uint64_t end = used_end(w, 1, &last);
+    uint64_t batch = SEGMENT_HEAD_BYTES + segment_record_bytes(100);
+    cr_assert_eq((end - SEGMENT_HEADER_BYTES + 7) / 8 * 8, 10 * batch);
+    uint64_t mark = SEGMENT_HEADER_BYTES + 8 * batch;
+    for (uint64_t at = SEGMENT_HEADER_BYTES; at < end; at++) {
+        struct world *v = malloc(sizeof *v);
+        *v = *w;
+        v->sim = disk_sim_clone(w->sim);
+        cr_assert(disk_sim_flip(v->sim, name, at, 16));
+        int rc = world_open(v);
+        cr_assert_eq(rc, at < mark ? DLHT_ECORRUPT : DLHT_OK, "%llu",
+                     (unsigned long long)at);
+        cr_assert_eq(v->why[0], 0, "%s", v->why);
+        if (at < mark) {
+            uint64_t bad = (at - SEGMENT_HEADER_BYTES) / batch * batch +
+                           SEGMENT_HEADER_BYTES;
+            cr_assert(v->report.corrupt_offset == bad ||
+                      v->report.corrupt_offset == bad + SEGMENT_HEAD_BYTES);
+        } else {
+            cr_assert_gt(v->report.bytes_cut, 0);
+            cr_assert_geq(v->replayed_count, 8);
+            cr_assert_lt(v->replayed_count, 10);
+        }
+        free_world(v);
+    }
+    free_world(w);
+}
+
 Test(journal, a_missing_or_cut_segment_is_reported)
 {
     for (uint64_t number = 1; number <= 2; number++) {
@@ -470,7 +544,7 @@ Test(journal, a_missing_or_cut_segment_is_reported)
         cr_expect_eq(w->replayed_count, count);
         free_world(w);
     }
-    for (uint64_t bytes = 0; bytes < 4096; bytes += 97) {
+    for (uint64_t bytes = 0; bytes < 4096; bytes += 8) {
         struct world *w = new_world();
         write_small(w);
         char name[DISK_NAME_MAX];
@@ -523,6 +597,8 @@ Test(journal, a_record_inside_a_payload_is_not_taken_for_one)
     cr_assert(disk_sim_flip(w->sim, name,
                             SEGMENT_HEADER_BYTES + SEGMENT_HEAD_BYTES + 16, 1));
     w->count = 3;
+    for (size_t i = 0; i < w->count; i++)
+        w->entries[i].len = sizeof payload;
     cr_expect_eq(world_open(w), DLHT_ECORRUPT);
     cr_expect_eq(w->report.records, 2);
     cr_expect_eq(w->report.corrupt_segment, 1);

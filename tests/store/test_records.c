@@ -443,7 +443,7 @@ Test(records, a_view_stays_as_it_was)
     enum {
         WATCHES = 3
     };
-    for (uint64_t seed = 1; seed <= 12; seed++) {
+    for (uint64_t seed = 1; seed <= 8; seed++) {
         struct store store = { 0, -1 };
         struct model m = { 0 };
         struct watch watches[WATCHES] = { 0 };
@@ -521,6 +521,56 @@ Test(records, splits_into_what_is_before_and_what_is_not)
     }
 }
 
+/* Three levels of nodes, cut near the ends, in the middle and at borders of
+ * leaves; each part must be a good tree to go on with. */
+Test(records, a_tall_tree_is_cut_anywhere)
+{
+    enum {
+        N = 30000
+    };
+    static const uint32_t cuts[] = { 0,  1,     64,    65,      3000, 15000,
+                                     16, 29000, 29999, N - 100, N };
+    struct store store = { 0, -1 };
+    struct records *map = map_new(&store, 8);
+    for (uint32_t i = 0; i < N; i++) {
+        uint32_t n = i * 7919u % N; /* each once, as 7919 is prime to N */
+        uint8_t key[4] = { 0, (uint8_t)(n >> 16), (uint8_t)(n >> 8),
+                           (uint8_t)n };
+        cr_assert_eq(put(map, span_of(key, 4), n, n % 50, n), DLHT_OK);
+    }
+    uint64_t bytes = records_data_bytes(map);
+    uint64_t digest = records_digest(map);
+    for (size_t c = 0; c < sizeof cuts / sizeof *cuts; c++) {
+        uint32_t n = cuts[c];
+        uint8_t at[4] = { 0, (uint8_t)(n >> 16), (uint8_t)(n >> 8),
+                          (uint8_t)n };
+        struct records *right;
+        cr_assert_eq(records_split(map, span_of(at, 4), c, &right), DLHT_OK);
+        records_check(map);
+        records_check(right);
+        cr_assert_eq(records_count(map), n, "cut at %u", n);
+        cr_assert_eq(records_count(right), N - n);
+        cr_assert_eq(records_data_bytes(map) + records_data_bytes(right),
+                     bytes);
+        cr_assert_eq(records_digest(map) + records_digest(right), digest);
+
+        struct records *to = c % 2 ? map : right;
+        struct records *from = c % 2 ? right : map;
+        struct records_cursor cursor;
+        bool there = records_seek(from, span_empty(), &cursor);
+        for (; there; there = records_next(&cursor)) {
+            struct record record = records_at(&cursor);
+            cr_assert_eq(records_put(to, &record), DLHT_OK);
+        }
+        records_free(from);
+        map = to;
+        records_check(map);
+        cr_assert_eq(records_digest(map), digest);
+    }
+    records_free(map);
+    cr_assert_eq(store.outstanding, 0);
+}
+
 /* Every change is tried with memory for 0, 1, 2 .. takes until it succeeds. */
 Test(records, running_out_of_memory_changes_nothing)
 {
@@ -534,7 +584,7 @@ Test(records, running_out_of_memory_changes_nothing)
     struct records *map = map_new(&store, 5);
     size_t failures = 0;
     struct records_snapshot *view = NULL;
-    for (size_t i = 0; i < 4000; i++) {
+    for (size_t i = 0; i < 3000; i++) {
         if (i % 1000 == 700) {
             for (long n = 0; !view; n++) {
                 store.takes_left = n;
@@ -573,6 +623,17 @@ Test(records, running_out_of_memory_changes_nothing)
     }
     expect_same(map, &m);
     cr_assert_gt(failures, 100);
+
+    /* Enough keys for chained buckets and full inner nodes. */
+    for (uint64_t i = 0; i < 6000; i++) {
+        uint64_t key = hash64_mix(i, 3);
+        long n = 0;
+        do
+            store.takes_left = n++;
+        while (put(map, span_of(&key, 8), i, 8, i) != DLHT_OK);
+        model_put(&m, span_of(&key, 8), i, 8, i);
+    }
+    expect_same(map, &m);
 
     struct records *right = NULL;
     struct span at = key_of(&m.entries[m.count / 3]);
@@ -668,7 +729,7 @@ Test(records, freed_memory_is_used_again)
 Test(records, grows_past_one_segment_of_buckets_and_shrinks_again)
 {
     enum {
-        N = 700000
+        N = 345000 /* a segment is for 327680 */
     };
     struct records *map = records_new(11);
     for (uint32_t i = 0; i < N; i++) {
@@ -676,7 +737,6 @@ Test(records, grows_past_one_segment_of_buckets_and_shrinks_again)
         struct record record = { span_of(&key, 8), span_of(&i, 4), i };
         cr_assert_eq(records_put(map, &record), DLHT_OK);
     }
-    records_check(map);
     for (uint32_t i = 0; i < N; i++) {
         uint64_t key = hash64_mix(i, 77);
         struct record record;

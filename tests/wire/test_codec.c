@@ -320,6 +320,40 @@ static const struct {
       "92909195"
       "01c40120010103",
       "name with a space" },
+    { MESSAGE_GOSSIP,
+      "91919600"
+      "01c41e616161616161616161616161616161616161616161616161616161616161"
+      "c00090",
+      "an arc without members" },
+    { MESSAGE_GOSSIP,
+      "91919500"
+      "01c41e616161616161616161616161616161616161616161616161616161616161"
+      "c001",
+      "an arc that stops before them" },
+    { MESSAGE_GOSSIP,
+      "91919600"
+      "01c41e616161616161616161616161616161616161616161616161616161616161"
+      "c000919200c41000112233445566778899aabbccddeeff",
+      "a member without a replica" },
+    { MESSAGE_GOSSIP,
+      "91919600"
+      "01c41e616161616161616161616161616161616161616161616161616161616161"
+      "c000919301c0c3",
+      "a member without a peer" },
+    { MESSAGE_RAFT, "919c010502030500000000000091940503c400919200c3",
+      "member 0" },
+    { MESSAGE_GOSSIP,
+      "9290919501"
+      "c4017f000103",
+      "name with a DEL" },
+    { MESSAGE_JOIN,
+      "9197c41000112233445566778899aabbccddeeff"
+      "c400c4017f00000001",
+      "zone with a DEL" },
+    { MESSAGE_JOIN,
+      "9197c41000112233445566778899aabbccddeeff"
+      "c400c4010a00000001",
+      "zone with a line end" },
     { MESSAGE_JOIN, "90", "nobody" },
     { MESSAGE_JOIN, "9190", "a peer without an id" },
     { MESSAGE_JOIN,
@@ -703,4 +737,66 @@ Test(codec, refuses_flags_and_what_follows_a_frame)
     b.len--;
     cr_expect_eq(codec_unpack(buf_span(&b), &arena, &m), DLHT_OK);
     buf_deinit(&b);
+}
+
+/* A list of as many sound elements as its limit allows, or two more. Each is
+ * `element`, a byte that differs, `rest`. */
+static const struct {
+    uint8_t type;
+    const char *before;
+    const char *element;
+    const char *rest;
+    size_t max;
+    const char *what;
+} counts[] = {
+    { MESSAGE_SWIM, "940101c0", "97c41000112233445566778899aabbccddee",
+      "c400c40000000001", SWIM_UPDATES_MAX, "updates" },
+    { MESSAGE_WELCOME, "9300c0", "97c41000112233445566778899aabbccddee",
+      "c400c40000000001", MESSAGE_PEERS_MAX, "peers" },
+    { MESSAGE_GOSSIP, "9191960001c400c000", "92",
+      "c41000112233445566778899aabbcc"
+      "ddeeff",
+      ARC_MEMBERS_MAX, "members of an arc" },
+    { MESSAGE_RAFT, "919c010502030500000000000091940503c400", "92", "c3",
+      RAFT_MEMBERS_MAX, "members" },
+    { MESSAGE_GOSSIP, "9290", "95",
+      "c401610001"
+      "03",
+      MESSAGE_KEYSPACES_MAX, "keyspaces" },
+    { MESSAGE_GOSSIP, "91",
+      "96000"
+      "1c400c000919201c41000112233445566778899aabbccddee",
+      "", MESSAGE_ARCS_MAX, "arcs" },
+    { MESSAGE_REPORT, "",
+      "9196000"
+      "1c400c000919201c41000112233445566778899aabbccddee",
+      "", MESSAGE_ARCS_MAX, "reports" },
+    { MESSAGE_RAFT, "", "94010102", "", MESSAGE_RAFTS_MAX, "envelopes" },
+    { MESSAGE_RAFT, "919c0105020305000000000000", "930502c401", "",
+      RAFT_APPEND_ENTRIES_MAX, "entries" },
+    { MESSAGE_REQUEST, "9e060000c400c4000000c000009000c400", "c401", "",
+      BATCH_COUNT_MAX, "keys of an mget" },
+    { MESSAGE_REQUEST, "9e070000c400c4000000c000009000c400", "c401", "",
+      2 * BATCH_COUNT_MAX, "items of a batch" }
+};
+
+Test(codec, counts_to_each_limit_and_no_further)
+{
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        for (size_t more = 0; more < 3; more += 2) {
+            struct buf b = { 0 };
+            const uint8_t header[16] = { FRAME_MAGIC, FRAME_LAYOUT,
+                                         counts[i].type };
+            buf_append(&b, header, sizeof header);
+            append_hex(&b, counts[i].before);
+            mp_write_array(&b, counts[i].max + more);
+            for (size_t k = 0; k < counts[i].max + more; k++) {
+                append_hex(&b, counts[i].element);
+                buf_append_byte(&b, (uint8_t)(1 + k % 100));
+                append_hex(&b, counts[i].rest);
+            }
+            cr_expect_eq(unpack_sealed(&b), more ? DLHT_EPROTO : DLHT_OK,
+                         "%zu %s", counts[i].max + more, counts[i].what);
+            buf_deinit(&b);
+        }
 }

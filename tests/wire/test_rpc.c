@@ -220,7 +220,8 @@ static const struct {
       DLHT_EINVAL, "no such option" },
     { LIT("\x94\x00\x07\xa3get\x92\xa1k\x81\xa5stale\x01"), DLHT_EINVAL,
       "this option is" },
-    { LIT("\x94\x00\x07\xa3get\x92\xa1k\x81\x05\x05"), DLHT_EINVAL, "" },
+    { LIT("\x94\x00\x07\xa3get\x92\xa1k\x81\x05\x05"), DLHT_EINVAL,
+      "no such option" },
     { LIT("\x94\x00\x07\xa3get\x92\xa1k\x81\xaatimeout_ms\xcd\xea\x61"),
       DLHT_EINVAL, "timeout_ms is" },
     { LIT("\x94\x00\x07\xa3get\x92\xa1k\x81\xa8keyspace\xa0"), DLHT_EINVAL,
@@ -237,6 +238,7 @@ static const struct {
           "0"),
       DLHT_EINVAL, "session is" },
     { LIT("\x94\x00\x07\xa5leave\x91\xa4h st"), DLHT_EINVAL, "an address" },
+    { LIT("\x94\x00\x07\xa5leave\x91\xa0"), DLHT_EINVAL, "an address" },
     { LIT("\x94\x00\x07\xafkeyspace_create\x91\xa0"), DLHT_EINVAL,
       "the name of" },
 };
@@ -423,4 +425,76 @@ Test(rpc, puts_the_name_into_the_document)
     cr_expect(span_equal(call.request.value,
                          span_str("\x82\xa4name\xa2ks\xa8replicas\x03")));
     buf_deinit(&scratch);
+}
+
+/* A call whose one long part is a str of as many bytes as its limit allows, or
+ * one more. */
+static const struct {
+    struct span before;
+    struct span after;
+    size_t max;
+    const char *text;
+} lengths[] = {
+    { LIT("\x94\x00\x07\xa3get\x91"), LIT(""), KEY_LEN_MAX, "a key is" },
+    { LIT("\x94\x00\x07\xa3put\x92\xa1k"), LIT(""), VALUE_LEN_MAX,
+      "a value has" },
+    { LIT("\x94\x00\x07\xa5range\x91"), LIT(""), CODEC_KEY_MAX, "a bound is" },
+    { LIT("\x94\x00\x07\xadkeyspace_drop\x91"), LIT(""), KEYSPACE_NAME_MAX,
+      "the name of" },
+    { LIT("\x94\x00\x07\xa5leave\x91"), LIT(""), PEER_ADDR_MAX - 1,
+      "an address" },
+    { LIT("\x94\x00\x07\xa6status\x91\x81"), LIT("\xc0"), 65536 - 4,
+      "options have" },
+};
+
+Test(rpc, draws_each_line_at_the_byte)
+{
+    uint8_t *part = malloc(VALUE_LEN_MAX + 1);
+    struct buf scratch = { 0 };
+    memset(part, 'x', VALUE_LEN_MAX + 1);
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
+        for (size_t more = 0; more < 2; more++) {
+            struct buf b = { 0 };
+            struct rpc_call call;
+            const char *text;
+            buf_append_span(&b, lengths[i].before);
+            mp_write_str(&b, span_of(part, lengths[i].max + more));
+            buf_append_span(&b, lengths[i].after);
+            int rc = rpc_unpack(buf_span(&b), &scratch, &call, &text);
+            cr_expect_eq(rc, more ? DLHT_EINVAL : DLHT_OK, "%s: %s",
+                         lengths[i].text, text);
+            size_t n = more ? strlen(lengths[i].text) : 0;
+            cr_expect_eq(strncmp(text, lengths[i].text, n), 0, "%s", text);
+            buf_deinit(&b);
+        }
+    free(part);
+    buf_deinit(&scratch);
+}
+
+Test(rpc, counts_to_each_limit_and_no_further)
+{
+    static const struct {
+        const char *method;
+        bool map;
+    } table[] = { { "mget", false }, { "batch", true } };
+    for (size_t i = 0; i < 2; i++)
+        for (size_t more = 0; more < 2; more++) {
+            struct buf b = { 0 }, scratch = { 0 };
+            struct rpc_call call;
+            const char *text;
+            size_t count = BATCH_COUNT_MAX + more;
+            buf_append(&b, "\x94\x00\x07", 3);
+            mp_write_cstr(&b, table[i].method);
+            mp_write_array(&b, 1);
+            if (table[i].map)
+                mp_write_map(&b, count);
+            else
+                mp_write_array(&b, count);
+            for (size_t k = 0; k < (table[i].map ? 2 : 1) * count; k++)
+                mp_write_cstr(&b, "k");
+            cr_expect_eq(rpc_unpack(buf_span(&b), &scratch, &call, &text),
+                         more ? DLHT_EINVAL : DLHT_OK, "%s", table[i].method);
+            buf_deinit(&b);
+            buf_deinit(&scratch);
+        }
 }
