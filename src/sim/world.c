@@ -393,8 +393,8 @@ static bool step_frame(struct world *world, struct sim_peer *peer,
     int rc = codec_unpack(span_of(input->bytes, input->len), &world->arena,
                           &message);
     if (rc != DLHT_OK) {
-        world_fail(world, "codec", "a frame does not unpack: %s",
-                   dlht_errname(rc));
+        world_fail(world, "codec", "a frame of type %u does not unpack: %s",
+                   input->len > 2 ? input->bytes[2] : 0, dlht_errname(rc));
         return false;
     }
     if (input->kind == INPUT_REQUEST) {
