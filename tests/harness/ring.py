@@ -272,6 +272,19 @@ class Ring:
         except Failure as failure:
             raise Failure(f"{failure}; status: {last[0]}") from None
 
+    def await_safe(self, count, seconds=90):
+        """Whole, and any one peer may be stopped: until then, killing one may
+        rightly take a majority away (two voters on the way to three)."""
+        def safe():
+            status = self.status()
+            return (status and status["whole"] and status["safe_to_stop"] and
+                    status["peers_up"] == count and status)
+        try:
+            return wait_for(f"{count} peers are safe to stop", seconds, safe,
+                            0.2)
+        except Failure as failure:
+            raise Failure(f"{failure}; status: {self.status()}") from None
+
     def down(self):
         """Ends all nodes and looks at what they leave behind."""
         for node in self.nodes:
