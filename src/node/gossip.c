@@ -129,8 +129,8 @@ static bool parcel_new(struct node *node, struct parcel *p)
 {
     p->arc_count = p->keyspace_count = 0;
     p->arcs = effects_room(node->fx, MESSAGE_ARCS_MAX * sizeof *p->arcs);
-    p->keyspaces = effects_room(
-        node->fx, MESSAGE_KEYSPACES_MAX * sizeof *p->keyspaces);
+    p->keyspaces =
+        effects_room(node->fx, MESSAGE_KEYSPACES_MAX * sizeof *p->keyspaces);
     return p->arcs && p->keyspaces;
 }
 
@@ -289,8 +289,8 @@ void gossip_tick(struct node *node)
         spread(node);
     }
     if (node->now_ns >= g->next_digest_ns) {
-        g->next_digest_ns = node->now_ns + DIGEST_NS / 2 +
-                            rng_below(&node->rng, DIGEST_NS);
+        g->next_digest_ns =
+            node->now_ns + DIGEST_NS / 2 + rng_below(&node->rng, DIGEST_NS);
         struct id to;
         if (random_peer(node, &to))
             gossip_send_digest(node, &to);

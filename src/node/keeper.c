@@ -26,7 +26,7 @@ enum {
 #define STEP_REST_NS (UINT64_C(700) * NS_PER_MS)
 
 struct heard {
-    struct arc *arc; /* owned */
+    struct arc *arc;          /* owned */
     struct arc_report report; /* arc unused */
     uint64_t at_ns;
     uint64_t step_ns; /* when a step was last sent for it */
@@ -68,9 +68,8 @@ struct arc_report keeper_report_of(struct node *node, struct replica *r)
     for (size_t i = 0; i < r->arc->member_count; i++) {
         struct raft_progress p;
         replica_id id = r->arc->members[i].replica;
-        if (id == r->self ||
-            (raft_progress_of(r->raft, node->now_ns, id, &p) && p.active &&
-             p.caught_up))
+        if (id == r->self || (raft_progress_of(r->raft, node->now_ns, id, &p) &&
+                              p.active && p.caught_up))
             report.caught_up |= (uint16_t)(1u << i);
     }
     return report;
@@ -225,8 +224,7 @@ static size_t gather_arcs(struct node *node, struct plan_arc *arcs)
         out->bytes = h->report.bytes;
         out->caught_up = h->report.caught_up;
         out->lost = h->report.lost;
-        out->busy = h->report.busy ||
-                    node->now_ns - h->step_ns < STEP_REST_NS;
+        out->busy = h->report.busy || node->now_ns - h->step_ns < STEP_REST_NS;
         out->replicas = ks->record.replicas;
         out->may_split = ks->record.id != SYSTEM_KEYSPACE &&
                          ks->record.placement == PLACEMENT_ORDERED;
@@ -334,8 +332,7 @@ void keeper_tick(struct node *node)
 /* Membership after one step; false: it makes no sense now. */
 static bool next_members(struct node *node, const struct replica *r,
                          const struct step *step,
-                         struct arc_member out[ARC_MEMBERS_MAX],
-                         size_t *count)
+                         struct arc_member out[ARC_MEMBERS_MAX], size_t *count)
 {
     *count = r->arc->member_count;
     memcpy(out, r->arc->members, *count * sizeof *out);

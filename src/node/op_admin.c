@@ -76,8 +76,7 @@ static void write_peer(struct node *node, struct buf *b, const struct id *id)
     mp_write_cstr(b, addr);
 }
 
-static void write_owner(struct node *node, struct buf *b,
-                        const struct arc *arc)
+static void write_owner(struct node *node, struct buf *b, const struct arc *arc)
 {
     mp_write_cstr(b, "owner");
     if (id_is_zero(&arc->owner))
@@ -242,8 +241,7 @@ static void write_ring_line(struct node *node, struct survey *s,
     mp_write_cstr(b, "position_lo");
     mp_write_uint(b, position_of(info->arc.lo));
     mp_write_cstr(b, "position_hi");
-    mp_write_uint(b, info->arc.has_hi ? position_of(info->arc.hi)
-                                      : UINT64_MAX);
+    mp_write_uint(b, info->arc.has_hi ? position_of(info->arc.hi) : UINT64_MAX);
 }
 
 static struct peer_sums *sums_of(struct survey *s, const struct id *peer)
@@ -276,15 +274,13 @@ static void add_sums(struct survey *s, const struct arc_info *info)
 }
 
 /* Copies that the keyspace wants and the cluster could hold. */
-static size_t copies_wanted(const struct node *node,
-                            const struct keyspace *ks)
+static size_t copies_wanted(const struct node *node, const struct keyspace *ks)
 {
     size_t usable = 0;
     for (size_t i = 0; i < swim_count(node->swim); i++)
         usable += swim_at(node->swim, i)->state != PEER_LEFT &&
                   !(swim_at(node->swim, i)->state == PEER_DEAD &&
-                    swim_at(node->swim, i)->incarnation ==
-                          INCARNATION_MEMORY);
+                    swim_at(node->swim, i)->incarnation == INCARNATION_MEMORY);
     return ks->record.replicas < usable ? ks->record.replicas : usable;
 }
 

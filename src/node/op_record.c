@@ -14,16 +14,15 @@
 
 uint64_t op_deadline_ns(const struct node *node, const struct request *request)
 {
-    uint64_t ms = request->timeout_ms ? request->timeout_ms
-                                      : REQUEST_TIMEOUT_MS;
+    uint64_t ms =
+        request->timeout_ms ? request->timeout_ms : REQUEST_TIMEOUT_MS;
     if (ms > REQUEST_TIMEOUT_MS_MAX)
         ms = REQUEST_TIMEOUT_MS_MAX;
     return node->now_ns + ms * NS_PER_MS;
 }
 
-static void answer_write_refusal(struct node *node,
-                                 const struct origin *origin, int rc,
-                                 const struct replica *r)
+static void answer_write_refusal(struct node *node, const struct origin *origin,
+                                 int rc, const struct replica *r)
 {
     struct response response = { .status = rc };
     if (rc == DLHT_ENOTOWNER && r && !r->empty)
@@ -104,8 +103,8 @@ static void serve_write(struct node *node, struct replica *r,
         rc = DLHT_EFULL;
     if (rc == DLHT_OK) {
         struct command c = command_of(q);
-        rc = replica_propose(node, r, &c, origin,
-                             (q->flags & REQUEST_ALL) != 0);
+        rc =
+            replica_propose(node, r, &c, origin, (q->flags & REQUEST_ALL) != 0);
     }
     if (rc == DLHT_OK) {
         r->requests++;
@@ -195,8 +194,7 @@ struct span op_hashed_key(struct node *node, struct span key)
 
 /* A read that this node can answer at once, without keeping a copy. */
 static bool answer_here(struct node *node, const struct request *q,
-                        const struct keyspace *ks,
-                        const struct origin *origin)
+                        const struct keyspace *ks, const struct origin *origin)
 {
     const struct arc *arc = map_find(ks->map, q->key, SIZE_MAX);
     struct replica *r = arc ? node_replica(node, arc->id) : NULL;
@@ -214,13 +212,11 @@ static bool answer_here(struct node *node, const struct request *q,
 }
 
 static void begin_record(struct node *node, const struct request *request,
-                         const struct keyspace *ks,
-                         const struct origin *origin)
+                         const struct keyspace *ks, const struct origin *origin)
 {
     struct request q = *request;
     if (q.key.len == 0 || q.key.len > KEY_LEN_MAX) {
-        node_answer_status(node, origin,
-                           q.key.len ? DLHT_ETOOBIG : DLHT_EINVAL,
+        node_answer_status(node, origin, q.key.len ? DLHT_ETOOBIG : DLHT_EINVAL,
                            "a key is 1 byte to 64 KiB");
         return;
     }
@@ -244,8 +240,7 @@ static void begin_record(struct node *node, const struct request *request,
 }
 
 /* The keyspace a request means; NULL after answering why not. */
-static struct keyspace *keyspace_of(struct node *node,
-                                    const struct request *q,
+static struct keyspace *keyspace_of(struct node *node, const struct request *q,
                                     const struct origin *origin)
 {
     struct keyspace *ks;
@@ -263,8 +258,7 @@ static struct keyspace *keyspace_of(struct node *node,
     return NULL;
 }
 
-static void begin_in_keyspace(struct node *node,
-                              const struct request *request,
+static void begin_in_keyspace(struct node *node, const struct request *request,
                               const struct origin *origin)
 {
     struct keyspace *ks = keyspace_of(node, request, origin);

@@ -25,9 +25,8 @@ MUST_USE int replica_found(struct node *node, const struct arc *arc);
 /* A copy that knows nothing and learns from its leader. *out NULL if the id is
  * buried here.
  *   DLHT_ENOMEM */
-MUST_USE int replica_create(struct node *node, arc_id arc,
-                            keyspace_id keyspace, replica_id self,
-                            struct replica **out);
+MUST_USE int replica_create(struct node *node, arc_id arc, keyspace_id keyspace,
+                            replica_id self, struct replica **out);
 
 /* Drops the replica and buries its id. */
 void replica_remove(struct node *node, struct replica *r);
@@ -37,7 +36,7 @@ struct replica_parts {
     arc_id arc_id;
     keyspace_id keyspace;
     replica_id self;
-    const struct arc *arc; /* NULL: empty; copied */
+    const struct arc *arc;   /* NULL: empty; copied */
     struct records *records; /* NULL: none yet; taken over on DLHT_OK */
     struct raft_start start;
 };

@@ -85,9 +85,9 @@ static const struct plan_peer *spare_for(const struct planner *p,
         if (!peer->up || peer->gone || peer->leaving ||
             arc_member_of(a->arc, &peer->id))
             continue;
-        if (!best || is_lighter(p->loads[i].held, peer->weight_milli,
-                                p->loads[best_index].held,
-                                best->weight_milli)) {
+        if (!best ||
+            is_lighter(p->loads[i].held, peer->weight_milli,
+                       p->loads[best_index].held, best->weight_milli)) {
             best = peer;
             best_index = i;
         }
@@ -362,8 +362,8 @@ static void split_all(struct planner *p)
     for (size_t i = 0; i < p->in->arc_count; i++) {
         bool first = p->in->arcs[i].may_split;
         for (size_t k = 0; first && k < i; k++)
-            first = p->in->arcs[k].arc->keyspace !=
-                    p->in->arcs[i].arc->keyspace;
+            first =
+                p->in->arcs[k].arc->keyspace != p->in->arcs[i].arc->keyspace;
         if (first)
             split_few(p, p->in->arcs[i].arc->keyspace);
     }

@@ -398,8 +398,8 @@ static void draw_disk(struct plan *p)
         disk->slow_chance = 0.01;
         disk->slow_ns = WORLD_S;
     }
-    p->world.segment_bytes = 16384 << rng_below(&p->rng, 5);
-    p->world.node.checkpoint_bytes = 65536 << rng_below(&p->rng, 4);
+    p->world.segment_bytes = UINT64_C(16384) << rng_below(&p->rng, 5);
+    p->world.node.checkpoint_bytes = UINT64_C(65536) << rng_below(&p->rng, 4);
 }
 
 static void draw_node(struct plan *p)
