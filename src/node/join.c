@@ -303,11 +303,11 @@ void join_say_ready(struct node *node)
 {
     if (node->said_ready || node->phase != PHASE_SERVING)
         return;
-    if (!node->restored) {
-        struct keyspace *ks = keyspaces_find_name(node, span_str("default"));
-        if (!ks || !map_is_whole(ks->map))
-            return;
-    }
+    /* A node that comes back may have to hear first what keyspaces there are:
+     * not every peer keeps a copy of the system arc. */
+    struct keyspace *ks = keyspaces_find_name(node, span_str("default"));
+    if (!ks || (!node->restored && !map_is_whole(ks->map)))
+        return;
     node->said_ready = true;
     effects_add(node->fx, EFFECT_READY);
 }
