@@ -118,11 +118,7 @@ static void journal_burials(struct node *node)
         struct tombstone *t = &node->tombstones[i];
         if (!t->fresh || t->replica == 0)
             continue;
-        struct buf payload = { 0 };
-        mp_write_uint(&payload, t->replica);
-        node_journal(node, JOURNAL_REMOVE, t->arc, 0, 0, buf_span(&payload));
-        buf_deinit(&payload);
-        t->fresh = false;
+        replica_journal_burials(node, t->arc);
         if (node_replica(node, t->arc))
             continue;
         struct effect *e = effects_add(node->fx, EFFECT_CHECKPOINT_REMOVE);

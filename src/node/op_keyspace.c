@@ -297,8 +297,13 @@ void op_leave_begin(struct node *node, const struct request *request,
         return;
     }
     *kept = *origin;
+    struct buf *doc = &node->scratch; /* copied by pending_begin */
+    buf_reset(doc);
+    mp_write_map(doc, 1);
+    mp_write_cstr(doc, "peer");
+    mp_write_bin(doc, request->key);
     struct request q = { .op = OP_LEAVE, .keyspace = SYSTEM_KEYSPACE };
-    q.value = request->key;
+    q.value = buf_span(doc);
     struct pending_target target = { .done = leave_answered,
                                      .context = kept,
                                      .busy_is_final = true };
@@ -312,7 +317,12 @@ void op_leave_begin(struct node *node, const struct request *request,
 void op_leave_serve(struct node *node, const struct request *request,
                     const struct origin *origin)
 {
-    const struct peer *peer = peer_at(node, request->value);
+    struct mp_reader r;
+    mp_reader_init(&r, request->value);
+    mp_read_map(&r);
+    mp_skip(&r);
+    struct span addr = mp_read_bytes(&r);
+    const struct peer *peer = r.bad ? NULL : peer_at(node, addr);
     if (peer)
         leave_here(node, peer, origin);
     else
