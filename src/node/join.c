@@ -156,8 +156,9 @@ void join_boot(struct node *node)
     if (rc == DLHT_OK && node->restored)
         rc = bury_damaged(node);
     if (rc != DLHT_OK) {
-        fail(node, rc, "damaged data, and no peer to learn it from; restore "
-                       "the data dir from a copy, or start with an empty one");
+        fail(node, rc,
+             "damaged data, and no peer to learn it from; restore "
+             "the data dir from a copy, or start with an empty one");
         return;
     }
     if (node->restored)
@@ -231,8 +232,8 @@ void join_tick(struct node *node)
     bool joining = node->phase == PHASE_JOINING;
     bool lonely = node->phase == PHASE_SERVING &&
                   (swim_up_count(node->swim) <= 1 || misses_somebody(node));
-    if (joining && node->now_ns - node->phase_since_ns >
-                       node->config.join_timeout_ns) {
+    if (joining &&
+        node->now_ns - node->phase_since_ns > node->config.join_timeout_ns) {
         fail(node, DLHT_EUNAVAILABLE,
              "no bootstrap peer took this node in; check --bootstrap and that "
              "the peer is up");
@@ -252,8 +253,8 @@ static void welcome(struct node *node, const struct id *to, int status)
     size_t count = status == DLHT_OK ? swim_count(node->swim) : 0;
     size_t sent = 0;
     do {
-        size_t n = count - sent < MESSAGE_PEERS_MAX ? count - sent
-                                                    : MESSAGE_PEERS_MAX;
+        size_t n =
+            count - sent < MESSAGE_PEERS_MAX ? count - sent : MESSAGE_PEERS_MAX;
         struct peer *list = effects_room(node->fx, n * sizeof *list);
         if (!list && n)
             return;
@@ -308,7 +309,9 @@ void join_say_ready(struct node *node)
         return;
     if (!node->restored) {
         struct keyspace *ks = keyspaces_find_name(node, span_str("default"));
-        if (!ks || !map_is_whole(ks->map))
+        bool knows = ks && (node->config.map_fingers ? map_count(ks->map) > 0
+                                                     : map_is_whole(ks->map));
+        if (!knows)
             return;
     }
     node->said_ready = true;

@@ -26,7 +26,7 @@ enum {
 #define STEP_REST_NS (UINT64_C(700) * NS_PER_MS)
 
 struct heard {
-    struct arc *arc; /* owned */
+    struct arc *arc;          /* owned */
     struct arc_report report; /* arc unused */
     uint64_t at_ns;
     uint64_t step_ns; /* when a step was last sent for it */
@@ -68,9 +68,8 @@ struct arc_report keeper_report_of(struct node *node, struct replica *r)
     for (size_t i = 0; i < r->arc->member_count; i++) {
         struct raft_progress p;
         replica_id id = r->arc->members[i].replica;
-        if (id == r->self ||
-            (raft_progress_of(r->raft, node->now_ns, id, &p) && p.active &&
-             p.caught_up))
+        if (id == r->self || (raft_progress_of(r->raft, node->now_ns, id, &p) &&
+                              p.active && p.caught_up))
             report.caught_up |= (uint16_t)(1u << i);
     }
     return report;
@@ -204,11 +203,25 @@ static size_t gather_peers(struct node *node, struct plan_peer *peers)
     return count;
 }
 
+/* How many arcs a keyspace has, for who does not know them all. */
+static void count_reported(struct node *node)
+{
+    const struct keeper *k = node->keeper;
+    for (size_t i = 0; i < node->keyspace_count; i++)
+        node->keyspaces[i].reported = 0;
+    for (size_t i = 0; i < k->count; i++) {
+        struct keyspace *ks = keyspaces_find(node, k->list[i].arc->keyspace);
+        if (ks && node->now_ns - k->list[i].at_ns <= REPORT_OLD_NS)
+            ks->reported++;
+    }
+}
+
 /* Reports that are fresh and not contradicted by the map. */
 static size_t gather_arcs(struct node *node, struct plan_arc *arcs)
 {
     struct keeper *k = node->keeper;
     size_t count = 0;
+    count_reported(node);
     for (size_t i = 0; i < k->count; i++) {
         struct heard *h = &k->list[i];
         struct keyspace *ks = keyspaces_find(node, h->arc->keyspace);
@@ -225,12 +238,12 @@ static size_t gather_arcs(struct node *node, struct plan_arc *arcs)
         out->bytes = h->report.bytes;
         out->caught_up = h->report.caught_up;
         out->lost = h->report.lost;
-        out->busy = h->report.busy ||
-                    node->now_ns - h->step_ns < STEP_REST_NS;
+        out->busy = h->report.busy || node->now_ns - h->step_ns < STEP_REST_NS;
         out->replicas = ks->record.replicas;
         out->may_split = ks->record.id != SYSTEM_KEYSPACE &&
                          ks->record.placement == PLACEMENT_ORDERED;
-        out->keyspace_arcs = map_count(ks->map);
+        out->keyspace_arcs =
+            node->config.map_fingers ? ks->reported : map_count(ks->map);
         out->floor_keys = ks->record.floor_keys;
         out->ceiling_bytes = ks->record.ceiling_bytes;
     }
@@ -334,8 +347,7 @@ void keeper_tick(struct node *node)
 /* Membership after one step; false: it makes no sense now. */
 static bool next_members(struct node *node, const struct replica *r,
                          const struct step *step,
-                         struct arc_member out[ARC_MEMBERS_MAX],
-                         size_t *count)
+                         struct arc_member out[ARC_MEMBERS_MAX], size_t *count)
 {
     *count = r->arc->member_count;
     memcpy(out, r->arc->members, *count * sizeof *out);

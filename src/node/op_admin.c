@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/fingers.h"
 #include "node/keeper.h"
 #include "node/keyspaces.h"
 #include "node/op.h"
@@ -36,9 +37,7 @@ void op_arc_info_read(struct node *node, struct replica *r,
 {
     struct response response = { .status = DLHT_OK };
     if (!arc_has(r->arc, q->key)) {
-        response.status = DLHT_ENOTOWNER;
-        response.arc = r->arc;
-        node_answer(node, origin, &response);
+        op_answer_not_owner(node, r, q, origin);
         return;
     }
     struct arc_report report = keeper_report_of(node, r);
@@ -76,8 +75,7 @@ static void write_peer(struct node *node, struct buf *b, const struct id *id)
     mp_write_cstr(b, addr);
 }
 
-static void write_owner(struct node *node, struct buf *b,
-                        const struct arc *arc)
+static void write_owner(struct node *node, struct buf *b, const struct arc *arc)
 {
     mp_write_cstr(b, "owner");
     if (id_is_zero(&arc->owner))
@@ -242,8 +240,7 @@ static void write_ring_line(struct node *node, struct survey *s,
     mp_write_cstr(b, "position_lo");
     mp_write_uint(b, position_of(info->arc.lo));
     mp_write_cstr(b, "position_hi");
-    mp_write_uint(b, info->arc.has_hi ? position_of(info->arc.hi)
-                                      : UINT64_MAX);
+    mp_write_uint(b, info->arc.has_hi ? position_of(info->arc.hi) : UINT64_MAX);
 }
 
 static struct peer_sums *sums_of(struct survey *s, const struct id *peer)
@@ -276,15 +273,13 @@ static void add_sums(struct survey *s, const struct arc_info *info)
 }
 
 /* Copies that the keyspace wants and the cluster could hold. */
-static size_t copies_wanted(const struct node *node,
-                            const struct keyspace *ks)
+static size_t copies_wanted(const struct node *node, const struct keyspace *ks)
 {
     size_t usable = 0;
     for (size_t i = 0; i < swim_count(node->swim); i++)
         usable += swim_at(node->swim, i)->state != PEER_LEFT &&
                   !(swim_at(node->swim, i)->state == PEER_DEAD &&
-                    swim_at(node->swim, i)->incarnation ==
-                          INCARNATION_MEMORY);
+                    swim_at(node->swim, i)->incarnation == INCARNATION_MEMORY);
     return ks->record.replicas < usable ? ks->record.replicas : usable;
 }
 
@@ -506,8 +501,15 @@ static void survey_done(struct node *node, void *context,
     }
     const struct arc *known =
         ks ? map_find(ks->map, buf_span(&s->from), SIZE_MAX) : NULL;
-    if (known && !arc_has(known, buf_span(&s->from)))
-        known = NULL;
+    struct arc gap = { .has_hi = true };
+    if (known && !arc_has(known, buf_span(&s->from))) {
+        /* Where it ends is not known here: where the next one begins. */
+        known = fingers_after(node, ks, buf_span(&s->from));
+        if (known) {
+            gap.hi = known->lo;
+            known = &gap;
+        }
+    }
     survey_go_on(node, s, known);
 }
 

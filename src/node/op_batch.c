@@ -27,7 +27,8 @@ struct piece {
     struct batch *batch;
     struct buf list;
     uint32_t list_count;
-    const struct arc *arc; /* while cutting only */
+    const struct arc *arc; /* while cutting only: the nearest known, and */
+    bool held;             /* whether it has these keys */
 };
 
 static void release_batch(struct node *node, struct batch *b)
@@ -86,10 +87,9 @@ static void send_piece(struct node *node, struct batch *b, struct piece *p)
     q.key = mp_read_bytes(&r); /* routes the piece */
     q.list = buf_span(&p->list);
     q.list_count = p->list_count;
-    struct pending_target target = { .done = piece_done,
-                                     .context = p,
-                                     .later = true,
-                                     .wants_not_owner = true };
+    struct pending_target target = {
+        .done = piece_done, .context = p, .later = true, .wants_not_owner = true
+    };
     b->open++;
     int rc = p->list.failed ? DLHT_ENOMEM
                             : pending_begin(node, &q, b->deadline_ns, &target);
@@ -101,17 +101,19 @@ static void send_piece(struct node *node, struct batch *b, struct piece *p)
 }
 
 /* The pieces of one cut, one an arc: an arc that met a batch's number before
- * takes a second piece for a repetition of the first. */
+ * takes a second piece for a repetition of the first. Keys between two known
+ * arcs are a piece, too; it is cut again where it arrives. Since arcs only
+ * split, whatever is known ends at a true boundary, and no arc sees two. */
 struct cutting {
     struct piece **list;
     size_t count, cap;
 };
 
 static struct piece *piece_for(struct batch *b, struct cutting *c,
-                               const struct arc *arc)
+                               const struct arc *arc, bool held)
 {
     for (size_t i = c->count; i-- > 0;)
-        if (c->list[i]->arc == arc)
+        if (c->list[i]->arc == arc && c->list[i]->held == held)
             return c->list[i];
     if (c->count == c->cap) {
         size_t cap = c->cap ? c->cap * 2 : 16;
@@ -126,6 +128,7 @@ static struct piece *piece_for(struct batch *b, struct cutting *c,
         return NULL;
     p->batch = b;
     p->arc = arc;
+    p->held = held;
     c->list[c->count++] = p;
     return p;
 }
@@ -143,8 +146,8 @@ static void cut(struct node *node, struct batch *b, struct span list,
         struct span value = mp_read_bytes(&r);
         if (hash)
             key = op_hashed_key(node, key);
-        struct piece *p =
-            piece_for(b, &c, map_find(ks->map, key, SIZE_MAX));
+        const struct arc *arc = map_find(ks->map, key, SIZE_MAX);
+        struct piece *p = piece_for(b, &c, arc, arc && arc_has(arc, key));
         if (!p) {
             note_status(b, DLHT_EBUSY);
             break;
@@ -158,8 +161,7 @@ static void cut(struct node *node, struct batch *b, struct span list,
     free(c.list);
 }
 
-static int check_list(const struct request *q, uint32_t step,
-                      const char **text)
+static int check_list(const struct request *q, uint32_t step, const char **text)
 {
     struct mp_reader r;
     mp_reader_init(&r, q->list);
@@ -237,7 +239,8 @@ static void mget_release(struct node *node, struct mget *m)
         buf_deinit(&k->value);
     }
     response.list = effects_copy(node->fx, buf_span(&list));
-    if (list.failed || response.list.len != list.len || list.len > WIRE_BODY_MAX - 4096) {
+    if (list.failed || response.list.len != list.len ||
+        list.len > WIRE_BODY_MAX - 4096) {
         memset(&response, 0, sizeof response);
         response.status = DLHT_ETOOBIG;
         response.text = span_str("the answer passes 32 MiB: ask for fewer "
@@ -273,8 +276,8 @@ void op_mget_begin(struct node *node, const struct request *q,
         node_answer_status(node, origin, rc, text);
         return;
     }
-    struct mget *m = mem_zero(
-        1, sizeof *m + q->list_count * sizeof(struct mget_key));
+    struct mget *m =
+        mem_zero(1, sizeof *m + q->list_count * sizeof(struct mget_key));
     if (!m) {
         node_answer_status(node, origin, DLHT_EBUSY, NULL);
         return;
@@ -298,9 +301,8 @@ void op_mget_begin(struct node *node, const struct request *q,
             get.key = op_hashed_key(node, get.key);
         struct pending_target target = { .done = mget_done, .context = k };
         m->open++;
-        if (k->key.failed ||
-            pending_begin(node, &get, op_deadline_ns(node, q), &target) !=
-                DLHT_OK) {
+        if (k->key.failed || pending_begin(node, &get, op_deadline_ns(node, q),
+                                           &target) != DLHT_OK) {
             m->open--;
             m->status = DLHT_EBUSY;
         }

@@ -8,26 +8,40 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/fingers.h"
 #include "node/gossip.h"
 #include "node/op.h"
 #include "node/replica.h"
 
 uint64_t op_deadline_ns(const struct node *node, const struct request *request)
 {
-    uint64_t ms = request->timeout_ms ? request->timeout_ms
-                                      : REQUEST_TIMEOUT_MS;
+    uint64_t ms =
+        request->timeout_ms ? request->timeout_ms : REQUEST_TIMEOUT_MS;
     if (ms > REQUEST_TIMEOUT_MS_MAX)
         ms = REQUEST_TIMEOUT_MS_MAX;
     return node->now_ns + ms * NS_PER_MS;
 }
 
-static void answer_write_refusal(struct node *node,
-                                 const struct origin *origin, int rc,
-                                 const struct replica *r)
+static void answer_write_refusal(struct node *node, const struct origin *origin,
+                                 int rc, const struct replica *r)
 {
     struct response response = { .status = rc };
     if (rc == DLHT_ENOTOWNER && r && !r->empty)
         response.arc = r->arc;
+    node_answer(node, origin, &response);
+}
+
+void op_answer_not_owner(struct node *node, const struct replica *r,
+                         const struct request *q, const struct origin *origin)
+{
+    struct response response = { .status = DLHT_ENOTOWNER, .arc = r->arc };
+    const struct keyspace *ks = keyspaces_find(node, r->keyspace);
+    /* Who has old news of us is told the new; who has it is sent on. */
+    const struct arc *next = NULL;
+    if (ks && q->generation == r->arc->generation && !op_begins_in(r->arc, q))
+        next = fingers_hint(node, ks, q, r->arc);
+    if (next)
+        response.arc = next;
     node_answer(node, origin, &response);
 }
 
@@ -92,21 +106,38 @@ static struct command command_of(const struct request *q)
     return c;
 }
 
+/* A batch that the log would refuse, so that it need not be asked: bounds only
+ * shrink, and had it been done before they did, its session would know. */
+static bool refused_for_sure(const struct replica *r, const struct command *c)
+{
+    struct session_result known;
+    return c->kind == COMMAND_BATCH && !replica_holds(r, c) &&
+           (id_is_zero(&c->session) ||
+            sessions_look(&r->sessions, &c->session, c->number, r->time_ms,
+                          &known) == SESSION_NEW);
+}
+
 static void serve_write(struct node *node, struct replica *r,
                         const struct request *q, const struct origin *origin)
 {
     int rc = DLHT_OK;
     bool adds = q->op != OP_DEL;
-    if (q->op != OP_BATCH && !arc_has(r->arc, q->key))
-        rc = DLHT_ENOTOWNER;
-    else if (adds && node->config.memory_limit &&
-             node->memory_used > node->config.memory_limit)
-        rc = DLHT_EFULL;
-    if (rc == DLHT_OK) {
-        struct command c = command_of(q);
-        rc = replica_propose(node, r, &c, origin,
-                             (q->flags & REQUEST_ALL) != 0);
+    struct command c = command_of(q);
+    if (!arc_has(r->arc, q->key)) {
+        op_answer_not_owner(node, r, q, origin);
+        return;
     }
+    if (refused_for_sure(r, &c)) {
+        struct session_result refused = { .status = DLHT_ENOTOWNER };
+        op_answer_result(node, r, origin, &refused);
+        return;
+    }
+    if (adds && node->config.memory_limit &&
+        node->memory_used > node->config.memory_limit)
+        rc = DLHT_EFULL;
+    if (rc == DLHT_OK)
+        rc =
+            replica_propose(node, r, &c, origin, (q->flags & REQUEST_ALL) != 0);
     if (rc == DLHT_OK) {
         r->requests++;
     } else if (rc == DLHT_EFULL) {
@@ -125,9 +156,10 @@ static void read_record(struct node *node, struct replica *r,
     struct response response = { .status = DLHT_ENOTFOUND };
     struct record record;
     if (!arc_has(r->arc, q->key)) {
-        response.status = DLHT_ENOTOWNER;
-        response.arc = r->arc;
-    } else if (records_get(r->records, q->key, &record)) {
+        op_answer_not_owner(node, r, q, origin);
+        return;
+    }
+    if (records_get(r->records, q->key, &record)) {
         response.status = DLHT_OK;
         response.version = record.version;
         response.value = record.value;
@@ -161,9 +193,7 @@ void op_serve(struct node *node, const struct request *request,
         struct response response = { .status = DLHT_ENOTOWNER };
         struct keyspace *ks = keyspaces_find(node, request->keyspace);
         if (ks)
-            response.arc = (request->flags & REQUEST_REVERSE)
-                               ? op_find_before(ks->map, request)
-                               : map_find(ks->map, request->key, SIZE_MAX);
+            response.arc = fingers_route(node, ks, request);
         node_answer(node, origin, &response);
         return;
     }
@@ -195,8 +225,7 @@ struct span op_hashed_key(struct node *node, struct span key)
 
 /* A read that this node can answer at once, without keeping a copy. */
 static bool answer_here(struct node *node, const struct request *q,
-                        const struct keyspace *ks,
-                        const struct origin *origin)
+                        const struct keyspace *ks, const struct origin *origin)
 {
     const struct arc *arc = map_find(ks->map, q->key, SIZE_MAX);
     struct replica *r = arc ? node_replica(node, arc->id) : NULL;
@@ -214,13 +243,11 @@ static bool answer_here(struct node *node, const struct request *q,
 }
 
 static void begin_record(struct node *node, const struct request *request,
-                         const struct keyspace *ks,
-                         const struct origin *origin)
+                         const struct keyspace *ks, const struct origin *origin)
 {
     struct request q = *request;
     if (q.key.len == 0 || q.key.len > KEY_LEN_MAX) {
-        node_answer_status(node, origin,
-                           q.key.len ? DLHT_ETOOBIG : DLHT_EINVAL,
+        node_answer_status(node, origin, q.key.len ? DLHT_ETOOBIG : DLHT_EINVAL,
                            "a key is 1 byte to 64 KiB");
         return;
     }
@@ -244,8 +271,7 @@ static void begin_record(struct node *node, const struct request *request,
 }
 
 /* The keyspace a request means; NULL after answering why not. */
-static struct keyspace *keyspace_of(struct node *node,
-                                    const struct request *q,
+static struct keyspace *keyspace_of(struct node *node, const struct request *q,
                                     const struct origin *origin)
 {
     struct keyspace *ks;
@@ -263,8 +289,7 @@ static struct keyspace *keyspace_of(struct node *node,
     return NULL;
 }
 
-static void begin_in_keyspace(struct node *node,
-                              const struct request *request,
+static void begin_in_keyspace(struct node *node, const struct request *request,
                               const struct origin *origin)
 {
     struct keyspace *ks = keyspace_of(node, request, origin);

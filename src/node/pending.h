@@ -30,7 +30,7 @@ struct pending_target {
     bool wants_not_owner; /* a NOT_OWNER that the arc's log decided (so that
                            * no earlier attempt can take effect either) ends
                            * it: the piece must be cut again */
-    bool busy_is_final; /* EBUSY is an answer, not a reason to ask again */
+    bool busy_is_final;   /* EBUSY is an answer, not a reason to ask again */
     bool later; /* first tried in the next round, not inside pending_begin */
 };
 

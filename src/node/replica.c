@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/fingers.h"
 #include "node/gossip.h"
 #include "node/journal_types.h"
 #include "node/op.h"
@@ -50,6 +51,7 @@ void replica_free(struct replica *r)
     sessions_deinit(&r->sessions);
     records_free(r->records);
     raft_free(r->raft);
+    ring_free(r->ring);
     arc_free(r->arc);
     free(r);
 }
@@ -97,8 +99,8 @@ int replica_new_with(struct node *node, const struct replica_parts *parts,
     r->empty = parts->arc == NULL;
     if (parts->arc)
         r->arc = arc_copy(parts->arc);
-    r->records = parts->records ? parts->records
-                                : records_new(rng_next(&node->rng));
+    r->records =
+        parts->records ? parts->records : records_new(rng_next(&node->rng));
     int rc = replica_new_raft(node, parts, &r->raft);
     if (rc == DLHT_OK && ((parts->arc && !r->arc) || !r->records))
         rc = DLHT_ENOMEM;
@@ -237,6 +239,7 @@ void replica_remove(struct node *node, struct replica *r)
     node_journal(node, JOURNAL_REMOVE, r->id, 0, 0, buf_span(&payload));
     buf_deinit(&payload);
     drop_waiting(node, r);
+    fingers_drop(node, r);
     checkpoint_run_forget(node, r);
     transfer_drop_incoming(node, r);
     if (node->config.durable && node->fx) {
@@ -290,8 +293,8 @@ static void learn_peer(struct replica *r, replica_id id, const struct id *peer)
         }
     }
     size_t room = sizeof r->known / sizeof *r->known;
-    size_t at = r->known_count < room ? r->known_count++
-                                      : r->known_next++ % room;
+    size_t at =
+        r->known_count < room ? r->known_count++ : r->known_next++ % room;
     r->known[at].replica = id;
     r->known[at].peer = *peer;
 }
@@ -356,8 +359,7 @@ static struct replica *meet_unknown(struct node *node, const struct id *from,
 
 /* A former member that was away still stands for election: tell it. */
 static bool tell_former_member(struct node *node, const struct id *from,
-                               struct replica *r,
-                               const struct raft_message *m)
+                               struct replica *r, const struct raft_message *m)
 {
     if (m->type != RAFT_PREVOTE_REQUEST && m->type != RAFT_VOTE_REQUEST)
         return false;
@@ -491,8 +493,8 @@ static void persist(struct node *node, struct replica *r,
             return;
         }
         for (size_t i = 0; i < node->persist_count; i++)
-            grown[i] = node->persists[(node->persist_head + i) %
-                                      node->persist_cap];
+            grown[i] =
+                node->persists[(node->persist_head + i) % node->persist_cap];
         free(node->persists);
         node->persists = grown;
         node->persist_cap = cap;
@@ -562,6 +564,7 @@ void replica_notice(struct node *node, struct replica *r)
         r->arc->owner = owner;
     }
     gossip_notice_arc(node, r->arc);
+    fingers_follow(node, r);
 }
 
 static void confirm_reads(struct node *node, struct replica *r,
@@ -670,8 +673,7 @@ static int add_waiter(struct replica *r, const struct waiter *w)
 /* The arc's time by this leader: never behind what was applied. */
 static uint64_t arc_time_ms(const struct node *node, const struct replica *r)
 {
-    uint64_t t =
-        r->time_base_ms + (node->now_ns - r->time_base_ns) / NS_PER_MS;
+    uint64_t t = r->time_base_ms + (node->now_ns - r->time_base_ns) / NS_PER_MS;
     return t > r->time_ms ? t : r->time_ms;
 }
 
@@ -684,7 +686,8 @@ int replica_propose(struct node *node, struct replica *r,
     follow_role(node, r);
     command->now_ms = arc_time_ms(node, r);
     struct waiter w = { .origin = *origin, .all = all };
-    int rc = add_waiter(r, &w); /* room first: what is proposed must be awaited */
+    int rc =
+        add_waiter(r, &w); /* room first: what is proposed must be awaited */
     if (rc != DLHT_OK)
         return rc;
     size_t at = (r->waiter_head + r->waiter_count - 1) % r->waiter_cap;
@@ -787,9 +790,9 @@ void replica_read(struct node *node, struct replica *r,
                   const struct request *request, const struct origin *origin)
 {
     struct waiting_read w = { .origin = *origin, .request = *request };
-    int rc = raft_read(r->raft, node->now_ns,
-                       (request->flags & REQUEST_STRICT) != 0, &w.index,
-                       &w.ticket);
+    int rc =
+        raft_read(r->raft, node->now_ns, (request->flags & REQUEST_STRICT) != 0,
+                  &w.index, &w.ticket);
     if (rc == DLHT_OK && w.ticket == 0 && w.index <= r->applied) {
         op_read(node, r, request, origin);
         return;
@@ -798,7 +801,6 @@ void replica_read(struct node *node, struct replica *r,
         rc = hold_read(r, &w);
     if (rc != DLHT_OK)
         node_answer_status(node, origin,
-                           rc == DLHT_ENOTOWNER ? rc : DLHT_EUNAVAILABLE,
-                           NULL);
+                           rc == DLHT_ENOTOWNER ? rc : DLHT_EUNAVAILABLE, NULL);
     replica_touch(node, r);
 }

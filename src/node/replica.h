@@ -25,9 +25,8 @@ MUST_USE int replica_found(struct node *node, const struct arc *arc);
 /* A copy that knows nothing and learns from its leader. *out NULL if the id is
  * buried here.
  *   DLHT_ENOMEM */
-MUST_USE int replica_create(struct node *node, arc_id arc,
-                            keyspace_id keyspace, replica_id self,
-                            struct replica **out);
+MUST_USE int replica_create(struct node *node, arc_id arc, keyspace_id keyspace,
+                            replica_id self, struct replica **out);
 
 /* Drops the replica and buries its id. */
 void replica_remove(struct node *node, struct replica *r);
@@ -37,7 +36,7 @@ struct replica_parts {
     arc_id arc_id;
     keyspace_id keyspace;
     replica_id self;
-    const struct arc *arc; /* NULL: empty; copied */
+    const struct arc *arc;   /* NULL: empty; copied */
     struct records *records; /* NULL: none yet; taken over on DLHT_OK */
     struct raft_start start;
 };
@@ -73,6 +72,10 @@ void replica_tick(struct node *node, struct replica *r);
 void replica_flush(struct node *node, struct replica *r);
 
 /* Applies what is committed. */
+/* All keys that the command names are in the arc as applied: what else would be
+ * refused by the log. */
+bool replica_holds(const struct replica *r, const struct command *command);
+
 void replica_apply(struct node *node, struct replica *r);
 
 bool replica_leads(const struct replica *r);

@@ -64,8 +64,7 @@ static int apply_cas(struct replica *r, const struct command *c,
                      struct session_result *result)
 {
     struct record now;
-    uint64_t version =
-        records_get(r->records, c->key, &now) ? now.version : 0;
+    uint64_t version = records_get(r->records, c->key, &now) ? now.version : 0;
     if (version != c->version) {
         result->status = DLHT_EMISMATCH;
         result->version = version;
@@ -111,7 +110,7 @@ static int apply_batch(struct replica *r, const struct command *c,
 }
 
 /* The fence: what was proposed under old bounds is not done. */
-static bool is_inside(const struct replica *r, const struct command *c)
+bool replica_holds(const struct replica *r, const struct command *c)
 {
 #if DLHT_MUTANT == 12
     return true;
@@ -131,7 +130,7 @@ static bool is_inside(const struct replica *r, const struct command *c)
 static int run_command(struct replica *r, const struct command *c,
                        struct session_result *result)
 {
-    if (!is_inside(r, c)) {
+    if (!replica_holds(r, c)) {
         result->status = DLHT_ENOTOWNER;
         return DLHT_OK;
     }
@@ -152,8 +151,8 @@ static int apply_write(struct replica *r, const struct command *c,
 {
     bool in_session = !id_is_zero(&c->session);
     if (in_session) {
-        switch (sessions_look(&r->sessions, &c->session, c->number,
-                              r->time_ms, result)) {
+        switch (sessions_look(&r->sessions, &c->session, c->number, r->time_ms,
+                              result)) {
         case SESSION_KNOWN:
             return DLHT_OK;
         case SESSION_PAST:
@@ -350,8 +349,7 @@ void replica_apply(struct node *node, struct replica *r)
     uint64_t commit = raft_commit(r->raft);
     bool removed = false;
     while (r->applied < commit) {
-        const struct raft_entry *entry =
-            raft_entry_at(r->raft, r->applied + 1);
+        const struct raft_entry *entry = raft_entry_at(r->raft, r->applied + 1);
         assert(entry);
         struct session_result result = { 0 };
         if (apply_entry(node, r, entry, &result) != DLHT_OK) {
