@@ -127,6 +127,19 @@ static void embed_node_config(const struct dlht_config *c,
     node->memory_limit = c->memory_limit;
 }
 
+/* A join that failed: whom it asked. */
+static void embed_name_bootstrap(const struct dlht_config *config,
+                                 struct dlht_error *error)
+{
+    if (error->code != DLHT_EUNAVAILABLE && error->code != DLHT_ECLUSTER)
+        return;
+    for (size_t i = 0; i < config->bootstrap_count; i++) {
+        size_t len = strlen(error->text);
+        snprintf(error->text + len, sizeof error->text - len, "%s%s",
+                 i ? ", " : "; asked ", config->bootstrap[i]);
+    }
+}
+
 /* Waits for the node to serve. */
 static int embed_await(struct embed *e, struct dlht_error *error)
 {
@@ -173,6 +186,7 @@ int embed_new(const struct dlht_config *config, struct embed **out,
     if (rc == DLHT_OK)
         rc = embed_await(e, error);
     if (rc != DLHT_OK) {
+        embed_name_bootstrap(config, error);
         embed_free(e);
         return rc;
     }

@@ -73,8 +73,7 @@ static void begin(struct node *node, struct replica *r)
     arc_state_pack(r, &run->block);
     struct effect *e = add(node, EFFECT_CHECKPOINT_BEGIN);
     if (e)
-        e->u.checkpoint.bytes =
-            effects_copy(node->fx, buf_span(&run->block));
+        e->u.checkpoint.bytes = effects_copy(node->fx, buf_span(&run->block));
 }
 
 /* Who is to be removed waits for its children. */

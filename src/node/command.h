@@ -34,7 +34,7 @@ struct command {
     uint64_t version; /* CAS: expected */
     struct span list;
     uint32_t list_count;
-    arc_id right;                             /* SPLIT */
+    arc_id right;                               /* SPLIT */
     replica_id right_replicas[ARC_MEMBERS_MAX]; /* SPLIT: in member order */
     size_t right_count;
 };

@@ -161,8 +161,7 @@ bool keyspaces_notice(struct node *node, const struct keyspace_record *record)
 }
 
 /* A record as the system arc holds it. */
-static void notice_value(struct node *node, struct span value,
-                         uint64_t version)
+static void notice_value(struct node *node, struct span value, uint64_t version)
 {
     struct codec_arena arena = { 0 };
     struct keyspace_record record;
@@ -291,9 +290,8 @@ void keyspaces_make_default(struct node *node)
     q.key = keyspaces_key(node, name);
     q.value = buf_span(&packed);
     struct pending_target nobody = { .origin = { .kind = ORIGIN_NONE } };
-    if (packed.failed ||
-        pending_begin(node, &q, node->now_ns + 5 * NS_PER_S, &nobody) !=
-            DLHT_OK)
+    if (packed.failed || pending_begin(node, &q, node->now_ns + 5 * NS_PER_S,
+                                       &nobody) != DLHT_OK)
         node_log(node, LOG_WARNING, "could not propose the default keyspace");
     buf_deinit(&packed);
 }

@@ -272,7 +272,10 @@ void node_journal(struct node *node, uint8_t type, arc_id arc, uint64_t term,
         return;
     }
     e->u.append = (struct journal_record){
-        .type = type, .arc = arc, .term = term, .index = index,
+        .type = type,
+        .arc = arc,
+        .term = term,
+        .index = index,
         .payload = kept,
     };
     node->unsynced = true;
@@ -525,8 +528,9 @@ static void flush(struct node *node)
         if (r)
             replica_flush(node, r);
     }
-    memmove(node->dirty, node->dirty + count,
-            (node->dirty_count - count) * sizeof *node->dirty);
+    if (count)
+        memmove(node->dirty, node->dirty + count,
+                (node->dirty_count - count) * sizeof *node->dirty);
     node->dirty_count -= count;
     fingers_flush(node);
     node->in_flush = false;

@@ -107,8 +107,8 @@ struct replica {
     uint64_t time_ms; /* arc time as applied */
 
     /* While leading. */
-    uint64_t led_term;       /* term we noticed as ours; 0: not leading */
-    uint64_t time_base_ms;   /* arc time when we took office */
+    uint64_t led_term;     /* term we noticed as ours; 0: not leading */
+    uint64_t time_base_ms; /* arc time when we took office */
     uint64_t time_base_ns;
     struct waiter *waiters; /* ascending index; a ring */
     size_t waiter_head, waiter_count, waiter_cap;
@@ -136,8 +136,8 @@ struct replica {
                             * checkpointed before it; 0: none */
 
     uint64_t heard_ns; /* from another member; 0: not yet */
-    bool doomed; /* to be removed once its split children are on disk */
-    bool dirty;  /* in node->dirty */
+    bool doomed;       /* to be removed once its split children are on disk */
+    bool dirty;        /* in node->dirty */
 
     /* As last journaled. */
     uint64_t vote_term;
@@ -260,8 +260,7 @@ void node_journal(struct node *node, uint8_t type, arc_id arc, uint64_t term,
 
 /* Table of replicas. */
 struct replica *node_replica(const struct node *node, arc_id arc);
-bool node_is_tombstone(const struct node *node, arc_id arc,
-                       replica_id replica);
+bool node_is_tombstone(const struct node *node, arc_id arc, replica_id replica);
 MUST_USE int node_add_tombstone(struct node *node, arc_id arc,
                                 replica_id replica);
 
@@ -270,7 +269,6 @@ MUST_USE int restore_bury_lost(struct node *node);
 
 /* keyspaces.c */
 struct keyspace *keyspaces_find(const struct node *node, keyspace_id id);
-struct keyspace *keyspaces_find_name(const struct node *node,
-                                     struct span name);
+struct keyspace *keyspaces_find_name(const struct node *node, struct span name);
 
 #endif

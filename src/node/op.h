@@ -58,15 +58,13 @@ void op_answer_not_owner(struct node *node, const struct replica *r,
                          const struct request *request,
                          const struct origin *origin);
 
-uint64_t op_deadline_ns(const struct node *node,
-                        const struct request *request);
+uint64_t op_deadline_ns(const struct node *node, const struct request *request);
 
 /* op_range.c */
 void op_range_begin(struct node *node, const struct request *request,
                     const struct origin *origin);
 void op_range_read(struct node *node, struct replica *r,
-                   const struct request *request,
-                   const struct origin *origin);
+                   const struct request *request, const struct origin *origin);
 
 /* op_batch.c */
 void op_batch_begin(struct node *node, const struct request *request,

@@ -417,8 +417,8 @@ static void write_status(struct node *node, const struct survey *s,
     mp_write_bool(b, whole && s->unsafe == 0);
     mp_write_cstr(b, "cluster");
     mp_write_cstr(b, cluster);
-    mp_write_cstr(b, "durable");
-    mp_write_bool(b, node->config.durable);
+    mp_write_cstr(b, "durability");
+    mp_write_cstr(b, node->config.durable ? "on disk" : "memory");
     mp_write_cstr(b, "verdict");
     write_verdict(b, s, down);
 }

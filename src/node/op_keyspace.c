@@ -99,8 +99,7 @@ static void change_read(struct node *node, void *context,
 {
     struct change *c = context;
     if (response->status != DLHT_OK && response->status != DLHT_ENOTFOUND) {
-        change_end(node, c, response->status,
-                   "the system arc did not answer");
+        change_end(node, c, response->status, "the system arc did not answer");
         return;
     }
     uint64_t version = response->status == DLHT_OK ? response->version : 0;

@@ -388,6 +388,13 @@ void replica_receive(struct node *node, const struct id *from,
     }
     if (tell_former_member(node, from, r, m))
         return;
+    if (r->empty && m->type == RAFT_HEARTBEAT && m->commit > 0) {
+        /* The leader thinks that this id holds something: it did, in a life
+         * whose journal was lost. */
+        say_gone(node, from, r->id, r->self);
+        replica_remove(node, r);
+        return;
+    }
     r->heard_ns = node->now_ns;
     learn_peer(r, m->from, from);
     for (size_t i = 0; i < m->entry_count; i++)

@@ -95,8 +95,7 @@ static int restore_entry(struct node *node, struct replica *r,
         return DLHT_OK;
     struct mp_reader reader;
     mp_reader_init(&reader, record->payload);
-    struct raft_entry entry = { .term = record->term,
-                                .index = record->index };
+    struct raft_entry entry = { .term = record->term, .index = record->index };
     entry.type = (uint8_t)mp_read_uint(&reader);
     if (entry.type == RAFT_ENTRY_MEMBERS)
         codec_unpack_members(&reader, &entry.members);

@@ -64,9 +64,9 @@ static bool is_idle(const struct session *session, uint64_t now_ms)
     return session->used_ms + SESSION_IDLE_MS < now_ms;
 }
 
-enum session_answer sessions_look(const struct sessions *s,
-                                  const struct id *id, uint64_t number,
-                                  uint64_t now_ms, struct session_result *out)
+enum session_answer sessions_look(const struct sessions *s, const struct id *id,
+                                  uint64_t number, uint64_t now_ms,
+                                  struct session_result *out)
 {
     const struct session *session = find(s, id);
     if (!session || is_idle(session, now_ms))

@@ -38,7 +38,7 @@ struct session_result {
 struct session {
     struct id id;
     uint64_t lowest_open;
-    uint64_t used_ms; /* arc time */
+    uint64_t used_ms;               /* arc time */
     struct session_result *results; /* ascending numbers; owned */
     uint32_t count;
     uint32_t cap;
@@ -60,9 +60,9 @@ enum session_answer {
     SESSION_PAST   /* below the lowest open number: nobody waits for it */
 };
 
-enum session_answer sessions_look(const struct sessions *s,
-                                  const struct id *id, uint64_t number,
-                                  uint64_t now_ms, struct session_result *out);
+enum session_answer sessions_look(const struct sessions *s, const struct id *id,
+                                  uint64_t number, uint64_t now_ms,
+                                  struct session_result *out);
 
 /* Makes room for one more result of id, so that sessions_note cannot fail.
  *   DLHT_ENOMEM, DLHT_EFULL */

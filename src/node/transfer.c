@@ -30,11 +30,11 @@ struct outgoing {
     uint64_t transfer;
     uint64_t index;
     uint64_t term;
-    struct records_snapshot *view; /* NULL: all was read */
+    struct records_snapshot *view;    /* NULL: all was read */
     struct buf window[WINDOW_CHUNKS]; /* chunk n is in n % WINDOW_CHUNKS */
-    uint64_t acked;  /* next chunk the receiver wants */
-    uint64_t filled; /* chunks made so far */
-    uint64_t last;   /* number of the last chunk, UINT64_MAX: not known */
+    uint64_t acked;                   /* next chunk the receiver wants */
+    uint64_t filled;                  /* chunks made so far */
+    uint64_t last; /* number of the last chunk, UINT64_MAX: not known */
     uint64_t heard_ns;
     uint64_t sent_ns;
 };
@@ -183,8 +183,8 @@ void transfer_drop_views(struct node *node, struct replica *r)
             end_outgoing(node, r, i, 0);
 }
 
-static void send_chunk(struct node *node, struct replica *r,
-                       struct outgoing *o, uint64_t sequence)
+static void send_chunk(struct node *node, struct replica *r, struct outgoing *o,
+                       uint64_t sequence)
 {
     struct id peer;
     if (!replica_peer_of(r, o->to, &peer))
@@ -330,8 +330,7 @@ static struct incoming *open_incoming(struct node *node, struct replica *r,
         return NULL;
     in->records = records_new(rng_next(&node->rng));
     if (!in->records || arc_state_unpack(chunk->bytes, &in->state) != DLHT_OK ||
-        in->state.arc->id != r->id ||
-        in->state.index <= raft_commit(r->raft)) {
+        in->state.arc->id != r->id || in->state.index <= raft_commit(r->raft)) {
         incoming_free(in);
         return NULL;
     }
@@ -409,8 +408,8 @@ void transfer_install(struct node *node, struct replica *r, int status)
     assert(in && in->complete);
     struct arc_state *s = &in->state;
     if (status == DLHT_OK)
-        status = raft_install(r->raft, node->now_ns, s->index, s->term,
-                              &s->members);
+        status =
+            raft_install(r->raft, node->now_ns, s->index, s->term, &s->members);
     struct message m = { .type = MESSAGE_SNAPSHOT_ACK };
     m.u.ack = (struct snapshot_ack){
         .arc = r->id,

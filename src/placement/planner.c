@@ -85,9 +85,9 @@ static const struct plan_peer *spare_for(const struct planner *p,
         if (!peer->up || peer->gone || peer->leaving ||
             arc_member_of(a->arc, &peer->id))
             continue;
-        if (!best || is_lighter(p->loads[i].held, peer->weight_milli,
-                                p->loads[best_index].held,
-                                best->weight_milli)) {
+        if (!best ||
+            is_lighter(p->loads[i].held, peer->weight_milli,
+                       p->loads[best_index].held, best->weight_milli)) {
             best = peer;
             best_index = i;
         }
@@ -163,6 +163,19 @@ static size_t worst_member(const struct planner *p, const struct plan_arc *a,
     return worst;
 }
 
+/* A member that lost its copy, on a peer that stays. */
+static size_t lost_member(const struct planner *p, const struct plan_arc *a)
+{
+    for (size_t i = 0; i < a->arc->member_count; i++) {
+        const struct arc_member *m = &a->arc->members[i];
+        const struct plan_peer *peer = peer_of(p, &m->peer, NULL);
+        if ((a->lost >> i & 1) && peer && peer->up && !peer->leaving &&
+            !id_equal(&m->peer, &a->arc->owner))
+            return i;
+    }
+    return SIZE_MAX;
+}
+
 /* The leader is on a peer that leaves: somebody else must lead first. */
 static bool hand_over(struct planner *p, const struct plan_arc *a)
 {
@@ -199,6 +212,12 @@ static bool mend(struct planner *p, const struct plan_arc *a)
         const struct plan_peer *spare = spare_for(p, a);
         if (spare && a->arc->member_count < ARC_MEMBERS_MAX - 1) {
             add_step(p, PLAN_ADD, a, &spare->id);
+            return true;
+        }
+        /* Its own peer may be the only one that can hold a new copy. */
+        size_t lost = lost_member(p, a);
+        if (lost != SIZE_MAX && t.sound_ready > a->arc->member_count / 2) {
+            add_step(p, PLAN_REMOVE, a, &a->arc->members[lost].peer);
             return true;
         }
     }
@@ -362,8 +381,8 @@ static void split_all(struct planner *p)
     for (size_t i = 0; i < p->in->arc_count; i++) {
         bool first = p->in->arcs[i].may_split;
         for (size_t k = 0; first && k < i; k++)
-            first = p->in->arcs[k].arc->keyspace !=
-                    p->in->arcs[i].arc->keyspace;
+            first =
+                p->in->arcs[k].arc->keyspace != p->in->arcs[i].arc->keyspace;
         if (first)
             split_few(p, p->in->arcs[i].arc->keyspace);
     }

@@ -22,9 +22,9 @@
 #include "chord/arc.h"
 
 enum plan_kind {
-    PLAN_ADD = 1,  /* peer becomes a learner */
-    PLAN_PROMOTE,  /* learner becomes a voter */
-    PLAN_DEMOTE,   /* voter becomes a learner */
+    PLAN_ADD = 1, /* peer becomes a learner */
+    PLAN_PROMOTE, /* learner becomes a voter */
+    PLAN_DEMOTE,  /* voter becomes a learner */
     PLAN_REMOVE,
     PLAN_TRANSFER, /* leadership goes to peer */
     PLAN_SPLIT     /* at the median */
@@ -63,7 +63,7 @@ struct plan_input {
     size_t peer_count;
     const struct plan_arc *arcs;
     size_t arc_count;
-    uint32_t vnodes; /* arcs led per peer of weight 1 and keyspace */
+    uint32_t vnodes;  /* arcs led per peer of weight 1 and keyspace */
     size_t moves_max; /* arcs that may have a copy too many for balance */
 };
 

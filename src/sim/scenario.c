@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "dlht/err.h"
 #include "sim/checker.h"
 #include "sim/fault.h"
 #include "sim/workload.h"
@@ -29,6 +30,8 @@ struct plan {
     uint64_t calm_ns;   /* of work before and after the faults */
     uint64_t faults_ns; /* of faults */
     uint64_t bound_ns;  /* to be whole again, A10 */
+    uint64_t poll_ns;   /* between looks whether it is */
+    uint64_t pause_ns;  /* between two starts, at most */
     /* While it runs. */
     struct rng rng;
     struct world *w;
@@ -37,6 +40,11 @@ struct plan {
     struct checker *checker;
     struct scenario_result *result;
 };
+
+static bool coin(struct plan *p, double chance)
+{
+    return rng_chance(&p->rng, chance);
+}
 
 /* Ways to wait. */
 
@@ -63,7 +71,7 @@ static bool await_whole(struct plan *p)
             world_fail(p->w, "A10_whole", "not whole after %.0f s: %s",
                        (double)p->bound_ns / 1e9, why);
         }
-        if (!run_for(p, 100 * WORLD_MS))
+        if (!run_for(p, p->poll_ns))
             return false;
     }
     return true;
@@ -83,18 +91,159 @@ static bool await_idle(struct plan *p)
     return true;
 }
 
+/* By one of those before it; the first founds. */
+static void start_one(struct plan *p, size_t peer)
+{
+    if (peer > 0) {
+        size_t from = (size_t)rng_below(&p->rng, peer);
+        while (!world_is_wanted(p->w, from))
+            from--; /* the founder never leaves */
+        world_set_bootstrap(p->w, peer, &from, 1);
+    }
+    world_start(p->w, peer);
+}
+
 /* The founder, then each of the others by any that has started before. */
 static bool start_all(struct plan *p)
 {
-    world_start(p->w, 0);
-    for (size_t i = 1; i < p->world.peer_count; i++) {
-        if (!run_for(p, rng_below(&p->rng, 500 * WORLD_MS)))
+    for (size_t i = 0; i < p->world.peer_count; i++) {
+        start_one(p, i);
+        if (!run_for(p, rng_below(&p->rng, p->pause_ns)))
             return false;
-        size_t from = (size_t)rng_below(&p->rng, i);
-        world_set_bootstrap(p->w, i, &from, 1);
-        world_start(p->w, i);
     }
     return await_whole(p);
+}
+
+static bool start_founder(struct plan *p)
+{
+    start_one(p, 0);
+    return await_whole(p);
+}
+
+static bool start_half(struct plan *p)
+{
+    for (size_t i = 0; i < p->world.peer_count / 2; i++) {
+        start_one(p, i);
+        if (!run_for(p, rng_below(&p->rng, p->pause_ns)))
+            return false;
+    }
+    return await_whole(p);
+}
+
+/* A peer leaves as an operator would have it: asks until it may be stopped,
+ * stops it. */
+struct leaving {
+    struct plan *p;
+    size_t peer;
+    bool done;
+    bool asked;
+};
+
+static void on_leave_answer(void *context, uint64_t argument,
+                            const struct response *response)
+{
+    struct leaving *l = context;
+    (void)argument;
+    l->asked = false;
+    l->done = response && response->status == DLHT_OK;
+}
+
+static bool leave(struct plan *p, size_t peer)
+{
+    struct leaving l = { .p = p, .peer = peer };
+    uint64_t end = world_now_ns(p->w) + p->bound_ns;
+    world_trace(p->w, "n%zu is to leave", peer);
+    struct request q = { .op = OP_LEAVE, .timeout_ms = 3000 };
+    q.key = span_str(world_addr(p->w, peer));
+    while (!l.done || l.asked) {
+        size_t by = (size_t)rng_below(&p->rng, p->world.peer_count);
+        if (!l.asked && !l.done && by != peer && world_is_ready(p->w, by)) {
+            l.asked = true;
+            if (world_request(p->w, by, &q, on_leave_answer, &l, 0) != 0)
+                world_fail(p->w, "codec", "OP_LEAVE does not pack");
+        }
+        if (world_now_ns(p->w) > end)
+            world_fail(p->w, "A10_leave",
+                       "n%zu may not be stopped after %.0f s", peer,
+                       (double)p->bound_ns / 1e9);
+        if (!run_for(p, 200 * WORLD_MS))
+            return false;
+    }
+    world_set_wanted(p->w, peer, false);
+    if (world_is_up(p->w, peer))
+        world_stop(p->w, peer);
+    return run_for(p, WORLD_S);
+}
+
+/* Killed, missed for a while, back. Nothing may be lost meanwhile. */
+static bool kill_one(struct plan *p)
+{
+    size_t peer = (size_t)rng_below(&p->rng, p->world.peer_count);
+    if (!world_is_up(p->w, peer))
+        return true;
+    world_crash(p->w, peer, coin(p, 0.5));
+    if (!run_for(p, rng_range(&p->rng, 1, 5) * WORLD_S))
+        return false;
+    world_start(p->w, peer);
+    return await_whole(p);
+}
+
+/* 1, 2, 3 ... peers under load, whole at each size, one killed at each. */
+static bool act_grow(struct plan *p)
+{
+    for (size_t i = 1; i < p->world.peer_count; i++) {
+        start_one(p, i);
+        if (!await_whole(p) || !run_for(p, 2 * WORLD_S))
+            return false;
+        if (i + 1 >= 3 && !kill_one(p))
+            return false;
+    }
+    return true;
+}
+
+/* The other half comes, some of the first half go, some are killed. */
+static bool act_join_leave(struct plan *p)
+{
+    size_t half = p->world.peer_count / 2;
+    for (size_t i = half; i < p->world.peer_count; i++) {
+        start_one(p, i);
+        if (!run_for(p, rng_below(&p->rng, 2 * p->pause_ns)))
+            return false;
+        if (i % 10 == 5) {
+            size_t killed = (size_t)rng_below(&p->rng, i);
+            if (world_is_up(p->w, killed)) {
+                world_crash(p->w, killed, true);
+                fault_note_exit(p->tormentor, killed);
+            }
+        }
+    }
+    for (size_t i = 1; i < half; i += 1 + half / 6) {
+        if (world_is_up(p->w, i) && !leave(p, i))
+            return false;
+    }
+    return true;
+}
+
+/* All lose power at once, again and again. */
+static bool act_mass_restart(struct plan *p)
+{
+    for (int round = 0; round < 4; round++) {
+        for (size_t i = 0; i < p->world.peer_count; i++) {
+            if (world_is_up(p->w, i))
+                world_crash(p->w, i, coin(p, 0.7));
+        }
+        if (!run_for(p, rng_below(&p->rng, 3 * WORLD_S)))
+            return false;
+        for (size_t i = 0; i < p->world.peer_count; i++) {
+            if (!world_is_up(p->w, i))
+                world_start(p->w, i);
+            if (!run_for(p, rng_below(&p->rng, 300 * WORLD_MS)))
+                return false;
+        }
+        if (!await_whole(p) || !run_for(p, 3 * WORLD_S))
+            return false;
+    }
+    return true;
 }
 
 /* The common story. */
@@ -226,11 +375,6 @@ static void run_plan(struct plan *p)
 
 /* What differs from seed to seed. */
 
-static bool coin(struct plan *p, double chance)
-{
-    return rng_chance(&p->rng, chance);
-}
-
 static void draw_net(struct plan *p)
 {
     struct world_net *net = &p->world.net;
@@ -254,8 +398,8 @@ static void draw_disk(struct plan *p)
         disk->slow_chance = 0.01;
         disk->slow_ns = WORLD_S;
     }
-    p->world.segment_bytes = 16384 << rng_below(&p->rng, 5);
-    p->world.node.checkpoint_bytes = 65536 << rng_below(&p->rng, 4);
+    p->world.segment_bytes = UINT64_C(16384) << rng_below(&p->rng, 5);
+    p->world.node.checkpoint_bytes = UINT64_C(65536) << rng_below(&p->rng, 4);
 }
 
 static void draw_node(struct plan *p)
@@ -313,6 +457,8 @@ static void begin_plan(struct plan *p, const struct scenario *scenario,
     p->start = start_all;
     p->calm_ns = 4 * WORLD_S;
     p->bound_ns = 40 * WORLD_S;
+    p->poll_ns = 100 * WORLD_MS;
+    p->pause_ns = 500 * WORLD_MS;
     draw_node(p);
     draw_disk(p);
     draw_workload(p);
@@ -342,6 +488,92 @@ static void plan_five_faults(struct plan *p)
     p->faults_ns = 40 * WORLD_S;
 }
 
+/* Without disks: a crash is a loss, so only one at a time, when all is whole. */
+static void plan_memory_only(struct plan *p)
+{
+    draw_net(p);
+    draw_faults(p);
+    p->world.node.durable = false;
+    p->fault.kinds &= FAULT_CUT | FAULT_ONE_WAY | FAULT_ISOLATE | FAULT_CLOG |
+                      FAULT_BREAK | FAULT_PAUSE;
+    p->fault.kinds |= FAULT_LOSE_DISK;
+    p->fault.lasts_ns = WORLD_S;
+    p->loads = true;
+    p->faults_ns = 40 * WORLD_S;
+    p->bound_ns = 60 * WORLD_S;
+}
+
+static void plan_grow(struct plan *p)
+{
+    p->start = start_founder;
+    p->act = act_grow;
+    p->loads = true;
+}
+
+static void plan_join_leave(struct plan *p)
+{
+    p->start = start_half;
+    p->act = act_join_leave;
+    p->loads = true;
+    p->workload.key_count = 1500;
+    p->workload.hot_count = 12;
+    p->workload.client_count = 10;
+    p->workload.value_len_max = 60;
+    p->world.node.floor_keys = 4;
+    p->world.node.vnodes = 1;
+    p->world.node.map_fingers = false;
+    p->world.segment_bytes = 64 << 10;
+    p->world.node.checkpoint_bytes = 1 << 20;
+    p->bound_ns = 180 * WORLD_S;
+    p->poll_ns = WORLD_S;
+    p->pause_ns = 200 * WORLD_MS;
+}
+
+/* Peers come quickly, by anybody; the ring becomes ideal. */
+static void plan_ring(struct plan *p)
+{
+    p->loads = true;
+    p->workload.key_count = 4 * p->world.peer_count;
+    p->workload.value_len_max = 20;
+    p->workload.client_count = 4;
+    p->world.node.vnodes = 1;
+    p->world.node.floor_keys = 2;
+    p->world.segment_bytes = 64 << 10;
+    p->world.node.checkpoint_bytes = 1 << 20;
+    p->pause_ns = coin(p, 0.5) ? 10 * WORLD_MS : 200 * WORLD_MS;
+    p->bound_ns = 180 * WORLD_S;
+    p->poll_ns = p->world.peer_count > 50 ? 2 * WORLD_S : 200 * WORLD_MS;
+    p->calm_ns = 10 * WORLD_S;
+}
+
+static void plan_mass_restart(struct plan *p)
+{
+    p->act = act_mass_restart;
+    p->loads = true;
+}
+
+static void plan_disk_loss(struct plan *p)
+{
+    draw_net(p);
+    draw_faults(p);
+    p->fault.kinds = FAULT_LOSE_DISK | FAULT_KILL | FAULT_CLOG;
+    p->fault.every_ns = 3 * WORLD_S;
+    p->world.node.down_out_ns = 5 * WORLD_S;
+    p->loads = true;
+    p->faults_ns = 60 * WORLD_S;
+    p->bound_ns = 60 * WORLD_S;
+}
+
+static void plan_slow_disk(struct plan *p)
+{
+    draw_faults(p);
+    p->fault.kinds = FAULT_SLOW_DISK | FAULT_SYNC_FAILS | FAULT_POWER;
+    p->world.disk.slow_chance = 0.05;
+    p->world.disk.slow_ns = 2 * WORLD_S;
+    p->loads = true;
+    p->faults_ns = 40 * WORLD_S;
+}
+
 typedef void (*plan_fn)(struct plan *);
 
 static const struct {
@@ -354,6 +586,23 @@ static const struct {
     { { "five_faults",
         "five peers under loss, partitions, crashes and torn disks", 5 },
       plan_five_faults },
+    { { "memory_only", "five peers without disks; one lost at a time", 5 },
+      plan_memory_only },
+    { { "grow", "one, two, three ... peers under load, one killed at each size",
+        5 },
+      plan_grow },
+    { { "join_leave_100",
+        "half of them join, some leave, some crash, under load", 100 },
+      plan_join_leave },
+    { { "ring_3", "three peers become a ring", 3 }, plan_ring },
+    { { "ring_30", "thirty peers become a ring", 30 }, plan_ring },
+    { { "ring_300", "three hundred peers become a ring", 300 }, plan_ring },
+    { { "mass_restart", "five peers lose power together, four times", 5 },
+      plan_mass_restart },
+    { { "disk_loss", "five peers lose their disks, one at a time", 5 },
+      plan_disk_loss },
+    { { "slow_disk", "five peers on disks that are slow and fail", 5 },
+      plan_slow_disk },
 };
 
 size_t scenario_count(void)

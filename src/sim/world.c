@@ -677,6 +677,11 @@ size_t world_peer_count(const struct world *world)
     return world->config.peer_count;
 }
 
+const char *world_addr(const struct world *world, size_t peer)
+{
+    return world->peers[peer].addr;
+}
+
 size_t world_peer_of(const struct world *world, const struct id *id)
 {
     for (size_t i = 0; i < world->config.peer_count; i++) {

@@ -142,6 +142,8 @@ struct node *world_node(const struct world *world, size_t peer);
 /* What the peer's clock shows. */
 uint64_t world_local_ns(const struct world *world, size_t peer);
 size_t world_peer_count(const struct world *world);
+/* Where it listens. */
+const char *world_addr(const struct world *world, size_t peer);
 /* The peer that calls itself so, up or down; SIZE_MAX: none. */
 size_t world_peer_of(const struct world *world, const struct id *id);
 

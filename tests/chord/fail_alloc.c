@@ -5,6 +5,7 @@
 #include "chord/fail_alloc.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 
 #include "base/rng.h"
 
@@ -28,6 +29,16 @@ void fail_alloc_nth(uint64_t n)
 void fail_alloc_one_of(uint64_t many)
 {
     one_of = many;
+}
+
+bool fail_alloc_works(void)
+{
+    fail_alloc_nth(1);
+    void *volatile given = malloc(1);
+    fail_alloc_nth(0);
+    free(given);
+    failures = 0;
+    return !given;
 }
 
 uint64_t fail_alloc_count(void)

@@ -15,6 +15,10 @@ void fail_alloc_nth(uint64_t n);
 /* One of so many fails, by chance, while on; 0: off. */
 void fail_alloc_one_of(uint64_t many);
 
+/* False: the linker kept the plain calls, as it does for the code of link-time
+ * optimisation; then there is nothing to test. */
+bool fail_alloc_works(void);
+
 /* Failures since the last call. */
 uint64_t fail_alloc_count(void);
 

@@ -118,8 +118,10 @@ Test(lookup, asks_the_nearest_first_and_none_twice)
     lookup_deinit(&lookup);
     cr_assert_eq(lookup_init(&lookup, span_str("n"), 0), DLHT_OK);
     add(&lookup, &arcs[3]);
-    fail_alloc_nth(1);
-    cr_expect_eq(lookup_add(&lookup, &arcs[2]), DLHT_ENOMEM);
+    if (fail_alloc_works()) {
+        fail_alloc_nth(1);
+        cr_expect_eq(lookup_add(&lookup, &arcs[2]), DLHT_ENOMEM);
+    }
     cr_expect_eq(lookup_answered(&lookup, &arcs[3]), DLHT_OK);
     cr_expect(lookup.done && lookup.best->id == 3);
     lookup_deinit(&lookup);

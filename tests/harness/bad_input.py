@@ -291,6 +291,7 @@ def damaged_member(case):
     ring.up(3)
     fill(ring, 20000)
     for how in ("bit-flipped", "truncated"):
+        ring.await_safe(3)
         node = ring.nodes[2]
         node.kill()
         path, length = journal_files(node.data)[0]
@@ -307,6 +308,7 @@ def damaged_member(case):
         ensure(count == 20000, f"a {how} journal of one of three: {count} of "
                "20000 records are there")
     # It must be a full member again: the others may go one at a time.
+    ring.await_safe(3)
     ring.nodes[0].kill()
     got = ring.cli("--timeout", "20000", "range", "--prefix", "key ",
                    "--count")

@@ -99,7 +99,7 @@ def kill_one(case):
     ring = case.ring()
     ring.up(5)
     load_words(ring)
-    ring.await_whole(5)
+    ring.await_safe(5)
     load = Load(ring, text_words())
     load.start()
     time.sleep(2)
@@ -113,7 +113,7 @@ def kill_one(case):
         stalls.append(load.stall_after(moment, moment + 8))
         node.start()
         node.await_ready()
-        ring.await_whole(5, 120)
+        ring.await_safe(5, 120)
     load.stop()
     load.verify()
     count = count_all(ring)
@@ -271,9 +271,7 @@ def growth(case):
             ring.add()
         status = ring.await_whole(count)
         if count == 3:  # which it must come to be; before, it may say less
-            wait_for("3 peers are safe to stop", 60, lambda:
-                     (ring.status() or {}).get("safe_to_stop"))
-            status = ring.await_whole(count)
+            status = ring.await_safe(count, 60)
         safe = status["safe_to_stop"]
         ensure(safe == (count == 3), f"{count} peers: safe_to_stop is {safe}")
         survived = 0

@@ -81,8 +81,7 @@ void alone_deinit(struct alone *a)
     buf_deinit(&a->kept);
 }
 
-const struct response *alone_ask(struct alone *a,
-                                 const struct request *request)
+const struct response *alone_ask(struct alone *a, const struct request *request)
 {
     a->answered = false;
     struct event event = { .kind = EVENT_REQUEST };

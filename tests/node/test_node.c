@@ -104,7 +104,9 @@ Test(node, ranges_tile_across_splits)
 {
     struct alone a;
     alone_init(&a, 3);
-    enum { COUNT = 20000 };
+    enum {
+        COUNT = 20000
+    };
     fill(&a, COUNT);
     alone_run(&a, 15000);
     struct keyspace_record record;
