@@ -141,6 +141,8 @@ static int verb_run(const struct options *o)
            (unsigned long long)r.ops, (unsigned long long)r.unknown,
            (unsigned long long)r.failed, (double)r.longest_ns / 1e9,
            (double)r.whole_ns / 1e9);
+    if (r.remark[0])
+        printf("%s\n", r.remark);
     printf("hash %016llx\n", (unsigned long long)r.hash);
     if (!r.invariant)
         return 0;

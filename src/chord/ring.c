@@ -455,6 +455,23 @@ void ring_hint(struct ring *ring, const struct arc *arc)
     consider(ring, arc);
 }
 
+void ring_learn(struct ring *ring, const struct arc *arc)
+{
+    if (!arc_is_sane(arc) || arc->keyspace != ring->p.self->keyspace ||
+        pointers_is_self(&ring->p, arc))
+        return;
+    pointers_learn(&ring->p, arc);
+    sync_candidate(ring);
+    for (size_t i = 0; i < SLOT_COUNT; i++) {
+        struct slot *slot = &ring->slots[i];
+        if (slot->target && slot->target->id == arc->id &&
+            span_equal(slot->target->lo, arc->lo) &&
+            arc_is_newer(arc, slot->target) &&
+            arc_assign(&slot->target, arc) != DLHT_OK)
+            return; /* the older one will do */
+    }
+}
+
 /* After an answer: does a nearer one stand between us and it? */
 static void look_behind(struct ring *ring, const struct ring_message *message)
 {

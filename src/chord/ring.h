@@ -100,6 +100,10 @@ MUST_USE int ring_set_self(struct ring *ring, const struct arc *self);
  * cannot get makes it forget the hint. */
 void ring_hint(struct ring *ring, const struct arc *arc);
 
+/* A newer descriptor of an arc that may be pointed to: pointers to it say so
+ * from now on. Nothing is asked. */
+void ring_learn(struct ring *ring, const struct arc *arc);
+
 void ring_tick(struct ring *ring, uint64_t now_ns);
 uint64_t ring_timeout_ns(const struct ring *ring);
 

@@ -10,11 +10,14 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/fingers.h"
 #include "node/keyspaces.h"
+#include "node/replica.h"
 #include "wire/codec.h"
 #include "wire/mp.h"
 
 enum {
+    NO_MAP = 0, /* a digest of arcs: the sender does not keep them all */
     FANOUT = 3,
     FANOUT_ALL = 8 /* up to so many other peers, all are told at once */
 };
@@ -88,10 +91,24 @@ bool gossip_learn_arc(struct node *node, const struct arc *arc)
     if (!ks)
         return false;
     bool news = false;
+    fingers_learn(node, ks, arc);
     if (map_notice(ks->map, arc, &news) != DLHT_OK || !news)
         return false;
-    queue(node, arc->keyspace, arc->id);
+    fingers_trim(node, ks, arc->id);
+    /* Who keeps no map spreads what it leads, for those who do. */
+    if (!node->config.map_fingers || arc->keyspace == SYSTEM_KEYSPACE ||
+        node_is_self(node, &arc->owner))
+        queue(node, arc->keyspace, arc->id);
     return true;
+}
+
+/* Whether an arc that somebody tells of is kept here. */
+static bool is_wanted(const struct node *node, const struct arc *arc)
+{
+    const struct keyspace *ks = keyspaces_find(node, arc->keyspace);
+    return !node->config.map_fingers || arc->keyspace == SYSTEM_KEYSPACE ||
+           !ks || map_count(ks->map) < FINGERS_SEEDS_MAX ||
+           map_by_id(ks->map, arc->id) || node_replica(node, arc->id);
 }
 
 void gossip_notice_arc(struct node *node, const struct arc *arc)
@@ -234,6 +251,8 @@ static void spread(struct node *node)
 static uint64_t arcs_digest(const struct node *node)
 {
     uint64_t h = 0;
+    if (node->config.map_fingers)
+        return NO_MAP;
     for (size_t i = 0; i < node->keyspace_count; i++)
         h += hash64_mix(node->keyspaces[i].record.id,
                         map_digest(node->keyspaces[i].map));
@@ -254,6 +273,17 @@ void gossip_send_digest(struct node *node, const struct id *to)
     say_digest(node, to, false);
 }
 
+/* Whether to send it to everybody: without a map, some to begin with. */
+static bool is_for_all(const struct node *node, const struct arc *arc,
+                       size_t *seeds)
+{
+    const struct replica *r = node_replica(node, arc->id);
+    if (!node->config.map_fingers || arc->keyspace == SYSTEM_KEYSPACE ||
+        (r && !r->empty && replica_leads(r)))
+        return true;
+    return (*seeds)++ < FINGERS_SEEDS_MAX;
+}
+
 void gossip_send_all(struct node *node, const struct id *to)
 {
     struct parcel p;
@@ -269,7 +299,10 @@ void gossip_send_all(struct node *node, const struct id *to)
     }
     for (size_t i = 0; i < node->keyspace_count; i++) {
         const struct map *map = node->keyspaces[i].map;
+        size_t seeds = 0;
         for (size_t k = 0; k < map_count(map); k++) {
+            if (!is_for_all(node, map_at(map, k), &seeds))
+                continue;
             if (p.arc_count == MESSAGE_ARCS_MAX) {
                 parcel_send(node, &p, to);
                 if (!parcel_new(node, &p))
@@ -277,6 +310,26 @@ void gossip_send_all(struct node *node, const struct id *to)
             }
             p.arcs[p.arc_count++] = *map_at(map, k);
         }
+    }
+    parcel_send(node, &p, to);
+}
+
+/* Where one of two does not keep a map, digests tell nothing of arcs. What
+ * everybody must know is told again each time, and to who keeps a map also
+ * what is led here. */
+static void send_led(struct node *node, const struct id *to, bool led)
+{
+    struct parcel p;
+    if (!parcel_new(node, &p))
+        return;
+    struct keyspace *system = keyspaces_find(node, SYSTEM_KEYSPACE);
+    const struct arc *arc = map_by_id(system->map, SYSTEM_ARC);
+    if (arc)
+        p.arcs[p.arc_count++] = *arc;
+    for (size_t i = 0; led && i < node->replica_count; i++) {
+        const struct replica *r = node->replicas[i];
+        if (p.arc_count < MESSAGE_ARCS_MAX && !r->empty && replica_leads(r))
+            p.arcs[p.arc_count++] = *r->arc;
     }
     parcel_send(node, &p, to);
 }
@@ -303,16 +356,27 @@ void gossip_receive(struct node *node, const struct message *m)
 {
     for (size_t i = 0; i < m->u.gossip.keyspace_count; i++)
         keyspaces_notice(node, &m->u.gossip.keyspaces[i]);
-    for (size_t i = 0; i < m->u.gossip.arc_count; i++)
-        gossip_notice_arc(node, &m->u.gossip.arcs[i]);
+    for (size_t i = 0; i < m->u.gossip.arc_count; i++) {
+        const struct arc *arc = &m->u.gossip.arcs[i];
+        struct keyspace *ks = keyspaces_find(node, arc->keyspace);
+        if (is_wanted(node, arc))
+            gossip_notice_arc(node, arc);
+        else if (ks)
+            fingers_learn(node, ks, arc);
+    }
 }
 
 void gossip_receive_digest(struct node *node, const struct id *from,
                            const struct message *m)
 {
-    if (m->u.digest.arcs == arcs_digest(node) &&
-        m->u.digest.keyspaces == keyspaces_digest(node))
+    uint64_t arcs = arcs_digest(node);
+    bool maps = m->u.digest.arcs != NO_MAP && arcs != NO_MAP;
+    if ((!maps || m->u.digest.arcs == arcs) &&
+        m->u.digest.keyspaces == keyspaces_digest(node)) {
+        if (!maps)
+            send_led(node, from, m->u.digest.arcs != NO_MAP);
         return;
+    }
     gossip_send_all(node, from);
     if (!m->u.digest.answer)
         say_digest(node, from, true);

@@ -25,6 +25,7 @@ void inspect_replica_at(const struct node *node, size_t index,
         .self = r->self,
         .empty = r->empty,
         .arc = r->arc,
+        .ring = r->ring,
         .raft = r->raft,
         .records = r->records,
         .applied = r->applied,
@@ -44,6 +45,11 @@ const struct map *inspect_map(const struct node *node, size_t index,
     if (record)
         *record = node->keyspaces[index].record;
     return node->keyspaces[index].map;
+}
+
+bool inspect_is_partial(const struct node *node)
+{
+    return node->config.map_fingers;
 }
 
 const struct swim *inspect_swim(const struct node *node)

@@ -7,6 +7,7 @@
 #define NODE_INSPECT_H
 
 #include "chord/map.h"
+#include "chord/ring.h"
 #include "chord/swim.h"
 #include "node/node.h"
 #include "replica/raft.h"
@@ -16,8 +17,9 @@ struct inspect_replica {
     keyspace_id keyspace;
     arc_id id;
     replica_id self;
-    bool empty;            /* waits for its first snapshot; arc is NULL */
-    const struct arc *arc; /* as applied */
+    bool empty;              /* waits for its first snapshot; arc is NULL */
+    const struct arc *arc;   /* as applied */
+    const struct ring *ring; /* NULL: none is kept */
     const struct raft *raft;
     const struct records *records;
     uint64_t applied;
@@ -33,6 +35,9 @@ size_t inspect_keyspace_count(const struct node *node);
  * first arcs. */
 const struct map *inspect_map(const struct node *node, size_t index,
                               struct keyspace_record *record);
+
+/* It knows a part of the arcs only. */
+bool inspect_is_partial(const struct node *node);
 
 const struct swim *inspect_swim(const struct node *node); /* NULL: not yet */
 struct id inspect_self(const struct node *node);

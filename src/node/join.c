@@ -306,7 +306,9 @@ void join_say_ready(struct node *node)
     /* A node that comes back may have to hear first what keyspaces there are:
      * not every peer keeps a copy of the system arc. */
     struct keyspace *ks = keyspaces_find_name(node, span_str("default"));
-    if (!ks || (!node->restored && !map_is_whole(ks->map)))
+    bool knows = ks && (node->config.map_fingers ? map_count(ks->map) > 0
+                                                 : map_is_whole(ks->map));
+    if (!ks || (!node->restored && !knows))
         return;
     node->said_ready = true;
     effects_add(node->fx, EFFECT_READY);

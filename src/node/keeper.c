@@ -29,7 +29,8 @@ struct heard {
     struct arc *arc;          /* owned */
     struct arc_report report; /* arc unused */
     uint64_t at_ns;
-    uint64_t step_ns; /* when a step was last sent for it */
+    uint64_t step_ns;        /* when a step was last sent for it */
+    uint64_t cut_generation; /* that a SPLIT was last sent for */
 };
 
 struct keeper {
@@ -203,11 +204,53 @@ static size_t gather_peers(struct node *node, struct plan_peer *peers)
     return count;
 }
 
+static int compare_heard(const void *a, const void *b)
+{
+    const struct heard *const *x = a, *const *y = b;
+    const struct arc *p = (*x)->arc, *q = (*y)->arc;
+    if (p->keyspace != q->keyspace)
+        return p->keyspace < q->keyspace ? -1 : 1;
+    int order = span_compare(p->lo, q->lo);
+    return order ? order : (p->id > q->id) - (p->id < q->id);
+}
+
+/* How many arcs each keyspace has, for who does not know them all: those
+ * reported, those that are about to be cut, and one for each gap. */
+static void count_reported(struct node *node)
+{
+    const struct keeper *k = node->keeper;
+    const struct heard **list = mem_array(k->count + 1, sizeof *list);
+    size_t count = 0;
+    for (size_t i = 0; i < node->keyspace_count; i++)
+        node->keyspaces[i].reported = 0;
+    for (size_t i = 0; list && i < k->count; i++)
+        if (node->now_ns - k->list[i].at_ns <= REPORT_OLD_NS)
+            list[count++] = &k->list[i];
+    if (count)
+        qsort(list, count, sizeof *list, compare_heard);
+    for (size_t i = 0; i < count; i++) {
+        const struct arc *arc = list[i]->arc;
+        struct keyspace *ks = keyspaces_find(node, arc->keyspace);
+        const struct arc *next =
+            i + 1 < count && list[i + 1]->arc->keyspace == arc->keyspace
+                ? list[i + 1]->arc
+                : NULL;
+        bool gap = arc->has_hi && !(next && span_equal(arc->hi, next->lo));
+        bool cutting = list[i]->cut_generation == arc->generation &&
+                       node->now_ns - list[i]->step_ns < REPORT_OLD_NS;
+        if (ks)
+            ks->reported += 1u + gap + cutting;
+    }
+    free(list);
+}
+
 /* Reports that are fresh and not contradicted by the map. */
 static size_t gather_arcs(struct node *node, struct plan_arc *arcs)
 {
     struct keeper *k = node->keeper;
     size_t count = 0;
+    if (node->config.map_fingers)
+        count_reported(node);
     for (size_t i = 0; i < k->count; i++) {
         struct heard *h = &k->list[i];
         struct keyspace *ks = keyspaces_find(node, h->arc->keyspace);
@@ -228,7 +271,8 @@ static size_t gather_arcs(struct node *node, struct plan_arc *arcs)
         out->replicas = ks->record.replicas;
         out->may_split = ks->record.id != SYSTEM_KEYSPACE &&
                          ks->record.placement == PLACEMENT_ORDERED;
-        out->keyspace_arcs = map_count(ks->map);
+        out->keyspace_arcs =
+            node->config.map_fingers ? ks->reported : map_count(ks->map);
         out->floor_keys = ks->record.floor_keys;
         out->ceiling_bytes = ks->record.ceiling_bytes;
     }
@@ -244,8 +288,11 @@ static void send_step(struct node *node, const struct plan_step *planned)
                          .peer = planned->peer };
     size_t at;
     struct heard *h = find_heard(node->keeper, step.arc, &at);
-    if (h)
+    if (h) {
         h->step_ns = node->now_ns;
+        if (step.kind == STEP_SPLIT)
+            h->cut_generation = step.generation;
+    }
     if (node_is_self(node, &planned->arc->owner)) {
         keeper_receive_step(node, &step);
         return;

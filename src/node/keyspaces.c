@@ -105,6 +105,7 @@ void keyspaces_deinit(struct node *node)
         free((void *)(uintptr_t)ks->record.name.data);
         free(ks->packed);
         map_free(ks->map);
+        free(ks->rings);
     }
     free(node->keyspaces);
 }

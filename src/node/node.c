@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/fingers.h"
 #include "node/gossip.h"
 #include "node/join.h"
 #include "node/journal_types.h"
@@ -76,6 +77,8 @@ int node_new(const struct node_config *config, struct node **out)
     if (rc == DLHT_OK)
         rc = keeper_new(&node->keeper);
     if (rc == DLHT_OK)
+        rc = fingers_new(&node->fingers);
+    if (rc == DLHT_OK)
         rc = checkpoint_run_new(node);
     if (rc != DLHT_OK) {
         node_free(node);
@@ -107,6 +110,7 @@ void node_free(struct node *node)
     keyspaces_deinit(node);
     gossip_free(node->gossip);
     keeper_free(node->keeper);
+    fingers_free(node->fingers);
     swim_free(node->swim);
     free(node->tombstones);
     free(node->voters);
@@ -191,8 +195,7 @@ uint64_t node_next_timeout_ns(const struct node *node)
     return node->next_tick_ns;
 }
 
-/* A descriptor that lives as long as the step's effects. */
-static const struct arc *keep_arc(struct node *node, const struct arc *arc)
+const struct arc *node_keep_arc(struct node *node, const struct arc *arc)
 {
     struct arc *copy = arc ? effects_room(node->fx, sizeof *copy) : NULL;
     if (!copy)
@@ -213,7 +216,7 @@ static struct response keep_response(struct node *node,
     kept.list = effects_copy(node->fx, response->list);
     kept.cursor = effects_copy(node->fx, response->cursor);
     kept.text = effects_copy(node->fx, response->text);
-    kept.arc = keep_arc(node, response->arc);
+    kept.arc = node_keep_arc(node, response->arc);
     if (kept.value.len != response->value.len ||
         kept.list.len != response->list.len ||
         kept.cursor.len != response->cursor.len) {
@@ -378,6 +381,9 @@ static void receive(struct node *node, const struct id *from,
     case MESSAGE_GONE:
         keeper_receive_gone(node, from, m);
         break;
+    case MESSAGE_RING:
+        fingers_receive(node, from, m);
+        break;
     default:
         break;
     }
@@ -464,6 +470,7 @@ static void tick(struct node *node)
     pending_tick(node);
     gossip_tick(node);
     keeper_tick(node);
+    fingers_tick(node);
     checkpoint_run_tick(node);
     if (pending_count(node))
         node_wake_at(node, node->now_ns + NODE_TICK_NS);
@@ -525,6 +532,7 @@ static void flush(struct node *node)
         memmove(node->dirty, node->dirty + count,
                 (node->dirty_count - count) * sizeof *node->dirty);
     node->dirty_count -= count;
+    fingers_flush(node);
     node->in_flush = false;
     if (node->dirty_count)
         node_wake_at(node, node->now_ns);
@@ -648,6 +656,8 @@ void node_check(const struct node *node)
         assert(r->empty == (r->arc == NULL));
         assert(r->applied <= raft_commit(r->raft) || r->empty);
         assert(r->waiter_count == 0 || r->led_term != 0);
+        if (r->ring)
+            ring_check(r->ring);
     }
     for (size_t i = 0; i < node->keyspace_count; i++)
         map_check(node->keyspaces[i].map);

@@ -13,6 +13,7 @@
 
 #include "base/rng.h"
 #include "chord/map.h"
+#include "chord/ring.h"
 #include "chord/swim.h"
 #include "node/effects.h"
 #include "node/node.h"
@@ -60,6 +61,9 @@ struct keyspace {
     uint8_t *packed;               /* the whole record, for gossip; owned */
     size_t packed_len;
     struct map *map;
+    const struct ring **rings; /* of arcs led here; fingers.c */
+    size_t ring_count, ring_cap;
+    size_t reported; /* arcs that leaders report; keeper.c */
 };
 
 /* A write that waits to be applied, or a read that waits for its index. */
@@ -112,6 +116,7 @@ struct replica {
     size_t read_count, read_cap;
     struct result_held *held;
     size_t held_count, held_cap;
+    struct ring *ring; /* fingers.c; NULL: none is kept */
     bool splitting; /* a SPLIT is in the log and not applied */
     uint64_t requests;
     uint16_t lost_mask; /* members that said they lost their replica */
@@ -167,6 +172,7 @@ enum node_phase {
 struct pending_table; /* pending.h */
 struct gossip;        /* gossip.c */
 struct keeper;        /* keeper.c */
+struct fingers;       /* fingers.c */
 struct checkpoint_run;
 
 struct node {
@@ -219,6 +225,7 @@ struct node {
     struct pending_table *pending;
     struct gossip *gossip;
     struct keeper *keeper;
+    struct fingers *fingers;
     struct checkpoint_run *checkpoint;
 
     /* Remembered addresses of a journal, for rejoining. */
@@ -232,6 +239,9 @@ void node_log(struct node *node, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void node_send(struct node *node, const struct id *to,
                const struct message *message);
+/* A copy that lives as long as the effects of this step; NULL: no memory, or
+ * arc is NULL. */
+const struct arc *node_keep_arc(struct node *node, const struct arc *arc);
 void node_wake_at(struct node *node, uint64_t at_ns);
 /* Frees it at the start of the next step. */
 void node_bury(struct node *node, struct replica *r);

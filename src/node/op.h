@@ -49,6 +49,15 @@ bool op_hold_result(struct node *node, struct replica *r, uint64_t index,
 const struct arc *op_find_before(const struct map *map,
                                  const struct request *request);
 
+/* Whether the arc is the one that holds the request's key: of a descending
+ * range, the keys just before its end. */
+bool op_begins_in(const struct arc *arc, const struct request *request);
+
+/* NOT_OWNER, and where to ask next. r is not empty. */
+void op_answer_not_owner(struct node *node, const struct replica *r,
+                         const struct request *request,
+                         const struct origin *origin);
+
 uint64_t op_deadline_ns(const struct node *node, const struct request *request);
 
 /* op_range.c */

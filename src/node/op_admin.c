@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/fingers.h"
 #include "node/keeper.h"
 #include "node/keyspaces.h"
 #include "node/op.h"
@@ -36,9 +37,7 @@ void op_arc_info_read(struct node *node, struct replica *r,
 {
     struct response response = { .status = DLHT_OK };
     if (!arc_has(r->arc, q->key)) {
-        response.status = DLHT_ENOTOWNER;
-        response.arc = r->arc;
-        node_answer(node, origin, &response);
+        op_answer_not_owner(node, r, q, origin);
         return;
     }
     struct arc_report report = keeper_report_of(node, r);
@@ -502,8 +501,15 @@ static void survey_done(struct node *node, void *context,
     }
     const struct arc *known =
         ks ? map_find(ks->map, buf_span(&s->from), SIZE_MAX) : NULL;
-    if (known && !arc_has(known, buf_span(&s->from)))
-        known = NULL;
+    struct arc gap = { .has_hi = true };
+    if (known && !arc_has(known, buf_span(&s->from))) {
+        /* Where it ends is not known here: where the next one begins. */
+        known = fingers_after(node, ks, buf_span(&s->from));
+        if (known) {
+            gap.hi = known->lo;
+            known = &gap;
+        }
+    }
     survey_go_on(node, s, known);
 }
 

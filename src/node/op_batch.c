@@ -27,7 +27,8 @@ struct piece {
     struct batch *batch;
     struct buf list;
     uint32_t list_count;
-    const struct arc *arc; /* while cutting only */
+    const struct arc *arc; /* while cutting only: the nearest known, and */
+    bool held;             /* whether it has these keys */
 };
 
 static void release_batch(struct node *node, struct batch *b)
@@ -100,17 +101,19 @@ static void send_piece(struct node *node, struct batch *b, struct piece *p)
 }
 
 /* The pieces of one cut, one an arc: an arc that met a batch's number before
- * takes a second piece for a repetition of the first. */
+ * takes a second piece for a repetition of the first. Keys between two known
+ * arcs are a piece, too; it is cut again where it arrives. Since arcs only
+ * split, whatever is known ends at a true boundary, and no arc sees two. */
 struct cutting {
     struct piece **list;
     size_t count, cap;
 };
 
 static struct piece *piece_for(struct batch *b, struct cutting *c,
-                               const struct arc *arc)
+                               const struct arc *arc, bool held)
 {
     for (size_t i = c->count; i-- > 0;)
-        if (c->list[i]->arc == arc)
+        if (c->list[i]->arc == arc && c->list[i]->held == held)
             return c->list[i];
     if (c->count == c->cap) {
         size_t cap = c->cap ? c->cap * 2 : 16;
@@ -125,6 +128,7 @@ static struct piece *piece_for(struct batch *b, struct cutting *c,
         return NULL;
     p->batch = b;
     p->arc = arc;
+    p->held = held;
     c->list[c->count++] = p;
     return p;
 }
@@ -142,7 +146,8 @@ static void cut(struct node *node, struct batch *b, struct span list,
         struct span value = mp_read_bytes(&r);
         if (hash)
             key = op_hashed_key(node, key);
-        struct piece *p = piece_for(b, &c, map_find(ks->map, key, SIZE_MAX));
+        const struct arc *arc = map_find(ks->map, key, SIZE_MAX);
+        struct piece *p = piece_for(b, &c, arc, arc && arc_has(arc, key));
         if (!p) {
             note_status(b, DLHT_EBUSY);
             break;

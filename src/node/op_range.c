@@ -52,8 +52,7 @@ const struct arc *op_find_before(const struct map *map,
     return map_at(map, lo ? lo - 1 : 0);
 }
 
-/* Whether this arc is the one a piece begins in. */
-static bool begins_here(const struct arc *arc, const struct request *q)
+bool op_begins_in(const struct arc *arc, const struct request *q)
 {
     if (!(q->flags & REQUEST_REVERSE))
         return arc_has(arc, q->key);
@@ -160,10 +159,11 @@ void op_range_read(struct node *node, struct replica *r,
     struct listing l = { .keys_only = (q->flags & REQUEST_KEYS_ONLY) != 0 };
     if (ks && ks->record.placement == PLACEMENT_HASHED)
         l.skip = OP_HASH_BYTES;
-    if (!begins_here(r->arc, q)) {
-        response.status = DLHT_ENOTOWNER;
-        response.arc = r->arc;
-    } else if (q->op == OP_COUNT) {
+    if (!op_begins_in(r->arc, q)) {
+        op_answer_not_owner(node, r, q, origin);
+        return;
+    }
+    if (q->op == OP_COUNT) {
         count_piece(r, q, &response);
     } else {
         if (q->flags & REQUEST_REVERSE)

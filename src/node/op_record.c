@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/fingers.h"
 #include "node/gossip.h"
 #include "node/op.h"
 #include "node/replica.h"
@@ -27,6 +28,20 @@ static void answer_write_refusal(struct node *node, const struct origin *origin,
     struct response response = { .status = rc };
     if (rc == DLHT_ENOTOWNER && r && !r->empty)
         response.arc = r->arc;
+    node_answer(node, origin, &response);
+}
+
+void op_answer_not_owner(struct node *node, const struct replica *r,
+                         const struct request *q, const struct origin *origin)
+{
+    struct response response = { .status = DLHT_ENOTOWNER, .arc = r->arc };
+    const struct keyspace *ks = keyspaces_find(node, r->keyspace);
+    /* Who has old news of us is told the new; who has it is sent on. */
+    const struct arc *next = NULL;
+    if (ks && q->generation == r->arc->generation && !op_begins_in(r->arc, q))
+        next = fingers_hint(node, ks, q, r->arc);
+    if (next)
+        response.arc = next;
     node_answer(node, origin, &response);
 }
 
@@ -91,21 +106,38 @@ static struct command command_of(const struct request *q)
     return c;
 }
 
+/* A batch that the log would refuse, so that it need not be asked: bounds only
+ * shrink, and had it been done before they did, its session would know. */
+static bool refused_for_sure(const struct replica *r, const struct command *c)
+{
+    struct session_result known;
+    return c->kind == COMMAND_BATCH && !replica_holds(r, c) &&
+           (id_is_zero(&c->session) ||
+            sessions_look(&r->sessions, &c->session, c->number, r->time_ms,
+                          &known) == SESSION_NEW);
+}
+
 static void serve_write(struct node *node, struct replica *r,
                         const struct request *q, const struct origin *origin)
 {
     int rc = DLHT_OK;
     bool adds = q->op != OP_DEL;
-    if (q->op != OP_BATCH && !arc_has(r->arc, q->key))
-        rc = DLHT_ENOTOWNER;
-    else if (adds && node->config.memory_limit &&
-             node->memory_used > node->config.memory_limit)
+    struct command c = command_of(q);
+    if (!arc_has(r->arc, q->key)) {
+        op_answer_not_owner(node, r, q, origin);
+        return;
+    }
+    if (refused_for_sure(r, &c)) {
+        struct session_result refused = { .status = DLHT_ENOTOWNER };
+        op_answer_result(node, r, origin, &refused);
+        return;
+    }
+    if (adds && node->config.memory_limit &&
+        node->memory_used > node->config.memory_limit)
         rc = DLHT_EFULL;
-    if (rc == DLHT_OK) {
-        struct command c = command_of(q);
+    if (rc == DLHT_OK)
         rc =
             replica_propose(node, r, &c, origin, (q->flags & REQUEST_ALL) != 0);
-    }
     if (rc == DLHT_OK) {
         r->requests++;
     } else if (rc == DLHT_EFULL) {
@@ -124,9 +156,10 @@ static void read_record(struct node *node, struct replica *r,
     struct response response = { .status = DLHT_ENOTFOUND };
     struct record record;
     if (!arc_has(r->arc, q->key)) {
-        response.status = DLHT_ENOTOWNER;
-        response.arc = r->arc;
-    } else if (records_get(r->records, q->key, &record)) {
+        op_answer_not_owner(node, r, q, origin);
+        return;
+    }
+    if (records_get(r->records, q->key, &record)) {
         response.status = DLHT_OK;
         response.version = record.version;
         response.value = record.value;
@@ -160,9 +193,7 @@ void op_serve(struct node *node, const struct request *request,
         struct response response = { .status = DLHT_ENOTOWNER };
         struct keyspace *ks = keyspaces_find(node, request->keyspace);
         if (ks)
-            response.arc = (request->flags & REQUEST_REVERSE)
-                               ? op_find_before(ks->map, request)
-                               : map_find(ks->map, request->key, SIZE_MAX);
+            response.arc = fingers_route(node, ks, request);
         node_answer(node, origin, &response);
         return;
     }

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/fingers.h"
 #include "node/gossip.h"
 #include "node/op.h"
 #include "node/replica.h"
@@ -260,11 +261,7 @@ static bool choose_peer(struct node *node, const struct arc *arc,
 static const struct arc *route(struct node *node, const struct request *q)
 {
     struct keyspace *ks = keyspaces_find(node, q->keyspace);
-    if (!ks)
-        return NULL;
-    if ((q->flags & REQUEST_REVERSE) == 0)
-        return map_find(ks->map, q->key, SIZE_MAX);
-    return op_find_before(ks->map, q);
+    return ks ? fingers_route(node, ks, q) : NULL;
 }
 
 static void attempt(struct node *node, size_t index, struct pending *p)
@@ -310,6 +307,20 @@ static void attempt(struct node *node, size_t index, struct pending *p)
         p->deadline_ns > node->now_ns ? p->deadline_ns - node->now_ns : 0;
     m.u.request.timeout_ms = (uint32_t)(left / NS_PER_MS) + 1;
     node_send(node, &to, &m);
+}
+
+enum {
+    DOUBT_AFTER = 3 /* attempts */
+};
+
+/* Nobody asked for this arc knows better. In a cache it may be long gone. */
+static void doubt(struct node *node, const struct pending *p)
+{
+    struct keyspace *ks = keyspaces_find(node, p->request.keyspace);
+    if (ks && node->config.map_fingers && p->attempts % DOUBT_AFTER == 0 &&
+        p->request.keyspace != SYSTEM_KEYSPACE &&
+        !node_replica(node, p->request.arc))
+        map_forget(ks->map, p->request.arc, p->request.generation);
 }
 
 static void try_again_now(struct node *node, size_t index, struct pending *p)
@@ -377,10 +388,12 @@ void pending_answer(struct node *node, uint64_t ticket, const struct id *from,
             return;
         }
         p->last_status = DLHT_EUNAVAILABLE;
-        if (news && p->hops < HOPS_MAX)
+        if (news && p->hops < HOPS_MAX) {
             try_again_now(node, index, p);
-        else
+        } else {
+            doubt(node, p);
             back_off(node, p);
+        }
         return;
     case DLHT_EBUSY:
         if (p->target.busy_is_final) {

@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/fingers.h"
 #include "node/gossip.h"
 #include "node/journal_types.h"
 #include "node/op.h"
@@ -50,6 +51,7 @@ void replica_free(struct replica *r)
     sessions_deinit(&r->sessions);
     records_free(r->records);
     raft_free(r->raft);
+    ring_free(r->ring);
     arc_free(r->arc);
     free(r);
 }
@@ -248,6 +250,7 @@ void replica_remove(struct node *node, struct replica *r)
         return; /* tried again when the next message says so */
     replica_journal_burials(node, r->id);
     drop_waiting(node, r);
+    fingers_drop(node, r);
     checkpoint_run_forget(node, r);
     transfer_drop_incoming(node, r);
     if (node->config.durable && node->fx) {
@@ -589,6 +592,7 @@ void replica_notice(struct node *node, struct replica *r)
         r->arc->owner = owner;
     }
     gossip_notice_arc(node, r->arc);
+    fingers_follow(node, r);
 }
 
 static void confirm_reads(struct node *node, struct replica *r,

@@ -81,6 +81,10 @@ void replica_tick(struct node *node, struct replica *r);
 void replica_flush(struct node *node, struct replica *r);
 
 /* Applies what is committed. */
+/* All keys that the command names are in the arc as applied: what else would be
+ * refused by the log. */
+bool replica_holds(const struct replica *r, const struct command *command);
+
 void replica_apply(struct node *node, struct replica *r);
 
 bool replica_leads(const struct replica *r);

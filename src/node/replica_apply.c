@@ -110,7 +110,7 @@ static int apply_batch(struct replica *r, const struct command *c,
 }
 
 /* The fence: what was proposed under old bounds is not done. */
-static bool is_inside(const struct replica *r, const struct command *c)
+bool replica_holds(const struct replica *r, const struct command *c)
 {
 #if DLHT_MUTANT == 12
     return true;
@@ -130,7 +130,7 @@ static bool is_inside(const struct replica *r, const struct command *c)
 static int run_command(struct replica *r, const struct command *c,
                        struct session_result *result)
 {
-    if (!is_inside(r, c)) {
+    if (!replica_holds(r, c)) {
         result->status = DLHT_ENOTOWNER;
         return DLHT_OK;
     }

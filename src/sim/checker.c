@@ -10,6 +10,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "chord/audit.h"
 #include "node/inspect.h"
 
 enum {
@@ -388,6 +389,122 @@ static bool arc_is_whole(struct checker *c, const struct arc *arc,
     return true;
 }
 
+/* What leads in a keyspace, of all peers, in order of lo. */
+struct led {
+    const struct arc **arcs;
+    const struct ring **rings; /* those there are */
+    size_t count, ring_count;
+};
+
+static int compare_arcs(const void *a, const void *b)
+{
+    const struct arc *const *x = a, *const *y = b;
+    return span_compare((*x)->lo, (*y)->lo);
+}
+
+static int compare_rings(const void *a, const void *b)
+{
+    const struct ring *const *x = a, *const *y = b;
+    return span_compare(ring_self(*x)->lo, ring_self(*y)->lo);
+}
+
+static void gather_led(struct checker *c, keyspace_id keyspace, struct led *out)
+{
+    size_t max = 1;
+    for (size_t i = 0; i < world_peer_count(c->world); i++) {
+        const struct node *node = world_node(c->world, i);
+        max += node ? inspect_replica_count(node) : 0;
+    }
+    *out = (struct led){ .arcs = mem_zero(max, sizeof(struct arc *)),
+                         .rings = mem_zero(max, sizeof(struct ring *)) };
+    if (!out->arcs || !out->rings)
+        abort();
+    for (size_t i = 0; i < world_peer_count(c->world); i++) {
+        const struct node *node = world_node(c->world, i);
+        for (size_t k = 0; node && k < inspect_replica_count(node); k++) {
+            struct inspect_replica r;
+            inspect_replica_at(node, k, &r);
+            if (r.keyspace != keyspace || r.empty ||
+                raft_role(r.raft) != RAFT_LEADER)
+                continue;
+            out->arcs[out->count++] = r.arc;
+            if (r.ring)
+                out->rings[out->ring_count++] = r.ring;
+        }
+    }
+    qsort(out->arcs, out->count, sizeof(struct arc *), compare_arcs);
+    qsort(out->rings, out->ring_count, sizeof(struct ring *), compare_rings);
+}
+
+static bool led_tile(const struct led *led)
+{
+    if (led->count == 0 || led->arcs[0]->lo.len ||
+        led->arcs[led->count - 1]->has_hi)
+        return false;
+    for (size_t i = 1; i < led->count; i++) {
+        if (!led->arcs[i - 1]->has_hi ||
+            !span_equal(led->arcs[i - 1]->hi, led->arcs[i]->lo))
+            return false;
+    }
+    return true;
+}
+
+static bool rings_are_ideal(struct checker *c, const struct led *led)
+{
+    struct audit audit;
+    for (size_t i = 1; i < led->ring_count; i++) {
+        if (compare_rings(&led->rings[i - 1], &led->rings[i]) == 0)
+            return lacks(c, "two rings stand at one place");
+    }
+    if (audit_rings(led->rings, led->ring_count, &audit) != 0)
+        abort();
+    return audit_is_ideal(&audit) ||
+           lacks(c,
+                 "of %zu rings %zu have a wrong successor, %zu a wrong "
+                 "predecessor, %zu a wrong list",
+                 audit.arcs, audit.wrong_successors, audit.wrong_predecessors,
+                 audit.wrong_lists);
+}
+
+/* No peer knows all arcs: what leads must tile the keyspace, and the pointers
+ * must be right. */
+static bool keyspace_is_led(struct checker *c,
+                            const struct keyspace_record *record, size_t copies)
+{
+    struct led led;
+    gather_led(c, record->id, &led);
+    bool whole =
+        led_tile(&led) || lacks(c, "what leads in keyspace %u does not tile it",
+                                (unsigned)record->id);
+    for (size_t i = 0; whole && i < led.count; i++)
+        whole = arc_is_whole(c, led.arcs[i], copies);
+    if (whole && record->id != 0)
+        whole = led.ring_count == led.count
+                    ? rings_are_ideal(c, &led)
+                    : lacks(c, "%zu arcs have %zu rings", led.count,
+                            led.ring_count);
+    free(led.arcs);
+    free(led.rings);
+    return whole;
+}
+
+size_t checker_arc_count(struct checker *c)
+{
+    const struct node *node = world_node(c->world, 0);
+    size_t count = 0;
+    for (size_t i = 0; node && i < inspect_keyspace_count(node); i++) {
+        struct keyspace_record record;
+        struct led led;
+        inspect_map(node, i, &record);
+        gather_led(c, record.id, &led);
+        if (led.count > count)
+            count = led.count;
+        free(led.arcs);
+        free(led.rings);
+    }
+    return count;
+}
+
 static bool keyspace_is_whole(struct checker *c, const struct node *node,
                               size_t index, size_t members)
 {
@@ -395,6 +512,9 @@ static bool keyspace_is_whole(struct checker *c, const struct node *node,
     const struct map *map = inspect_map(node, index, &record);
     if (record.dropped)
         return true;
+    size_t wanted = record.replicas < members ? record.replicas : members;
+    if (inspect_is_partial(node))
+        return keyspace_is_led(c, &record, wanted);
     if (!map_is_whole(map))
         return lacks(c, "the arcs of keyspace %u do not tile it",
                      (unsigned)record.id);
@@ -416,6 +536,8 @@ static bool maps_agree(struct checker *c, size_t peer, const struct node *a,
                      inspect_keyspace_count(a), inspect_keyspace_count(b));
     for (size_t i = 0; i < inspect_keyspace_count(a); i++) {
         struct keyspace_record record;
+        if (inspect_is_partial(a) || inspect_is_partial(b))
+            break;
         const struct map *x = inspect_map(a, i, &record);
         const struct map *y = inspect_map(b, i, NULL);
         bool same = is_settling(c) ? map_digest(x) == map_digest(y)
@@ -455,13 +577,17 @@ bool checker_is_whole(struct checker *c, const char **why)
     *why = c->why;
     c->why[0] = 0;
     for (size_t i = 0; i < world_peer_count(c->world); i++) {
+        const struct node *node = world_node(c->world, i);
+        if (!node || !world_is_wanted(c->world, i) ||
+            (first && (inspect_is_partial(node) || !inspect_is_partial(first))))
+            continue;
+        first = node; /* rather one that knows all arcs */
+        cluster = inspect_cluster(node);
+    }
+    for (size_t i = 0; i < world_peer_count(c->world); i++) {
         if (!world_is_wanted(c->world, i))
             continue;
         const struct node *node = world_node(c->world, i);
-        if (!first && node) {
-            first = node;
-            cluster = inspect_cluster(node);
-        }
         if (!peer_serves(c, i, &cluster) || !peers_are_known(c, i, members) ||
             !no_strays(c, i, node) || !maps_agree(c, i, node, first))
             return false;

@@ -27,9 +27,12 @@ void checker_turn(struct checker *checker, size_t peer);
 void checker_all(struct checker *checker);
 
 /* A10: every arc has all its replicas, caught up, and one leader; all peers
- * know each other and have the same map. Else says in why (never NULL) what is
+ * know each other and have the same map, or the right pointers. Else says in why (never NULL) what is
  * missing. */
 bool checker_is_whole(struct checker *checker, const char **why);
+
+/* Arcs of the keyspace that has most. */
+size_t checker_arc_count(struct checker *checker);
 
 /* What every node has of an arc, of all arcs if id is 0, into the trace. */
 void checker_trace(struct checker *checker, arc_id id);

@@ -39,6 +39,7 @@ struct plan {
     struct fault *tormentor;
     struct checker *checker;
     struct scenario_result *result;
+    size_t lookups, hops; /* answered */
 };
 
 static bool coin(struct plan *p, double chance)
@@ -574,6 +575,66 @@ static void plan_slow_disk(struct plan *p)
     p->faults_ns = 40 * WORLD_S;
 }
 
+static void plan_fingers(struct plan *p)
+{
+    plan_five_faults(p);
+    p->world.node.map_fingers = true;
+    p->world.mixed_maps = coin(p, 0.3);
+    p->bound_ns = 60 * WORLD_S;
+}
+
+static void hop_heard(void *context, uint64_t argument,
+                      const struct response *response)
+{
+    struct plan *p = context;
+    (void)argument;
+    if (!response || response->status != 0)
+        return;
+    p->lookups++;
+    p->hops += response->hops;
+}
+
+/* Lookups of keys anywhere, asked of any peer, by pointers. */
+static bool act_lookups(struct plan *p)
+{
+    enum {
+        LOOKUPS = 3000
+    };
+    for (int i = 0; i < LOOKUPS; i++) {
+        size_t key = (size_t)rng_below(&p->rng, p->workload.key_count);
+        struct request q = { .op = OP_LOOKUP,
+                             .key = history_key(workload_history(p->clients),
+                                                key) };
+        size_t peer = (size_t)rng_below(&p->rng, p->world.peer_count);
+        if (world_request(p->w, peer, &q, hop_heard, p, 0) != 0)
+            return false;
+        if (!run_for(p, 5 * WORLD_MS))
+            return false;
+    }
+    if (!await_idle(p))
+        return false;
+    double arcs = (double)checker_arc_count(p->checker);
+    double mean = p->lookups ? (double)p->hops / (double)p->lookups : 1e9;
+    double bound = 0.5;
+    for (double n = arcs; n > 1; n /= 2)
+        bound += n >= 2 ? 0.5 : 0.5 * (n - 1);
+    snprintf(p->result->remark, sizeof p->result->remark,
+             "%.0f arcs, %zu lookups, %.2f hops", arcs, p->lookups, mean);
+    if (mean > bound)
+        world_fail(p->w, "A11_hops", "%.0f arcs, %.2f hops, bound %.2f", arcs,
+                   mean, bound);
+    return true;
+}
+
+static void plan_ring_fingers(struct plan *p)
+{
+    plan_ring(p);
+    p->world.node.map_fingers = true;
+    p->world.node.vnodes = 8;
+    p->workload.key_count = 30 * p->world.peer_count;
+    p->act = act_lookups;
+}
+
 typedef void (*plan_fn)(struct plan *);
 
 static const struct {
@@ -597,6 +658,11 @@ static const struct {
     { { "ring_3", "three peers become a ring", 3 }, plan_ring },
     { { "ring_30", "thirty peers become a ring", 30 }, plan_ring },
     { { "ring_300", "three hundred peers become a ring", 300 }, plan_ring },
+    { { "fingers_5", "five_faults with Chord pointers instead of maps", 5 },
+      plan_fingers },
+    { { "ring_30_fingers",
+        "thirty peers become an ideal ring; lookups take few hops", 30 },
+      plan_ring_fingers },
     { { "mass_restart", "five peers lose power together, four times", 5 },
       plan_mass_restart },
     { { "disk_loss", "five peers lose their disks, one at a time", 5 },

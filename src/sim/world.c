@@ -548,6 +548,8 @@ static void fill_config(struct world *world, struct sim_peer *peer,
     for (size_t i = 0; i < peer->bootstrap_count; i++)
         memcpy(config->bootstrap[i], world->peers[peer->bootstrap[i]].addr,
                sizeof config->bootstrap[i]);
+    if (world->config.mixed_maps)
+        config->map_fingers = peer->index % 2 == 1;
     config->seed = rng_next(&world->rng);
 }
 

@@ -77,6 +77,7 @@ struct world_config {
                               * filled in */
     struct world_net net;
     struct world_disk disk;
+    bool mixed_maps; /* every other peer has map_fingers, whatever node says */
     uint64_t segment_bytes; /* of journals; 0: 256 KiB */
     uint32_t drift_ppm_max; /* of clocks, either way */
     uint64_t events_max;    /* more is a livelock; 0: 50 million */

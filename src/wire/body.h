@@ -44,7 +44,7 @@ void body_unpack_chunk(struct mp_reader *r, struct snapshot_chunk *c);
 MUST_USE int body_pack_ack(const struct snapshot_ack *a, struct buf *b);
 void body_unpack_ack(struct mp_reader *r, struct snapshot_ack *a);
 
-/* HELLO, SWIM, GOSSIP, DIGEST, JOIN, WELCOME, REPORT, STEP, GONE. */
+/* HELLO, SWIM, GOSSIP, DIGEST, JOIN, WELCOME, REPORT, STEP, GONE, RING. */
 MUST_USE int body_pack_control(const struct message *m, struct buf *b);
 void body_unpack_control(struct mp_reader *r, struct codec_arena *arena,
                          struct message *m);

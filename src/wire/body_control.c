@@ -319,6 +319,82 @@ static void unpack_gone(struct mp_reader *r, struct message *m)
         mp_fail(r);
 }
 
+static int pack_ring(const struct ring_message *m, struct buf *b)
+{
+    if (m->arc_count > RING_LIST_MAX)
+        return DLHT_ETOOBIG;
+    struct fields_out f = fields_begin(b);
+    fields_put_uint(&f, m->type);
+    fields_put_uint(&f, m->level);
+    fields_put_uint(&f, m->number);
+    fields_put_uint(&f, m->to);
+    codec_pack_arc(b, m->self);
+    fields_note(&f, true);
+    if (m->predecessor)
+        codec_pack_arc(b, m->predecessor);
+    else
+        mp_write_nil(b);
+    fields_note(&f, m->predecessor != NULL);
+    mp_write_array(b, m->arc_count);
+    for (size_t i = 0; i < m->arc_count; i++)
+        codec_pack_arc(b, m->arcs[i]);
+    fields_note(&f, m->arc_count > 0);
+    fields_put_bytes(&f, m->key);
+    fields_end(&f);
+    return DLHT_OK;
+}
+
+/* All of one keyspace, so that who keeps them need not look again. */
+static const struct arc *unpack_ring_arc(struct mp_reader *r, struct arc *arc,
+                                         keyspace_id keyspace)
+{
+    codec_unpack_arc(r, arc);
+    if (!r->bad && arc->keyspace != keyspace)
+        mp_fail(r);
+    return arc;
+}
+
+static void unpack_ring_arcs(struct mp_reader *r, struct codec_arena *arena,
+                             struct ring_message *m, keyspace_id keyspace)
+{
+    size_t count = body_count(r, RING_LIST_MAX);
+    struct arc *list = body_array(arena, r, count, sizeof *list, BODY_ARC_MIN);
+    for (size_t i = 0; i < count && !r->bad; i++)
+        m->arcs[i] = unpack_ring_arc(r, &list[i], keyspace);
+    m->arc_count = r->bad ? 0 : count;
+}
+
+static void unpack_ring(struct mp_reader *r, struct codec_arena *arena,
+                        struct ring_message *m)
+{
+    *m = (struct ring_message){ 0 };
+    struct arc *list = body_array(arena, r, 2, sizeof *list, 1);
+    if (!list)
+        return;
+    struct fields_in f = fields_open(r);
+    m->type = (uint8_t)fields_uint(&f, RING_FOUND);
+    m->level = (uint8_t)fields_uint(&f, RING_LEVELS_MAX - 1);
+    m->number = fields_uint(&f, UINT64_MAX);
+    m->to = fields_uint(&f, UINT64_MAX);
+    if (!fields_more(&f) || m->type < RING_ASK || m->to == 0) {
+        mp_fail(r);
+        return;
+    }
+    codec_unpack_arc(r, &list[0]);
+    m->self = &list[0];
+    keyspace_id keyspace = list[0].keyspace;
+    if (fields_next_is_nil(&f)) {
+        (void)fields_more(&f);
+        mp_read_nil(r);
+    } else if (fields_more(&f)) {
+        m->predecessor = unpack_ring_arc(r, &list[1], keyspace);
+    }
+    if (fields_more(&f))
+        unpack_ring_arcs(r, arena, m, keyspace);
+    m->key = fields_bytes(&f, CODEC_KEY_MAX);
+    fields_close(&f);
+}
+
 int body_pack_control(const struct message *m, struct buf *b)
 {
     /* clang-format off */
@@ -332,6 +408,7 @@ int body_pack_control(const struct message *m, struct buf *b)
     case MESSAGE_REPORT:  return pack_report(m, b);
     case MESSAGE_STEP:    return pack_step(&m->u.step, b);
     case MESSAGE_GONE:    return pack_gone(m, b);
+    case MESSAGE_RING:    return pack_ring(&m->u.ring, b);
     default:
         assert(false && "a control message");
         return DLHT_EINVAL;
@@ -353,6 +430,7 @@ void body_unpack_control(struct mp_reader *r, struct codec_arena *arena,
     case MESSAGE_REPORT:  unpack_report(r, arena, m); break;
     case MESSAGE_STEP:    unpack_step(r, &m->u.step); break;
     case MESSAGE_GONE:    unpack_gone(r, m); break;
+    case MESSAGE_RING:    unpack_ring(r, arena, &m->u.ring); break;
     default:              assert(false && "a control message");
     }
     /* clang-format on */

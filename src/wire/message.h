@@ -18,6 +18,7 @@
 #include "base/id.h"
 #include "base/span.h"
 #include "chord/arc.h"
+#include "chord/ring.h"
 #include "chord/swim.h"
 #include "replica/raft.h"
 
@@ -220,7 +221,8 @@ enum message_type {
     MESSAGE_WELCOME = 11, /* the answer to JOIN, in pages */
     MESSAGE_REPORT = 12,
     MESSAGE_STEP = 13,
-    MESSAGE_GONE = 14 /* that replica is no member any more: it may go */
+    MESSAGE_GONE = 14, /* that replica is no member any more: it may go */
+    MESSAGE_RING = 15  /* upkeep of Chord pointers, arc to arc */
 };
 
 struct message {
@@ -267,6 +269,7 @@ struct message {
             replica_id replica;
             uint64_t generation;
         } gone;
+        struct ring_message ring; /* all its arcs are of one keyspace */
     } u;
 };
 

@@ -331,6 +331,31 @@ static void sample_report(struct rng *rng, struct sample_pool *pool,
     out->u.report.count = count;
 }
 
+static void sample_ring(struct rng *rng, struct sample_pool *pool,
+                        struct message *out)
+{
+    struct ring_message *m = &out->u.ring;
+    size_t count = rng_below(rng, 1 + rng_below(rng, RING_LIST_MAX));
+    struct arc *list = take(pool, (count + 2) * sizeof *list);
+    *m = (struct ring_message){
+        .type = (uint8_t)rng_range(rng, RING_ASK, RING_FOUND),
+        .level = (uint8_t)rng_below(rng, RING_LEVELS_MAX),
+        .number = number(rng, UINT64_MAX),
+        .to = positive(rng),
+        .key = bytes(rng, pool, 0, 50),
+        .self = &list[0],
+        .arc_count = count,
+    };
+    for (size_t i = 0; i < count + 2; i++) {
+        sample_arc(rng, pool, &list[i]);
+        list[i].keyspace = list[0].keyspace;
+        if (i >= 2)
+            m->arcs[i - 2] = &list[i];
+    }
+    if (flip(rng))
+        m->predecessor = &list[1];
+}
+
 static void sample_small(struct rng *rng, struct sample_pool *pool,
                          struct message *out)
 {
@@ -392,6 +417,9 @@ static void sample_small(struct rng *rng, struct sample_pool *pool,
         out->u.gone.arc = positive(rng);
         out->u.gone.replica = positive(rng);
         out->u.gone.generation = number(rng, UINT64_MAX);
+        break;
+    case MESSAGE_RING:
+        sample_ring(rng, pool, out);
         break;
     default:
         assert(false && "a type that has a sample");
@@ -654,6 +682,26 @@ static const char *report_difference(const struct arc_report *a,
     return arc_difference(&a->arc, &b->arc);
 }
 
+static const char *ring_difference(const struct ring_message *a,
+                                   const struct ring_message *b)
+{
+    SAME(type);
+    SAME(level);
+    SAME(number);
+    SAME(to);
+    SAME(arc_count);
+    if (!span_equal(a->key, b->key))
+        return "key";
+    if (!a->predecessor != !b->predecessor)
+        return "predecessor";
+    const char *found = arc_difference(a->self, b->self);
+    if (!found && a->predecessor)
+        found = arc_difference(a->predecessor, b->predecessor);
+    for (size_t i = 0; i < a->arc_count && !found; i++)
+        found = arc_difference(a->arcs[i], b->arcs[i]);
+    return found;
+}
+
 static const char *list_difference(const struct message *a,
                                    const struct message *b)
 {
@@ -724,6 +772,8 @@ const char *sample_difference(const struct message *a, const struct message *b)
         SAME(u.gone.replica);
         SAME(u.gone.generation);
         return NULL;
+    case MESSAGE_RING:
+        return ring_difference(&a->u.ring, &b->u.ring);
     default:
         return list_difference(a, b);
     }

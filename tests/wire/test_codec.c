@@ -373,6 +373,7 @@ static const struct {
       "01c41000112233445566778899aabbccddeeff",
       "kind 0" },
     { MESSAGE_GONE, "920001", "arc 0" },
+    { MESSAGE_RING, "9401000905", "no arc that speaks" },
     { MESSAGE_STEP, "9401010101", "no peer" },
     { MESSAGE_STEP, "9406010001", "arc 0" },
     { MESSAGE_GONE, "920100", "replica 0" },

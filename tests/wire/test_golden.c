@@ -262,6 +262,16 @@ static const struct {
     { "gone",
       { .type = MESSAGE_GONE, .u.gone = { 300, 22, 4 } },
       "93cd012c1604" },
+    { "ring",
+      { .type = MESSAGE_RING,
+        .u.ring = { .type = RING_FOUND,
+                    .number = 9,
+                    .to = 300,
+                    .key = { (const uint8_t *)"key", 3 },
+                    .self = &arc,
+                    .arcs = { &arc },
+                    .arc_count = 1 } },
+      "98070009cd012c" ARC_HEX "c091" ARC_HEX "c4036b6579" },
 };
 
 static void to_hex(struct span bytes, char *out)
@@ -272,7 +282,7 @@ static void to_hex(struct span bytes, char *out)
 
 Test(golden, each_type_has_the_bytes_of_the_protocol)
 {
-    bool seen[MESSAGE_GONE + 1] = { false };
+    bool seen[MESSAGE_RING + 1] = { false };
     for (size_t i = 0; i < sizeof golden / sizeof *golden; i++) {
         static char hex[4096];
         struct codec_arena arena = { 0 };
@@ -289,7 +299,7 @@ Test(golden, each_type_has_the_bytes_of_the_protocol)
         buf_deinit(&b);
         codec_arena_deinit(&arena);
     }
-    for (int type = MESSAGE_HELLO; type <= MESSAGE_GONE; type++)
+    for (int type = MESSAGE_HELLO; type <= MESSAGE_RING; type++)
         cr_expect(seen[type], "type %d has a row", type);
 }
 
