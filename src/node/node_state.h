@@ -117,7 +117,7 @@ struct replica {
     struct result_held *held;
     size_t held_count, held_cap;
     struct ring *ring; /* fingers.c; NULL: none is kept */
-    bool splitting; /* a SPLIT is in the log and not applied */
+    bool splitting;    /* a SPLIT is in the log and not applied */
     uint64_t requests;
     uint16_t lost_mask; /* members that said they lost their replica */
     struct outgoing *outgoing[RAFT_MEMBERS_MAX];
