@@ -76,11 +76,11 @@ static void begin(struct node *node, struct replica *r)
         e->u.checkpoint.bytes = effects_copy(node->fx, buf_span(&run->block));
 }
 
-/* Who is to be removed waits for its children. */
-static bool free_a_doomed(struct node *node)
+/* Who is to be removed, or to take a snapshot, waits for its children. */
+static bool base_waited_for(struct node *node)
 {
     for (size_t i = 0; i < node->replica_count; i++) {
-        if (!node->replicas[i]->doomed)
+        if (!node->replicas[i]->doomed && !node->replicas[i]->children_first)
             continue;
         struct replica *r = node->replicas[i];
         for (struct replica *child;
@@ -96,7 +96,7 @@ static bool free_a_doomed(struct node *node)
 
 static void choose(struct node *node)
 {
-    if (free_a_doomed(node))
+    if (base_waited_for(node))
         return;
     arc_id pinning = node->pinning_arc;
     if (pinning == 0 || node->journal_bytes < node->config.checkpoint_bytes)

@@ -118,11 +118,7 @@ static void journal_burials(struct node *node)
         struct tombstone *t = &node->tombstones[i];
         if (!t->fresh || t->replica == 0)
             continue;
-        struct buf payload = { 0 };
-        mp_write_uint(&payload, t->replica);
-        node_journal(node, JOURNAL_REMOVE, t->arc, 0, 0, buf_span(&payload));
-        buf_deinit(&payload);
-        t->fresh = false;
+        replica_journal_burials(node, t->arc);
         if (node_replica(node, t->arc))
             continue;
         struct effect *e = effects_add(node->fx, EFFECT_CHECKPOINT_REMOVE);
@@ -307,13 +303,13 @@ void join_say_ready(struct node *node)
 {
     if (node->said_ready || node->phase != PHASE_SERVING)
         return;
-    if (!node->restored) {
-        struct keyspace *ks = keyspaces_find_name(node, span_str("default"));
-        bool knows = ks && (node->config.map_fingers ? map_count(ks->map) > 0
-                                                     : map_is_whole(ks->map));
-        if (!knows)
-            return;
-    }
+    /* A node that comes back may have to hear first what keyspaces there are:
+     * not every peer keeps a copy of the system arc. */
+    struct keyspace *ks = keyspaces_find_name(node, span_str("default"));
+    bool knows = ks && (node->config.map_fingers ? map_count(ks->map) > 0
+                                                 : map_is_whole(ks->map));
+    if (!ks || (!node->restored && !knows))
+        return;
     node->said_ready = true;
     effects_add(node->fx, EFFECT_READY);
 }

@@ -18,7 +18,8 @@ enum journal_type {
                            * so that it stays before its arc's entries until a
                            * checkpoint stands for both */
     JOURNAL_CREATE = 4,   /* 0; replica, keyspace: empty, learns from others */
-    JOURNAL_REMOVE = 5,   /* 0; replica: no longer kept here */
+    JOURNAL_REMOVE = 5,   /* 0; every replica of the arc that is no longer
+                           * kept here, the newest and all before it */
     JOURNAL_COMMIT = 6,   /* index: all up to it is committed; written when a
                            * split is applied, so that replay makes the right
                            * child before it meets its records */

@@ -136,6 +136,8 @@ struct replica {
                             * checkpointed before it; 0: none */
 
     uint64_t heard_ns; /* from another member; 0: not yet */
+    bool children_first; /* takes no snapshot before its split children are on
+                          * disk */
     bool doomed;       /* to be removed once its split children are on disk */
     bool dirty;        /* in node->dirty */
 

@@ -255,17 +255,11 @@ static void leave_here(struct node *node, const struct peer *peer,
             DLHT_OK)
             rc = DLHT_EBUSY;
     }
+    if (rc == DLHT_ENOTOWNER)
+        rc = DLHT_EUNAVAILABLE; /* it leads, but has not begun to plan */
     char text[96];
     snprintf(text, sizeof text, "%zu arcs still have a copy there", left);
     node_answer_status(node, origin, rc, rc == DLHT_EBUSY ? text : NULL);
-}
-
-static void leave_answered(struct node *node, void *context,
-                           const struct response *response)
-{
-    struct origin *origin = context;
-    node_answer(node, origin, response);
-    free(origin);
 }
 
 void op_leave_begin(struct node *node, const struct request *request,
@@ -283,36 +277,30 @@ void op_leave_begin(struct node *node, const struct request *request,
                            "arcs");
         return;
     }
-    struct keyspace *system = keyspaces_find(node, SYSTEM_KEYSPACE);
-    const struct arc *arc = map_by_id(system->map, SYSTEM_ARC);
-    if (arc && node_is_self(node, &arc->owner)) {
-        leave_here(node, peer, origin);
-        return;
-    }
-    /* Passed on to the owner of the system arc. */
-    struct origin *kept = mem_array(1, sizeof *kept);
-    if (!kept || !arc) {
-        node_answer_status(node, origin, DLHT_EUNAVAILABLE, NULL);
-        free(kept);
-        return;
-    }
-    *kept = *origin;
+    /* Carried to the owner of the system arc, be it this node. */
+    struct buf *doc = &node->scratch; /* copied by pending_begin */
+    buf_reset(doc);
+    mp_write_map(doc, 1);
+    mp_write_cstr(doc, "peer");
+    mp_write_bin(doc, request->key);
     struct request q = { .op = OP_LEAVE, .keyspace = SYSTEM_KEYSPACE };
-    q.value = request->key;
-    struct pending_target target = { .done = leave_answered,
-                                     .context = kept,
+    q.value = buf_span(doc);
+    struct pending_target target = { .origin = *origin,
                                      .busy_is_final = true };
-    if (pending_begin(node, &q, op_deadline_ns(node, request), &target) ==
+    if (pending_begin(node, &q, op_deadline_ns(node, request), &target) !=
         DLHT_OK)
-        return;
-    node_answer_status(node, origin, DLHT_EBUSY, NULL);
-    free(kept);
+        node_answer_status(node, origin, DLHT_EBUSY, NULL);
 }
 
 void op_leave_serve(struct node *node, const struct request *request,
                     const struct origin *origin)
 {
-    const struct peer *peer = peer_at(node, request->value);
+    struct mp_reader r;
+    mp_reader_init(&r, request->value);
+    mp_read_map(&r);
+    mp_skip(&r);
+    struct span addr = mp_read_bytes(&r);
+    const struct peer *peer = r.bad ? NULL : peer_at(node, addr);
     if (peer)
         leave_here(node, peer, origin);
     else

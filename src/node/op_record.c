@@ -328,7 +328,7 @@ void op_begin(struct node *node, const struct request *request,
         node_answer_status(node, origin, DLHT_OK, NULL);
         return;
     }
-    if (node->phase != PHASE_SERVING) {
+    if (node->phase != PHASE_SERVING || !node->said_ready) {
         node_answer_status(node, origin, DLHT_EUNAVAILABLE,
                            "this node does not serve yet, or is stopping");
         return;

@@ -213,8 +213,7 @@ static void drop_waiting(struct node *node, struct replica *r)
 
 #define FORGOTTEN_NS (15 * NS_PER_S)
 
-/* Children that live in the log of r only. */
-static bool has_unbased_child(const struct node *node, const struct replica *r)
+bool replica_has_unbased_child(const struct node *node, const struct replica *r)
 {
     for (size_t i = 0; i < node->replica_count; i++)
         if (node->replicas[i]->unbased_parent == r->id)
@@ -222,11 +221,26 @@ static bool has_unbased_child(const struct node *node, const struct replica *r)
     return false;
 }
 
+void replica_journal_burials(struct node *node, arc_id arc)
+{
+    struct buf payload = { 0 };
+    for (size_t i = 0; i < node->tombstone_count; i++) {
+        struct tombstone *t = &node->tombstones[i];
+        if (t->arc != arc || t->replica == 0)
+            continue;
+        mp_write_uint(&payload, t->replica);
+        t->fresh = node->phase == PHASE_NEW; /* the journal is not open */
+    }
+    node_journal(node, JOURNAL_REMOVE, arc, 0, 0, buf_span(&payload));
+    buf_deinit(&payload);
+}
+
 void replica_remove(struct node *node, struct replica *r)
 {
     /* Without its log a split child could not be made again: the child is
      * checkpointed first. */
-    if (node->config.durable && node->fx && has_unbased_child(node, r)) {
+    if (node->config.durable && node->fx &&
+        replica_has_unbased_child(node, r)) {
         r->doomed = true;
         return;
     }
@@ -234,10 +248,7 @@ void replica_remove(struct node *node, struct replica *r)
              (unsigned long long)r->id, (unsigned long long)r->self);
     if (node_add_tombstone(node, r->id, r->self) != DLHT_OK)
         return; /* tried again when the next message says so */
-    struct buf payload = { 0 };
-    mp_write_uint(&payload, r->self);
-    node_journal(node, JOURNAL_REMOVE, r->id, 0, 0, buf_span(&payload));
-    buf_deinit(&payload);
+    replica_journal_burials(node, r->id);
     drop_waiting(node, r);
     fingers_drop(node, r);
     checkpoint_run_forget(node, r);
@@ -427,19 +438,29 @@ static bool is_forgotten(const struct node *node, const struct replica *r)
            node->now_ns - r->heard_ns > FORGOTTEN_NS;
 }
 
+static bool names(const struct arc *arc, replica_id replica)
+{
+    for (size_t i = 0; i < arc->member_count; i++)
+        if (arc->members[i].replica == replica)
+            return true;
+    return false;
+}
+
 /* The group went on without this copy, which nobody may have told it: a
- * learner stands for no election and so meets nobody. */
+ * learner stands for no election and so meets nobody. One that its own
+ * descriptor names knows so from a newer one that does not; one whose
+ * admission it never saw committed must also have heard nothing for long. */
 static bool is_left_behind(const struct node *node, const struct replica *r)
 {
     const struct keyspace *ks = keyspaces_find(node, r->keyspace);
     const struct arc *known =
         ks && !r->empty ? map_by_id(ks->map, r->id) : NULL;
-    if (!known || known->generation <= r->arc->generation)
+    if (!known || names(known, r->self) ||
+        known->generation < r->arc->generation)
         return false;
-    for (size_t i = 0; i < known->member_count; i++)
-        if (known->members[i].replica == r->self)
-            return false;
-    return true;
+    if (names(r->arc, r->self))
+        return known->generation > r->arc->generation;
+    return node->now_ns - r->heard_ns > FORGOTTEN_NS;
 }
 
 void replica_tick(struct node *node, struct replica *r)

@@ -28,6 +28,15 @@ MUST_USE int replica_found(struct node *node, const struct arc *arc);
 MUST_USE int replica_create(struct node *node, arc_id arc, keyspace_id keyspace,
                             replica_id self, struct replica **out);
 
+/* Split children that live in the log of r only: what replaces that log must
+ * wait until they have a checkpoint. */
+bool replica_has_unbased_child(const struct node *node,
+                               const struct replica *r);
+
+/* Journals all ids of an arc that are buried here: of such records only the
+ * newest is kept. */
+void replica_journal_burials(struct node *node, arc_id arc);
+
 /* Drops the replica and buries its id. */
 void replica_remove(struct node *node, struct replica *r);
 

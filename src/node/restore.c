@@ -143,15 +143,25 @@ static int restore_create(struct node *node, arc_id arc,
     return replica_create(node, arc, keyspace, self, &r);
 }
 
-static int restore_remove(struct node *node, arc_id arc, replica_id self)
+/* All ids of the arc that are buried here. */
+static int restore_remove(struct node *node, arc_id arc,
+                          struct mp_reader *reader)
 {
-    struct replica *r = node_replica(node, arc);
-    int rc = node_add_tombstone(node, arc, self);
-    if (rc == DLHT_OK)
-        node->tombstones[node->tombstone_count - 1].fresh = false;
-    if (rc == DLHT_OK && r && r->self == self)
-        replica_remove(node, r);
-    return rc;
+    while (!mp_at_end(reader)) {
+        replica_id self = mp_read_uint(reader);
+        if (reader->bad)
+            return DLHT_ECORRUPT;
+        if (!node_is_tombstone(node, arc, self)) {
+            int rc = node_add_tombstone(node, arc, self);
+            if (rc != DLHT_OK)
+                return rc;
+            node->tombstones[node->tombstone_count - 1].fresh = false;
+        }
+        struct replica *r = node_replica(node, arc);
+        if (r && r->self == self)
+            replica_remove(node, r);
+    }
+    return DLHT_OK;
 }
 
 static int restore_vote(struct replica *r, struct mp_reader *reader)
@@ -289,7 +299,8 @@ int node_restore_record(struct node *node, const struct journal_record *record)
     default:
         break;
     }
-    if (node_is_tombstone(node, record->arc, 0))
+    if (node_is_tombstone(node, record->arc, 0) &&
+        record->type != JOURNAL_REMOVE)
         return bury_named(node, record);
     switch (record->type) {
     case JOURNAL_FOUND:
@@ -297,7 +308,7 @@ int node_restore_record(struct node *node, const struct journal_record *record)
     case JOURNAL_CREATE:
         return restore_create(node, record->arc, &reader);
     case JOURNAL_REMOVE:
-        return restore_remove(node, record->arc, mp_read_uint(&reader));
+        return restore_remove(node, record->arc, &reader);
     default:
         break;
     }

@@ -385,6 +385,11 @@ static void begin_incoming(struct node *node, struct replica *r,
                            const struct id *from,
                            const struct snapshot_chunk *chunk)
 {
+    if (node->config.durable && replica_has_unbased_child(node, r)) {
+        r->children_first = true; /* refused until they are on disk */
+        return;
+    }
+    r->children_first = false;
     checkpoint_run_forget(node, r); /* two writers of one arc's file */
     if (r->incoming && r->incoming->checkpoint && !r->incoming->complete)
         write_along(node, r, EFFECT_CHECKPOINT_ABORT, span_empty());
@@ -490,10 +495,11 @@ void transfer_receive_chunk(struct node *node, const struct id *from,
             return;
         }
     } else if (chunk->sequence == in->next && !in->complete) {
-        if (!take_chunk(node, r, chunk)) {
-            write_along(node, r, EFFECT_CHECKPOINT_ABORT, span_empty());
-            incoming_free(in);
-            r->incoming = NULL;
+        /* A split applied meanwhile made a child that needs the old log. */
+        if (node->config.durable && replica_has_unbased_child(node, r))
+            r->children_first = true;
+        if (r->children_first || !take_chunk(node, r, chunk)) {
+            transfer_drop_incoming(node, r);
             send_ack(node, from, chunk->arc, chunk, NULL, true);
             return;
         }
