@@ -135,11 +135,11 @@ struct replica {
     arc_id unbased_parent; /* a split child whose parent must not be
                             * checkpointed before it; 0: none */
 
-    uint64_t heard_ns; /* from another member; 0: not yet */
+    uint64_t heard_ns;   /* from another member; 0: not yet */
     bool children_first; /* takes no snapshot before its split children are on
                           * disk */
-    bool doomed;       /* to be removed once its split children are on disk */
-    bool dirty;        /* in node->dirty */
+    bool doomed;         /* to be removed once its split children are on disk */
+    bool dirty;          /* in node->dirty */
 
     /* As last journaled. */
     uint64_t vote_term;

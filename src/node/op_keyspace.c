@@ -285,8 +285,7 @@ void op_leave_begin(struct node *node, const struct request *request,
     mp_write_bin(doc, request->key);
     struct request q = { .op = OP_LEAVE, .keyspace = SYSTEM_KEYSPACE };
     q.value = buf_span(doc);
-    struct pending_target target = { .origin = *origin,
-                                     .busy_is_final = true };
+    struct pending_target target = { .origin = *origin, .busy_is_final = true };
     if (pending_begin(node, &q, op_deadline_ns(node, request), &target) !=
         DLHT_OK)
         node_answer_status(node, origin, DLHT_EBUSY, NULL);
