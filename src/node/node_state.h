@@ -170,6 +170,7 @@ enum node_phase {
 };
 
 struct pending_table; /* pending.h */
+struct batch;         /* op_batch.c */
 struct gossip;        /* gossip.c */
 struct keeper;        /* keeper.c */
 struct fingers;       /* fingers.c */
@@ -221,6 +222,11 @@ struct node {
 
     uint64_t memory_used; /* by records, as of the last flush */
     uint64_t next_tick_ns;
+
+    /* Batches whose clients have no session: op_batch.c. */
+    struct batch *batches_first, *batches_last;
+    struct id batch_session;
+    uint64_t batch_number;
 
     struct pending_table *pending;
     struct gossip *gossip;

@@ -81,6 +81,10 @@ static bool make_record(struct node *node, struct change *c,
     } else if (!c->drop && there) {
         change_end(node, c, DLHT_EEXISTS, "this keyspace exists already");
         ok = false;
+    } else if (!c->drop && node->keyspace_count >= KEYSPACES_MAX) {
+        change_end(node, c, DLHT_EFULL,
+                   "4096 keyspaces were made already, dropped ones included");
+        ok = false;
     } else if (c->drop) {
         record.dropped = true;
         record.first_arc_count = 0;
