@@ -586,11 +586,6 @@ bool client_is_polling(const struct client *c)
     return c->polling;
 }
 
-size_t client_open(const struct client *c)
-{
-    return c->open;
-}
-
 /* Making and freeing. */
 
 static int client_error(struct dlht_error *error, int code, const char *text,

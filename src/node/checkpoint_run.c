@@ -183,8 +183,3 @@ void checkpoint_run_free(struct node *node)
     free(node->checkpoint);
     node->checkpoint = NULL;
 }
-
-bool checkpoint_run_is_busy(const struct node *node)
-{
-    return node->checkpoint->arc != 0;
-}
