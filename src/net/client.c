@@ -56,6 +56,7 @@ struct call {
     bool is_open;
     bool is_write;
     bool was_sent; /* on some connection */
+    bool was_lost; /* and that one broke: its outcome is open */
 };
 
 enum client_state {
@@ -242,6 +243,7 @@ int client_submit(struct client *c, const struct dlht_request *request,
     call->context = context;
     call->is_write = client_request_is_write(&call->request);
     call->was_sent = false;
+    call->was_lost = false;
     call_append(c, call);
     return DLHT_OK;
 }
@@ -280,6 +282,9 @@ static void client_drop(struct client *c)
     client_clear(&c->out);
     c->in_at = 0;
     c->out_at = 0;
+    for (struct call *call = c->first; call && call != c->unsent;
+         call = call->next)
+        call->was_lost = true;
     c->unsent = c->first;
     c->state = CLIENT_DOWN;
     c->failures++;
@@ -392,6 +397,14 @@ static void client_write(struct client *c)
     }
 }
 
+/* "Nothing was done", as far as the node that answers knows. */
+static bool is_refusal(int status)
+{
+    return status == DLHT_EUNAVAILABLE || status == DLHT_EBUSY ||
+           status == DLHT_EFULL || status == DLHT_ENOKEYSPACE ||
+           status == DLHT_EEXISTS || status == DLHT_ETIMEOUT;
+}
+
 static void client_answer(struct client *c, const struct message *m)
 {
     struct call *call = call_by_stream(c, m->stream);
@@ -406,7 +419,14 @@ static void client_answer(struct client *c, const struct message *m)
         call_complete(c, call);
         return;
     }
-    client_result_show(&c->result, &m->u.response);
+    struct response response = m->u.response;
+    if (call->is_write && call->was_lost && is_refusal(response.status)) {
+        /* This time it was refused; what the first node did is not known. */
+        response.status = DLHT_EUNKNOWN;
+        response.text = span_str("refused when it was repeated; the first "
+                                 "attempt may have taken effect");
+    }
+    client_result_show(&c->result, &response);
     call_complete(c, call);
 }
 
@@ -501,7 +521,7 @@ static uint64_t client_wake_ns(const struct client *c)
     if (c->state != CLIENT_UP)
         return c->retry_ns < at ? c->retry_ns : at;
     uint64_t silence = c->heard_ns + CLIENT_SILENCE_NS;
-    if (c->first != c->unsent && silence < at)
+    if (c->peers.count > 1 && c->first != c->unsent && silence < at)
         return silence;
     return at;
 }
@@ -564,11 +584,6 @@ int client_poll(struct client *c, int timeout_ms)
 bool client_is_polling(const struct client *c)
 {
     return c->polling;
-}
-
-size_t client_open(const struct client *c)
-{
-    return c->open;
 }
 
 /* Making and freeing. */

@@ -58,6 +58,4 @@ int client_poll(struct client *client, int timeout_ms);
 /* True while callbacks run. */
 bool client_is_polling(const struct client *client);
 
-size_t client_open(const struct client *client);
-
 #endif

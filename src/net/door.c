@@ -711,11 +711,6 @@ size_t door_callers(const struct door *door)
     return door->callers;
 }
 
-size_t door_in_flight(const struct door *door)
-{
-    return door->in_flight;
-}
-
 size_t door_unsent(const struct door *door)
 {
     size_t bytes = 0;

@@ -88,7 +88,6 @@ void door_sweep(struct door *door, uint64_t now_ns);
 void door_shut(struct door *door);
 
 size_t door_callers(const struct door *door);
-size_t door_in_flight(const struct door *door);
 size_t door_unsent(const struct door *door);
 
 #endif

@@ -431,11 +431,6 @@ void links_free(struct links *links)
     free(links);
 }
 
-size_t links_count(const struct links *links)
-{
-    return links->count;
-}
-
 size_t links_unsent(const struct links *links)
 {
     size_t bytes = 0;

@@ -61,7 +61,6 @@ void links_flush(struct links *links, uint64_t now_ns);
 void links_tick(struct links *links, uint64_t now_ns);
 uint64_t links_timeout_ns(const struct links *links);
 
-size_t links_count(const struct links *links);
 size_t links_unsent(const struct links *links);
 
 #endif

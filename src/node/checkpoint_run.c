@@ -149,6 +149,7 @@ void checkpoint_run_done(struct node *node, arc_id arc, uint64_t number,
         return;
     run->arc = 0;
     if (!r || status != DLHT_OK) {
+        node->pinning_arc = 0; /* not again before the next sync */
         node_log(node, LOG_ERROR, "arc %016llx: checkpoint failed: %s",
                  (unsigned long long)arc, dlht_strerror(status));
         return;
@@ -181,9 +182,4 @@ void checkpoint_run_free(struct node *node)
     buf_deinit(&node->checkpoint->block);
     free(node->checkpoint);
     node->checkpoint = NULL;
-}
-
-bool checkpoint_run_is_busy(const struct node *node)
-{
-    return node->checkpoint->arc != 0;
 }

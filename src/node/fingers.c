@@ -272,6 +272,23 @@ void fingers_receive(struct node *node, const struct id *from,
 
 /* Time. */
 
+static bool is_lonely(const struct node *node, const struct replica *r)
+{
+    return !r->empty && !replica_leads(r) && r->keyspace != SYSTEM_KEYSPACE &&
+           node->now_ns - r->heard_ns >= LONELY_NS;
+}
+
+static bool has_replica(const struct arc *arc, replica_id id)
+{
+    for (size_t i = 0; i < arc->member_count; i++)
+        if (arc->members[i].replica == id)
+            return true;
+    return false;
+}
+
+/* The answer is a read of the group, so what was committed before is in it. A
+ * copy that is no member by it, and that nobody writes to, was added by a
+ * leader that could not commit that, or was removed since. */
 static void info_heard(struct node *node, void *context,
                        const struct response *response)
 {
@@ -282,16 +299,20 @@ static void info_heard(struct node *node, void *context,
     if (response->status != DLHT_OK)
         return;
     codec_unpack_arc(&reader, &arc);
-    if (!reader.bad)
-        gossip_notice_arc(node, &arc);
+    if (reader.bad)
+        return;
+    gossip_notice_arc(node, &arc);
+    struct replica *r = node_replica(node, arc.id);
+    if (r && is_lonely(node, r) && arc.generation >= r->arc->generation &&
+        !has_replica(&arc, r->self))
+        replica_remove(node, r);
 }
 
 /* A copy that its group went on without may hear of it from nobody: it looks
  * up who has its place. */
 static void ask_if_lonely(struct node *node, struct replica *r)
 {
-    if (r->empty || replica_leads(r) || r->keyspace == SYSTEM_KEYSPACE ||
-        node->now_ns - r->heard_ns < LONELY_NS)
+    if (!is_lonely(node, r))
         return;
     struct request q = { .op = OP_ARC_INFO,
                          .keyspace = r->keyspace,
@@ -304,8 +325,7 @@ static void ask_if_lonely(struct node *node, struct replica *r)
 void fingers_tick(struct node *node)
 {
     struct fingers *f = node->fingers;
-    bool ask = node->config.map_fingers && node->phase == PHASE_SERVING &&
-               node->now_ns >= f->lonely_ns;
+    bool ask = node->phase == PHASE_SERVING && node->now_ns >= f->lonely_ns;
     if (ask)
         f->lonely_ns = node->now_ns + LONELY_NS;
     for (size_t i = 0; i < node->replica_count; i++) {

@@ -105,9 +105,16 @@ static int bury_damaged(struct node *node)
         if (rc != DLHT_OK)
             return rc;
     }
-    for (size_t i = 0; i < node->tombstone_count; i++)
-        if (node->tombstones[i].replica == 0 && node->remembered_count == 0)
+    for (size_t i = 0; i < node->tombstone_count; i++) {
+        if (node->tombstones[i].replica != 0)
+            continue;
+        if (node->remembered_count == 0)
             return DLHT_ECORRUPT; /* nobody to learn it from */
+        node_log(node, LOG_ERROR,
+                 "arc %016llx: its checkpoints are unreadable; it is lost if "
+                 "no other peer keeps a copy",
+                 (unsigned long long)node->tombstones[i].arc);
+    }
     return DLHT_OK;
 }
 

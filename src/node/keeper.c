@@ -315,7 +315,9 @@ static void plan(struct node *node)
             .arcs = arcs,
             .arc_count = gather_arcs(node, arcs),
             .vnodes = node->config.vnodes,
-            .moves_max = MOVES_MAX,
+            .moves_max = swim_count(node->swim) > MOVES_MAX
+                             ? swim_count(node->swim)
+                             : MOVES_MAX,
         };
         size_t count = planner_steps(&input, steps, STEPS_MAX);
         for (size_t i = 0; i < count; i++)

@@ -117,7 +117,7 @@ struct replica {
     struct result_held *held;
     size_t held_count, held_cap;
     struct ring *ring; /* fingers.c; NULL: none is kept */
-    bool splitting; /* a SPLIT is in the log and not applied */
+    bool splitting;    /* a SPLIT is in the log and not applied */
     uint64_t requests;
     uint16_t lost_mask; /* members that said they lost their replica */
     struct outgoing *outgoing[RAFT_MEMBERS_MAX];
@@ -135,11 +135,11 @@ struct replica {
     arc_id unbased_parent; /* a split child whose parent must not be
                             * checkpointed before it; 0: none */
 
-    uint64_t heard_ns; /* from another member; 0: not yet */
+    uint64_t heard_ns;   /* from another member; 0: not yet */
     bool children_first; /* takes no snapshot before its split children are on
                           * disk */
-    bool doomed;       /* to be removed once its split children are on disk */
-    bool dirty;        /* in node->dirty */
+    bool doomed;         /* to be removed once its split children are on disk */
+    bool dirty;          /* in node->dirty */
 
     /* As last journaled. */
     uint64_t vote_term;
@@ -170,6 +170,7 @@ enum node_phase {
 };
 
 struct pending_table; /* pending.h */
+struct batch;         /* op_batch.c */
 struct gossip;        /* gossip.c */
 struct keeper;        /* keeper.c */
 struct fingers;       /* fingers.c */
@@ -221,6 +222,11 @@ struct node {
 
     uint64_t memory_used; /* by records, as of the last flush */
     uint64_t next_tick_ns;
+
+    /* Batches whose clients have no session: op_batch.c. */
+    struct batch *batches_first, *batches_last;
+    struct id batch_session;
+    uint64_t batch_number;
 
     struct pending_table *pending;
     struct gossip *gossip;

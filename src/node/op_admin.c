@@ -18,7 +18,10 @@
 #include "wire/codec.h"
 #include "wire/mp.h"
 
-#define ARC_ANSWER_NS (UINT64_C(1500) * NS_PER_MS)
+#define ARC_ANSWER_NS (UINT64_C(1200) * NS_PER_MS)
+/* Once one is missing, the others are not waited for as long: the whole answer
+ * must come before its client gives up. */
+#define ARC_ANSWER_LATER_NS (UINT64_C(30) * NS_PER_MS)
 
 enum {
     DEPTH_MAX = 16
@@ -519,7 +522,8 @@ static void survey_next(struct node *node, struct survey *s)
     q.key = buf_span(&s->from);
     struct pending_target target = { .done = survey_done, .context = s };
     target.later = ++s->depth % DEPTH_MAX == 0;
-    uint64_t deadline = node->now_ns + ARC_ANSWER_NS;
+    uint64_t deadline =
+        node->now_ns + (s->unavailable ? ARC_ANSWER_LATER_NS : ARC_ANSWER_NS);
     if (s->kind == SURVEY_RING || deadline > s->deadline_ns)
         deadline = s->deadline_ns;
     if (!s->from.failed &&

@@ -2,8 +2,9 @@
 
 /* Many records in one request. A batch is cut into a piece per arc, each one
  * log entry; a piece whose arc was split meanwhile is certainly not done and
- * is cut again. Pieces carry the client's session and number, so that a batch
- * repeated through another node is stored once, however it is cut then. mget asks for each key on its own and answers in the order of
+ * is cut again. All pieces carry the batch's session and number (the client's,
+ * or one of this node), so a batch that is repeated is stored once, however it
+ * is cut then. mget asks for each key on its own and answers in the order of
  * the request. */
 
 #include <stdlib.h>
@@ -15,6 +16,8 @@
 #include "wire/mp.h"
 
 struct batch {
+    struct batch *next, *previous; /* among those of this node's session */
+    bool listed;
     struct origin origin;
     struct request request; /* without list */
     uint64_t deadline_ns;
@@ -44,7 +47,36 @@ static void release_batch(struct node *node, struct batch *b)
         response.text = span_str("some of the records may be stored and "
                                  "others not");
     node_answer(node, &b->origin, &response);
+    if (b->listed) {
+        if (b->previous)
+            b->previous->next = b->next;
+        else
+            node->batches_first = b->next;
+        if (b->next)
+            b->next->previous = b->previous;
+        else
+            node->batches_last = b->previous;
+    }
     free(b);
+}
+
+/* A batch without a client's session is numbered in one of this node. */
+static void number_batch(struct node *node, struct batch *b)
+{
+    if (!id_is_zero(&b->request.session))
+        return;
+    if (id_is_zero(&node->batch_session))
+        node->batch_session = id_random(&node->rng);
+    b->request.session = node->batch_session;
+    b->request.number = ++node->batch_number;
+    b->listed = true;
+    b->previous = node->batches_last;
+    if (b->previous)
+        b->previous->next = b;
+    else
+        node->batches_first = b;
+    node->batches_last = b;
+    b->request.lowest_open = node->batches_first->request.number;
 }
 
 static void note_status(struct batch *b, int status)
@@ -202,6 +234,7 @@ void op_batch_begin(struct node *node, const struct request *q,
         span_empty();
     b->deadline_ns = op_deadline_ns(node, q);
     b->open = 1;
+    number_batch(node, b);
     cut(node, b, q->list, q->list_count,
         ks->record.placement == PLACEMENT_HASHED);
     release_batch(node, b);
@@ -211,6 +244,7 @@ struct mget {
     struct origin origin;
     size_t open;
     int status;
+    size_t bytes; /* of values kept */
     uint32_t key_count;
     struct mget_key {
         struct mget *mget;
@@ -239,8 +273,8 @@ static void mget_release(struct node *node, struct mget *m)
         buf_deinit(&k->value);
     }
     response.list = effects_copy(node->fx, buf_span(&list));
-    if (list.failed || response.list.len != list.len ||
-        list.len > WIRE_BODY_MAX - 4096) {
+    if (m->status == DLHT_ETOOBIG || list.failed ||
+        response.list.len != list.len || list.len > WIRE_BODY_MAX - 4096) {
         memset(&response, 0, sizeof response);
         response.status = DLHT_ETOOBIG;
         response.text = span_str("the answer passes 32 MiB: ask for fewer "
@@ -256,7 +290,11 @@ static void mget_done(struct node *node, void *context,
 {
     struct mget_key *k = context;
     if (response->status == DLHT_OK) {
-        buf_append_span(&k->value, response->value);
+        k->mget->bytes += response->value.len;
+        if (k->mget->bytes > WIRE_BODY_MAX)
+            k->mget->status = DLHT_ETOOBIG;
+        else
+            buf_append_span(&k->value, response->value);
         k->version = response->version;
         k->found = true;
         if (k->value.failed)

@@ -81,6 +81,10 @@ static bool make_record(struct node *node, struct change *c,
     } else if (!c->drop && there) {
         change_end(node, c, DLHT_EEXISTS, "this keyspace exists already");
         ok = false;
+    } else if (!c->drop && node->keyspace_count >= KEYSPACES_MAX) {
+        change_end(node, c, DLHT_EFULL,
+                   "4096 keyspaces were made already, dropped ones included");
+        ok = false;
     } else if (c->drop) {
         record.dropped = true;
         record.first_arc_count = 0;
@@ -285,8 +289,7 @@ void op_leave_begin(struct node *node, const struct request *request,
     mp_write_bin(doc, request->key);
     struct request q = { .op = OP_LEAVE, .keyspace = SYSTEM_KEYSPACE };
     q.value = buf_span(doc);
-    struct pending_target target = { .origin = *origin,
-                                     .busy_is_final = true };
+    struct pending_target target = { .origin = *origin, .busy_is_final = true };
     if (pending_begin(node, &q, op_deadline_ns(node, request), &target) !=
         DLHT_OK)
         node_answer_status(node, origin, DLHT_EBUSY, NULL);

@@ -298,6 +298,8 @@ void op_range_begin(struct node *node, const struct request *q,
     }
     w->origin = *origin;
     w->request = *q;
+    if (q->op == OP_COUNT) /* a number has no direction */
+        w->request.flags &= (uint16_t)~REQUEST_REVERSE;
     w->deadline_ns = op_deadline_ns(node, q);
     buf_append_span(&w->from, q->key);
     buf_append_span(&w->end, q->end);

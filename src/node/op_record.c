@@ -106,15 +106,10 @@ static struct command command_of(const struct request *q)
     return c;
 }
 
-/* A batch that the log would refuse, so that it need not be asked: bounds only
- * shrink, and had it been done before they did, its session would know. */
+/* A batch that the log would refuse: bounds only shrink. */
 static bool refused_for_sure(const struct replica *r, const struct command *c)
 {
-    struct session_result known;
-    return c->kind == COMMAND_BATCH && !replica_holds(r, c) &&
-           (id_is_zero(&c->session) ||
-            sessions_look(&r->sessions, &c->session, c->number, r->time_ms,
-                          &known) == SESSION_NEW);
+    return c->kind == COMMAND_BATCH && !replica_holds(r, c);
 }
 
 static void serve_write(struct node *node, struct replica *r,
@@ -329,7 +324,7 @@ void op_begin(struct node *node, const struct request *request,
         return;
     }
     if (node->phase != PHASE_SERVING || !node->said_ready) {
-        node_answer_status(node, origin, DLHT_EUNAVAILABLE,
+        node_answer_status(node, origin, DLHT_ECLOSED,
                            "this node does not serve yet, or is stopping");
         return;
     }

@@ -17,6 +17,7 @@
 
 enum {
     SLOTS_MAX = 1 << 16,
+    KEEP_BYTES = 4096, /* of memory, by a slot that is free */
     BACKOFF_MS_MIN = 5,
     BACKOFF_MS_MAX = 160
 };
@@ -192,7 +193,7 @@ static void finish(struct node *node, size_t index, struct pending *p,
     else
         node_answer(node, &target.origin, &final);
     /* Only now: the answer may point into what the slot keeps. */
-    if (p->bytes.cap > 1 << 20)
+    if (p->bytes.cap > KEEP_BYTES)
         buf_deinit(&p->bytes);
     t->free_list[t->free_count++] = (uint32_t)index;
 }
@@ -406,6 +407,14 @@ void pending_answer(struct node *node, uint64_t ticket, const struct id *from,
     case DLHT_EUNAVAILABLE:
         p->last_status = response->status;
         back_off(node, p);
+        return;
+    case DLHT_EFULL:
+        if (is_write(&p->request) && p->attempts > 1) {
+            /* This attempt was refused, an earlier one may be in a log. */
+            finish_status(node, index, p, DLHT_EUNKNOWN, NULL);
+            return;
+        }
+        finish(node, index, p, response);
         return;
     default:
         finish(node, index, p, response);

@@ -150,10 +150,18 @@ static int apply_write(struct replica *r, const struct command *c,
                        struct session_result *result)
 {
     bool in_session = !id_is_zero(&c->session);
+    /* A batch may be cut otherwise when it is repeated: that this arc knows its
+     * number says nothing of keys that it does not hold. */
+    if (c->kind == COMMAND_BATCH && !replica_holds(r, c)) {
+        result->status = DLHT_ENOTOWNER;
+        return DLHT_OK;
+    }
     if (in_session) {
         switch (sessions_look(&r->sessions, &c->session, c->number, r->time_ms,
                               result)) {
         case SESSION_KNOWN:
+            if (c->kind == COMMAND_BATCH)
+                result->count = c->list_count / 2;
             return DLHT_OK;
         case SESSION_PAST:
             result->status = DLHT_ESTALE;

@@ -68,6 +68,5 @@ void checkpoint_run_done(struct node *node, arc_id arc, uint64_t number,
                          int status);
 void checkpoint_run_forget(struct node *node, struct replica *r);
 void checkpoint_run_free(struct node *node);
-bool checkpoint_run_is_busy(const struct node *node);
 
 #endif

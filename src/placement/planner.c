@@ -143,11 +143,8 @@ static size_t worst_member(const struct planner *p, const struct plan_arc *a,
         const struct arc_member *m = &a->arc->members[i];
         if (id_equal(&m->peer, &a->arc->owner))
             continue;
-        if (!is_sound(p, a, i)) {
-            if (unsound_only || !a->arc->members[i].voter)
-                return i;
+        if (!is_sound(p, a, i))
             return i;
-        }
         size_t k;
         const struct plan_peer *peer = peer_of(p, &m->peer, &k);
         if (unsound_only || !peer)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The scenarios: each takes a Case, raises Failure, and returns a remark."""
 
+import math
 import os
 import statistics
 import subprocess
@@ -66,6 +67,18 @@ def read_back(ring, node, words):
            f"words ({out.out.count(10)} of {len(words)} lines)")
 
 
+def check_order(ring, words):
+    """All keys, upwards and downwards."""
+    for option, reverse in ([], False), (["--reverse"], True):
+        keys = ring.cli("range", "--keys", *option, seconds=120)
+        want = b"".join(w + b"\n" for w in sorted(words, reverse=reverse))
+        ensure(keys.code == 0 and keys.out == want,
+               f"range --keys {' '.join(option)} differs from the sorted "
+               f"words: exit code {keys.code}, {keys.out.count(10)} keys")
+    count = count_all(ring)
+    ensure(count == len(words), f"{count} of {len(words)} are counted")
+
+
 def words_5(case):
     """The words into 5 nodes through one, and back through each other."""
     ring = case.ring()
@@ -78,17 +91,45 @@ def words_5(case):
     asked = int(ring.ask("range", "--prefix", "un", "--count"))
     ensure(asked == prefix, f"range --prefix un --count: {asked}, {prefix} "
            "is right")
-    keys = ring.cli("range", "--keys", seconds=120)
-    ensure(keys.code == 0 and
-           keys.out == b"".join(w + b"\n" for w in sorted(words)),
-           "range --keys differs from the sorted words")
-    keys = ring.cli("range", "--keys", "--reverse", seconds=120)
-    ensure(keys.code == 0 and keys.out ==
-           b"".join(w + b"\n" for w in sorted(words, reverse=True)),
-           "range --keys --reverse differs from the sorted words")
+    check_order(ring, words)
     ring.await_whole(5)
     arcs = len(ring.json("ring"))
     return f"{said}; {arcs} arcs"
+
+
+def mean_hops(ring, words):
+    """Of lookups of some words, through each node in turn."""
+    hops = []
+    for i, word in enumerate(words[::len(words) // 50]):
+        node = ring.nodes[i % len(ring.nodes)].address
+        hops.append(ring.json("lookup", word, nodes=node)[0]["hops"])
+    return statistics.mean(hops)
+
+
+def fingers(case):
+    """Chord pointers instead of maps; then nodes with whole maps join."""
+    ring = case.ring(options=["--map", "fingers"])
+    ring.up(5)
+    words = read_words()
+    load_words(ring, ring.nodes[0].address)
+    ring.await_whole(5)
+    read_back(ring, ring.nodes[3], words)
+    check_order(ring, words)
+    arcs = len(ring.json("ring"))
+    hops = mean_hops(ring, text_words())
+    bound = 0.5 * math.log2(arcs) + 0.5
+    ensure(hops <= bound, f"{hops:.2f} hops in {arcs} arcs, {bound:.2f} are "
+           "allowed")
+    ring.options = []
+    for _ in range(2):
+        ring.add()
+    ring.await_whole(7)
+    check_order(ring, words)
+    read_back(ring, ring.nodes[6], words)
+    read_back(ring, ring.nodes[1], words)
+    mixed = mean_hops(ring, text_words())
+    return (f"{arcs} arcs, {hops:.2f} hops; {mixed:.2f} hops with 2 nodes of "
+            "7 on whole maps")
 
 
 # --- faults under load
