@@ -298,8 +298,10 @@ static bool act_out(struct plan *p)
     if (!await_idle(p) || !await_whole(p))
         return false;
     workload_verify(p->clients);
-    if (!await_idle(p))
+    if (!await_idle(p)) {
+        checker_trace(p->checker, 0);
         return false;
+    }
     checker_all(p->checker);
     return world_failure(p->w, NULL) == NULL;
 }
