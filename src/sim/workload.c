@@ -541,7 +541,8 @@ static void refused(struct client *client, int status)
 {
     struct workload *w = client->workload;
     uint64_t now = world_now_ns(w->world);
-    if (now < client->deadline_ns && rng_chance(&w->rng, 0.8)) {
+    bool again = client->script.step != SCRIPT_NONE || rng_chance(&w->rng, 0.8);
+    if (now < client->deadline_ns && again) {
         retry(client, rng_range(&w->rng, 20, 300) * WORLD_MS);
         return;
     }
