@@ -68,6 +68,21 @@ static void crash_one(struct fault *fault, bool power)
     start_later(fault, peer);
 }
 
+/* Argument: how often still. */
+static void on_flicker(void *context, uint64_t left)
+{
+    struct fault *fault = context;
+    size_t peer = draw_peer(fault, true);
+    if (!fault->running || peer == SIZE_MAX)
+        return;
+    world_crash(fault->world, peer, rng_chance(&fault->rng, 0.8));
+    world_after(fault->world, rng_range(&fault->rng, 0, 300 * WORLD_MS),
+                on_start, fault, peer);
+    if (left > 0)
+        world_after(fault->world, rng_range(&fault->rng, 0, 700 * WORLD_MS),
+                    on_flicker, fault, left - 1);
+}
+
 static void blackout(struct fault *fault)
 {
     for (size_t i = 0; i < world_peer_count(fault->world); i++) {
@@ -201,6 +216,9 @@ static void make_trouble(struct fault *fault, enum fault_kind kind)
         break;
     case FAULT_BLACKOUT:
         blackout(fault);
+        break;
+    case FAULT_FLICKER:
+        on_flicker(fault, rng_below(&fault->rng, 12));
         break;
     case FAULT_CUT:
         cut_parts(fault);

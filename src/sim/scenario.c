@@ -298,8 +298,10 @@ static bool act_out(struct plan *p)
     if (!await_idle(p) || !await_whole(p))
         return false;
     workload_verify(p->clients);
-    if (!await_idle(p))
+    if (!await_idle(p)) {
+        checker_trace(p->checker, 0);
         return false;
+    }
     checker_all(p->checker);
     return world_failure(p->w, NULL) == NULL;
 }
@@ -347,6 +349,15 @@ static void run_plan(struct plan *p)
         p->result->invariant = "world";
         return;
     }
+    const struct node_config *n = &p->world.node;
+    world_trace(p->w,
+                "%zu peers, vnodes %u, floor %llu keys, %s maps, %s reads, "
+                "%zu keys, %zu clients, faults %x",
+                p->world.peer_count, (unsigned)n->vnodes,
+                (unsigned long long)n->floor_keys,
+                n->map_fingers ? "fingers for" : "full",
+                n->strict ? "strict" : "lease", p->workload.key_count,
+                p->workload.client_count, (unsigned)p->fault.kinds);
     p->checker = checker_new(p->w);
     p->clients = workload_new(p->w, &p->workload);
     p->tormentor = fault_new(p->w, &p->fault);
@@ -470,8 +481,8 @@ static void begin_plan(struct plan *p, const struct scenario *scenario,
 static void plan_one_node(struct plan *p)
 {
     draw_faults(p);
-    p->fault.kinds &= FAULT_KILL | FAULT_POWER | FAULT_PAUSE | FAULT_SLOW_DISK |
-                      FAULT_SYNC_FAILS | FAULT_STOP;
+    p->fault.kinds &= FAULT_KILL | FAULT_POWER | FAULT_FLICKER | FAULT_PAUSE |
+                      FAULT_SLOW_DISK | FAULT_SYNC_FAILS | FAULT_STOP;
     p->faults_ns = 30 * WORLD_S;
 }
 

@@ -14,9 +14,10 @@
 #include "wire/mp.h"
 
 enum {
-    MULTI_MAX = 8,      /* keys of one mget or batch */
-    LOAD_BATCH = 64,    /* keys of a batch of the load */
-    PAGE_LIMIT_MAX = 40 /* records of one page */
+    MULTI_MAX = 8,       /* keys of one mget or batch */
+    LOAD_BATCH = 64,     /* keys of a batch of the load */
+    PAGE_LIMIT_MAX = 40, /* records of one page */
+    PEERS_ASKED_MAX = 50 /* at the end of a verification */
 };
 
 /* What the client does that loads or verifies. */
@@ -26,12 +27,13 @@ enum script_step {
     SCRIPT_UP,    /* the whole range upwards */
     SCRIPT_DOWN,  /* downwards */
     SCRIPT_COUNT, /* counted */
-    SCRIPT_READ   /* key by key */
+    SCRIPT_READ,  /* key by key */
+    SCRIPT_PEERS  /* one key, from each peer */
 };
 
 struct script {
     enum script_step step;
-    size_t at;                      /* key */
+    size_t at;                      /* key, or peer */
     uint64_t up, down, count, read; /* records found */
 };
 
@@ -441,9 +443,20 @@ static void close_request(struct client *client)
     client->workload->open_count--;
 }
 
+/* In a whole cluster every peer finds the owner of a key. */
+static void check_pinned(struct client *client)
+{
+    if (client->script.step == SCRIPT_PEERS)
+        world_fail(client->workload->world, "A10_answered",
+                   "n%zu finds nobody to answer a get, with all whole and "
+                   "nothing wrong",
+                   client->script.at);
+}
+
 static void give_up(struct client *client)
 {
     struct workload *w = client->workload;
+    check_pinned(client);
     if (is_write(client->ask.request.op)) {
         note_write(client, LINEAR_UNKNOWN, 0);
         w->stats.unknown++;
@@ -537,6 +550,7 @@ static void refused(struct client *client, int status)
         return;
     }
     (void)status;
+    check_pinned(client);
     if (is_write(client->ask.request.op))
         note_write(client, 0, 0);
     w->stats.failed++;
@@ -652,6 +666,8 @@ static size_t choose_peer(struct client *client)
 {
     struct workload *w = client->workload;
     size_t count = world_peer_count(w->world), up = 0;
+    if (client->script.step == SCRIPT_PEERS)
+        return client->script.at;
     if (client->peer != SIZE_MAX && world_is_ready(w->world, client->peer) &&
         rng_chance(&w->rng, 0.8))
         return client->peer;
@@ -783,7 +799,29 @@ static void script_end(struct client *client)
                    "downwards, %llu counted, %llu by key",
                    (unsigned long long)s->up, (unsigned long long)s->down,
                    (unsigned long long)s->count, (unsigned long long)s->read);
-    s->step = SCRIPT_NONE;
+    s->step = s->step == SCRIPT_READ ? SCRIPT_PEERS : SCRIPT_NONE;
+    s->at = 0;
+}
+
+/* False: all were asked. */
+static bool ask_next_peer(struct client *client)
+{
+    struct workload *w = client->workload;
+    struct script *s = &client->script;
+    size_t count = world_peer_count(w->world);
+    if (count > PEERS_ASKED_MAX)
+        count = PEERS_ASKED_MAX;
+    while (s->at < count && !world_is_ready(w->world, s->at))
+        s->at++;
+    if (s->at >= count) {
+        s->step = SCRIPT_NONE;
+        return false;
+    }
+    size_t key = (size_t)rng_below(&w->rng, history_key_count(w->history));
+    reset_ask(client, OP_GET);
+    client->ask.request.key = history_key(w->history, key);
+    client->ask.keys[client->ask.key_count++] = key;
+    return true;
 }
 
 static bool next_of_script(struct client *client)
@@ -791,12 +829,15 @@ static bool next_of_script(struct client *client)
     struct script *s = &client->script;
     size_t count = history_key_count(client->workload->history);
     switch (s->step) {
+    case SCRIPT_PEERS:
+        s->at++;
+        return ask_next_peer(client);
     case SCRIPT_LOAD:
     case SCRIPT_READ:
         s->at += LOAD_BATCH;
         if (s->at >= count) {
             script_end(client);
-            return false;
+            return s->step == SCRIPT_PEERS && ask_next_peer(client);
         }
         ask_keys(client, s->step == SCRIPT_LOAD ? OP_BATCH : OP_MGET, s->at);
         return true;
