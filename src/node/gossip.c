@@ -17,7 +17,8 @@
 #include "wire/mp.h"
 
 enum {
-    NO_MAP = 0, /* a digest of arcs: the sender does not keep them all */
+    NO_MAP = 0,  /* a digest of arcs: the sender does not keep them all */
+    NO_ARCS = 1, /* nor any of some keyspace: it asks for some */
     FANOUT = 3,
     FANOUT_ALL = 8 /* up to so many other peers, all are told at once */
 };
@@ -251,6 +252,10 @@ static void spread(struct node *node)
 static uint64_t arcs_digest(const struct node *node)
 {
     uint64_t h = 0;
+    for (size_t i = 0; node->config.map_fingers && i < node->keyspace_count;
+         i++)
+        if (map_count(node->keyspaces[i].map) == 0)
+            return NO_ARCS;
     if (node->config.map_fingers)
         return NO_MAP;
     for (size_t i = 0; i < node->keyspace_count; i++)
@@ -370,11 +375,11 @@ void gossip_receive_digest(struct node *node, const struct id *from,
                            const struct message *m)
 {
     uint64_t arcs = arcs_digest(node);
-    bool maps = m->u.digest.arcs != NO_MAP && arcs != NO_MAP;
-    if ((!maps || m->u.digest.arcs == arcs) &&
+    bool maps = m->u.digest.arcs > NO_ARCS && arcs > NO_ARCS;
+    if (m->u.digest.arcs != NO_ARCS && (!maps || m->u.digest.arcs == arcs) &&
         m->u.digest.keyspaces == keyspaces_digest(node)) {
         if (!maps)
-            send_led(node, from, m->u.digest.arcs != NO_MAP);
+            send_led(node, from, m->u.digest.arcs > NO_ARCS);
         return;
     }
     gossip_send_all(node, from);

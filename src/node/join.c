@@ -128,6 +128,7 @@ static void journal_burials(struct node *node)
         replica_journal_burials(node, t->arc);
         if (node_replica(node, t->arc))
             continue;
+        node_sync(node);
         struct effect *e = effects_add(node->fx, EFFECT_CHECKPOINT_REMOVE);
         if (e)
             e->u.checkpoint.arc = t->arc;

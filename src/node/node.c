@@ -281,6 +281,19 @@ void node_journal(struct node *node, uint8_t type, arc_id arc, uint64_t term,
     node->unsynced = true;
 }
 
+void node_sync(struct node *node)
+{
+    if (!node->unsynced)
+        return;
+    struct effect *e = effects_add(node->fx, EFFECT_SYNC);
+    if (!e) {
+        node->failed = true;
+        return;
+    }
+    e->u.sync.number = ++node->sync_number;
+    node->unsynced = false;
+}
+
 struct replica *node_replica(const struct node *node, arc_id arc)
 {
     size_t lo = 0, hi = node->replica_count;
@@ -537,15 +550,7 @@ static void flush(struct node *node)
     if (node->dirty_count)
         node_wake_at(node, node->now_ns);
     send_swim(node);
-    if (node->unsynced) {
-        struct effect *e = effects_add(node->fx, EFFECT_SYNC);
-        if (!e) {
-            node->failed = true;
-            return;
-        }
-        e->u.sync.number = ++node->sync_number;
-        node->unsynced = false;
-    }
+    node_sync(node);
     join_say_ready(node);
 }
 

@@ -266,6 +266,10 @@ void node_answer_status(struct node *node, const struct origin *origin,
 void node_journal(struct node *node, uint8_t type, arc_id arc, uint64_t term,
                   uint64_t index, struct span payload);
 
+/* Asks for all that was journaled so far to be made durable; the disk carries
+ * out what comes after only then. */
+void node_sync(struct node *node);
+
 /* Table of replicas. */
 struct replica *node_replica(const struct node *node, arc_id arc);
 bool node_is_tombstone(const struct node *node, arc_id arc, replica_id replica);

@@ -254,6 +254,7 @@ void replica_remove(struct node *node, struct replica *r)
     checkpoint_run_forget(node, r);
     transfer_drop_incoming(node, r);
     if (node->config.durable && node->fx) {
+        node_sync(node); /* the burial is on disk before anything goes */
         struct effect *e = effects_add(node->fx, EFFECT_CHECKPOINT_REMOVE);
         if (e)
             e->u.checkpoint.arc = r->id;
@@ -398,6 +399,12 @@ void replica_receive(struct node *node, const struct id *from,
             return;
     }
     if (tell_former_member(node, from, r, m))
+        return;
+    /* A copy that waits for its first snapshot has no say: it may have had one
+     * in a life that it does not remember. Nobody is promoted before it has
+     * caught up, so no group waits for such a vote. */
+    if (r->empty &&
+        (m->type == RAFT_PREVOTE_REQUEST || m->type == RAFT_VOTE_REQUEST))
         return;
     if (r->empty && m->type == RAFT_HEARTBEAT && m->commit > 0) {
         /* The leader thinks that this id holds something: it did, in a life

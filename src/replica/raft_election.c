@@ -249,18 +249,9 @@ static void refuse(struct raft *raft, uint8_t type, replica_id to)
         m->refused = true;
 }
 
-/* A copy that waits for its first snapshot has no say: it may have had one in
- * a life that it does not remember. */
-static bool knows_nothing(const struct raft *raft)
-{
-    return raft->members.count == 0;
-}
-
 static void receive_prevote_request(struct raft *raft,
                                     const struct raft_message *m)
 {
-    if (knows_nothing(raft))
-        return;
     if (raft->quiet) {
         /* Somebody misses the leader: it is here, or we miss it too from now
          * on. Whom we do not know may have been removed: he gets no help
@@ -287,8 +278,6 @@ static void receive_prevote_request(struct raft *raft,
 static void receive_vote_request(struct raft *raft,
                                  const struct raft_message *m)
 {
-    if (knows_nothing(raft))
-        return;
     if (m->term < raft->term) {
         refuse(raft, RAFT_VOTE_REPLY, m->from);
         return;

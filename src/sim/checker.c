@@ -133,11 +133,10 @@ void checker_trace(struct checker *c, arc_id id)
             struct keyspace_record record;
             const struct map *map = inspect_map(node, k, &record);
             const struct arc *arc = map_count(map) ? map_at(map, 0) : NULL;
-            world_trace(c->world,
-                        "n%zu knows %zu arcs of keyspace %u, one led by n%zd",
-                        i, map_count(map), (unsigned)record.id,
-                        arc ? (ptrdiff_t)world_peer_of(c->world, &arc->owner)
-                            : -1);
+            world_trace(
+                c->world, "n%zu knows %zu arcs of keyspace %u, one led by n%zd",
+                i, map_count(map), (unsigned)record.id,
+                arc ? (ptrdiff_t)world_peer_of(c->world, &arc->owner) : -1);
         }
         for (size_t k = 0; node && k < inspect_replica_count(node); k++) {
             struct inspect_replica r;

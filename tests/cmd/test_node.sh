@@ -30,6 +30,7 @@ refused() {
 
 # started ARGS...: runs it in the background and waits for its address.
 started() {
+    : >"$dir/ready" # the background job may be slow to empty it
     "$node" "$@" >"$dir/ready" 2>"$dir/err" &
     pid=$!
     for _ in $(seq 200); do
