@@ -20,6 +20,9 @@ enum {
     PEERS_ASKED_MAX = 50 /* at the end of a verification */
 };
 
+/* In which every peer of a whole cluster finds the owner of a key. */
+static const uint64_t FIND_NS = 10 * WORLD_S;
+
 /* What the client does that loads or verifies. */
 enum script_step {
     SCRIPT_NONE,
@@ -499,7 +502,10 @@ static void begin_request(struct client *client)
     client->maybe = false;
     w->open_count++;
     client->call_ns = world_now_ns(w->world);
-    client->deadline_ns = client->call_ns + w->config.timeout_ms * WORLD_MS;
+    uint64_t wait_ns = w->config.timeout_ms * WORLD_MS;
+    if (client->script.step == SCRIPT_PEERS && wait_ns < FIND_NS)
+        wait_ns = FIND_NS;
+    client->deadline_ns = client->call_ns + wait_ns;
     struct request *r = &client->ask.request;
     r->session = client->session;
     r->number = client->number;
