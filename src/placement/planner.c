@@ -446,7 +446,8 @@ static const struct plan_arc *best_move(const struct planner *p,
 static bool balance_one(struct planner *p, bool led)
 {
     struct extremes x = { 0 };
-    if (!find_extremes(p, led, &x) || x.most <= 1.15 * x.mean)
+    if (!find_extremes(p, led, &x) ||
+        (x.most <= 1.15 * x.mean && x.least >= 0.85 * x.mean))
         return false;
     const struct plan_arc *a = best_move(p, &x, led);
     if (!a)
