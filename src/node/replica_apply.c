@@ -228,8 +228,10 @@ static int make_right(struct node *node, struct replica *r,
     made->counter = r->counter;
     made->time_ms = r->time_ms;
     made->unbased_parent = r->id;
-    if (replica_leads(r))
+    if (replica_leads(r)) {
         raft_campaign(made->raft, node->now_ns);
+        raft_announce(r->raft); /* the others make the child at once, too */
+    }
     replica_notice(node, made);
     return DLHT_OK;
 }

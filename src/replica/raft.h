@@ -191,6 +191,10 @@ void raft_start(struct raft *raft, uint64_t now_ns);
  * founder alone). */
 void raft_campaign(struct raft *raft, uint64_t now_ns);
 
+/* The next take tells all members how far the log is committed, without
+ * waiting for the next heartbeat. Nothing if not the leader. */
+void raft_announce(struct raft *raft);
+
 /* Heartbeats, elections, check-quorum, retries. Call at raft_timeout_ns or
  * later; early is harmless. */
 void raft_tick(struct raft *raft, uint64_t now_ns);

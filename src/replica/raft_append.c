@@ -239,6 +239,8 @@ uint64_t raft_timeout_ns(const struct raft *raft)
     if (raft->role == RAFT_FOLLOWER && raft_members_needs_nobody(raft) &&
         !raft_election_hears_leader(raft))
         return raft->now_ns;
+    if (raft_election_asks(raft) && raft->ask_ns < raft->election_ns)
+        return raft->ask_ns;
     return raft->election_ns;
 }
 
@@ -254,6 +256,12 @@ void raft_append_wake(struct raft *raft)
     /* Nobody was asked for a while. */
     for (size_t i = 0; i < raft->peer_count; i++)
         raft->peers[i].answered_ns = raft->now_ns;
+}
+
+void raft_announce(struct raft *raft)
+{
+    if (raft->role == RAFT_LEADER && !raft->quiet)
+        raft->heartbeat_due = !is_alone(raft);
 }
 
 void raft_wake(struct raft *raft, uint64_t now_ns)

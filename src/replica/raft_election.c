@@ -13,6 +13,12 @@
 
 #include "dlht/err.h"
 
+enum {
+    ASKS_A_BEAT = 8 /* votes are asked for so often in a heartbeat interval: a
+                     * member that does not know its group yet (the right child
+                     * of a split it has not applied) cannot answer */
+};
+
 void raft_election_arm(struct raft *raft)
 {
     raft->election_ns = raft->now_ns + raft->config.election_ns +
@@ -97,7 +103,7 @@ static void clear_votes(struct raft *raft)
     }
 }
 
-/* How many voters granted and refused; true: that is a majority of them. */
+/* True: a majority of the voters granted. */
 static bool is_won(const struct raft *raft)
 {
     size_t voters = 0, granted = 0;
@@ -108,10 +114,15 @@ static bool is_won(const struct raft *raft)
     return granted > voters / 2;
 }
 
+/* Asks those who have not answered. */
 static void ask_votes(struct raft *raft, uint8_t type, uint64_t term)
 {
+    uint64_t rest_ns = raft->config.heartbeat_ns / ASKS_A_BEAT + 1;
+    raft->ask_ns = raft->now_ns + rest_ns;
     for (size_t i = 0; i < raft->peer_count; i++) {
-        if (!raft->peers[i].voter || raft->peers[i].id == raft->config.id)
+        const struct raft_peer *peer = &raft->peers[i];
+        if (!peer->voter || peer->id == raft->config.id || peer->granted ||
+            peer->refused)
             continue;
         struct raft_message *m = raft_queue_add(raft, type, raft->peers[i].id);
         if (!m)
@@ -121,6 +132,14 @@ static void ask_votes(struct raft *raft, uint8_t type, uint64_t term)
         m->log_term = raft_log_term(&raft->log, raft_end(raft));
         m->transfer = raft->standing_told;
     }
+}
+
+static void ask_again(struct raft *raft)
+{
+    if (raft->role == RAFT_PRECANDIDATE)
+        ask_votes(raft, RAFT_PREVOTE_REQUEST, raft->term + 1);
+    else
+        ask_votes(raft, RAFT_VOTE_REQUEST, raft->term);
 }
 
 static void grant_self(struct raft *raft)
@@ -228,10 +247,18 @@ static bool is_due(const struct raft *raft)
     return !must_hold_back(raft);
 }
 
+bool raft_election_asks(const struct raft *raft)
+{
+    return raft->role == RAFT_PRECANDIDATE ||
+           (raft->role == RAFT_CANDIDATE && raft->standing_sent);
+}
+
 void raft_election_tick(struct raft *raft)
 {
     if (is_due(raft))
         stand_first(raft);
+    else if (raft_election_asks(raft) && raft->now_ns >= raft->ask_ns)
+        ask_again(raft);
 }
 
 /* Its log is not behind ours (thesis 3.6.1). */

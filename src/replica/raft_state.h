@@ -138,6 +138,7 @@ struct raft {
     bool heard;           /* heard_ns holds a time */
     uint64_t heard_ns;    /* when a live leader was last heard */
     uint64_t election_ns; /* when to stand */
+    uint64_t ask_ns;      /* when to ask the silent for their votes again */
     bool standing_told;   /* a candidate on the leader's wish */
     bool standing_sent;   /* a candidate whose own vote counts */
     bool vote_held;       /* a granted vote waits for the disk */
@@ -205,6 +206,8 @@ void raft_election_settle(struct raft *raft);
 bool raft_election_hears_leader(const struct raft *raft);
 /* A candidate that may not ask before its own vote is durable. */
 bool raft_election_awaits_disk(const struct raft *raft);
+/* Waits for votes. */
+bool raft_election_asks(const struct raft *raft);
 void raft_election_raise(struct raft *raft, uint64_t term);
 void raft_election_follow(struct raft *raft, uint64_t term, replica_id leader);
 /* Gives up leadership or candidacy within the term. */
