@@ -9,31 +9,61 @@
 
 #include "base/mem.h"
 
+/* Peers are even between these multiples of the mean. */
+#define EVEN_MOST 1.15
+#define EVEN_LEAST 0.85
+
 /* What planning adds up for a peer. */
 struct load {
     uint64_t held; /* keys of all its replicas, one more an arc */
     uint64_t led;  /* keys of the arcs it leads, likewise */
 };
 
+enum {
+    NOBODY = UINT16_MAX /* not in the table of peers */
+};
+
+/* An arc's members and owner as places in the table of peers. */
+struct seats {
+    uint16_t member[ARC_MEMBERS_MAX];
+    uint16_t owner;
+    bool has_step;
+    bool may_move; /* nothing but balance could be improved */
+};
+
 struct planner {
     const struct plan_input *in;
     struct load *loads;
+    struct seats *seats; /* of each arc */
     struct plan_step *steps;
     size_t count, max;
     size_t moving; /* arcs with more members than wanted */
 };
 
-static const struct plan_peer *peer_of(const struct planner *p,
-                                       const struct id *id, size_t *index)
+static uint16_t find_peer(const struct plan_input *in, const struct id *id)
 {
-    for (size_t i = 0; i < p->in->peer_count; i++) {
-        if (id_equal(&p->in->peers[i].id, id)) {
-            if (index)
-                *index = i;
-            return &p->in->peers[i];
-        }
-    }
-    return NULL;
+    for (size_t i = 0; i < in->peer_count && i < NOBODY; i++)
+        if (id_equal(&in->peers[i].id, id))
+            return (uint16_t)i;
+    return NOBODY;
+}
+
+static struct seats *seats_of(const struct planner *p, const struct plan_arc *a)
+{
+    return &p->seats[a - p->in->arcs];
+}
+
+/* The peer of member i, and where it is in the table; NULL: not there. */
+static const struct plan_peer *peer_of(const struct planner *p,
+                                       const struct plan_arc *a, size_t i,
+                                       size_t *index)
+{
+    uint16_t seat = seats_of(p, a)->member[i];
+    if (seat == NOBODY)
+        return NULL;
+    if (index)
+        *index = seat;
+    return &p->in->peers[seat];
 }
 
 static uint64_t size_of(const struct plan_arc *a)
@@ -47,6 +77,7 @@ static void add_step(struct planner *p, enum plan_kind kind,
     if (p->count == p->max)
         return;
     struct plan_step *step = &p->steps[p->count++];
+    seats_of(p, a)->has_step = true;
     memset(step, 0, sizeof *step);
     step->kind = kind;
     step->arc = a->arc;
@@ -58,7 +89,7 @@ static void add_step(struct planner *p, enum plan_kind kind,
 static bool is_sound(const struct planner *p, const struct plan_arc *a,
                      size_t i)
 {
-    const struct plan_peer *peer = peer_of(p, &a->arc->members[i].peer, NULL);
+    const struct plan_peer *peer = peer_of(p, a, i, NULL);
     return peer && !peer->gone && !peer->leaving && !(a->lost >> i & 1);
 }
 
@@ -146,7 +177,7 @@ static size_t worst_member(const struct planner *p, const struct plan_arc *a,
         if (!is_sound(p, a, i))
             return i;
         size_t k;
-        const struct plan_peer *peer = peer_of(p, &m->peer, &k);
+        const struct plan_peer *peer = peer_of(p, a, i, &k);
         if (unsound_only || !peer)
             continue;
         if (worst == SIZE_MAX ||
@@ -165,7 +196,7 @@ static size_t lost_member(const struct planner *p, const struct plan_arc *a)
 {
     for (size_t i = 0; i < a->arc->member_count; i++) {
         const struct arc_member *m = &a->arc->members[i];
-        const struct plan_peer *peer = peer_of(p, &m->peer, NULL);
+        const struct plan_peer *peer = peer_of(p, a, i, NULL);
         if ((a->lost >> i & 1) && peer && peer->up && !peer->leaving &&
             !id_equal(&m->peer, &a->arc->owner))
             return i;
@@ -252,7 +283,7 @@ static bool step_aside(struct planner *p, const struct plan_arc *a)
     uint64_t most = 0;
     for (size_t i = 0; i < arc->member_count; i++) {
         size_t k = 0;
-        const struct plan_peer *peer = peer_of(p, &arc->members[i].peer, &k);
+        const struct plan_peer *peer = peer_of(p, a, i, &k);
         if (!peer || !is_sound(p, a, i))
             return false;
         if (!fullest || is_lighter(most, fullest->weight_milli,
@@ -331,10 +362,7 @@ static double total_weight(const struct planner *p)
 
 static bool has_step(const struct planner *p, const struct plan_arc *a)
 {
-    for (size_t i = 0; i < p->count; i++)
-        if (p->steps[i].arc == a->arc)
-            return true;
-    return false;
+    return seats_of(p, a)->has_step;
 }
 
 static void split_large(struct planner *p)
@@ -385,83 +413,232 @@ static void split_all(struct planner *p)
     }
 }
 
-/* The fullest and the emptiest peer by one measure, in units per weight. */
-struct extremes {
-    size_t fullest, emptiest;
+/* How far from even the peers are by one measure, in keys per weight. */
+struct spread {
     double most, least, mean;
 };
 
-static bool find_extremes(const struct planner *p, bool led,
-                          struct extremes *out)
+static double load_of(const struct planner *p, size_t peer, bool led)
 {
-    size_t count = 0;
-    double sum = 0;
-    for (size_t i = 0; i < p->in->peer_count; i++) {
-        const struct plan_peer *peer = &p->in->peers[i];
-        if (!peer->up || peer->gone || peer->leaving)
-            continue;
-        double x = (double)(led ? p->loads[i].led : p->loads[i].held) /
-                   peer->weight_milli;
-        if (count == 0 || x > out->most) {
-            out->fullest = i;
-            out->most = x;
-        }
-        if (count == 0 || x < out->least) {
-            out->emptiest = i;
-            out->least = x;
-        }
-        sum += x;
-        count++;
-    }
-    out->mean = count ? sum / (double)count : 0;
-    return count > 1;
+    const struct load *load = &p->loads[peer];
+    return (double)(led ? load->led : load->held) /
+           p->in->peers[peer].weight_milli;
 }
 
-/* Of the arcs on the fullest peer, the largest whose move does not make the
- * other the fuller one: so no arc ever moves to and fro. NULL: none. */
-static const struct plan_arc *best_move(const struct planner *p,
-                                        const struct extremes *x, bool led)
+static bool may_take(const struct plan_peer *peer)
 {
-    const struct plan_peer *from = &p->in->peers[x->fullest];
-    const struct plan_peer *to = &p->in->peers[x->emptiest];
-    const struct plan_arc *best = NULL;
+    return peer->up && !peer->gone && !peer->leaving;
+}
+
+static bool is_even(const struct planner *p, bool led)
+{
+    struct spread x = { 0 };
+    double sum = 0;
+    size_t count = 0;
+    for (size_t i = 0; i < p->in->peer_count; i++) {
+        if (!may_take(&p->in->peers[i]))
+            continue;
+        double load = load_of(p, i, led);
+        x.most = count == 0 || load > x.most ? load : x.most;
+        x.least = count == 0 || load < x.least ? load : x.least;
+        sum += load;
+        count++;
+    }
+    x.mean = count ? sum / (double)count : 0;
+    return count < 2 ||
+           (x.most <= EVEN_MOST * x.mean && x.least >= EVEN_LEAST * x.mean);
+}
+
+/* A copy or a leadership that goes from one peer to another. */
+struct move {
+    const struct plan_arc *arc;
+    size_t from, to; /* peers */
+    double gain;
+};
+
+/* The move counts only if it does not make the other the fuller one: then the
+ * sum of squares of all loads falls, so nothing ever moves to and fro. What it
+ * falls by is the gain. */
+static void weigh_move(const struct planner *p, const struct plan_arc *a,
+                       size_t from, size_t to, bool led, struct move *best)
+{
+    double size = (double)size_of(a);
+    double change = size / p->in->peers[from].weight_milli +
+                    size / p->in->peers[to].weight_milli;
+    double apart = load_of(p, from, led) - load_of(p, to, led);
+    double gain = size * (apart - change / 2);
+    if (change <= apart && gain > best->gain)
+        *best = (struct move){ a, from, to, gain };
+}
+
+static void weigh_leaders(const struct planner *p, const struct plan_arc *a,
+                          struct move *best)
+{
+    const struct seats *seats = seats_of(p, a);
+    for (size_t i = 0; i < a->arc->member_count; i++)
+        if (a->arc->members[i].voter && seats->member[i] != seats->owner &&
+            may_take(&p->in->peers[seats->member[i]]))
+            weigh_move(p, a, seats->owner, seats->member[i], true, best);
+}
+
+/* From its fullest member to the emptiest peer that has no copy of it. */
+static void weigh_copies(const struct planner *p, const struct plan_arc *a,
+                         struct move *best)
+{
+    const struct seats *seats = seats_of(p, a);
+    size_t from = seats->member[0], to = NOBODY;
+    for (size_t i = 1; i < a->arc->member_count; i++)
+        if (load_of(p, seats->member[i], false) > load_of(p, from, false))
+            from = seats->member[i];
+    for (size_t i = 0; i < p->in->peer_count; i++) {
+        bool here = !may_take(&p->in->peers[i]);
+        for (size_t k = 0; k < a->arc->member_count; k++)
+            here = here || seats->member[k] == i;
+        if (!here &&
+            (to == NOBODY || load_of(p, i, false) < load_of(p, to, false)))
+            to = i;
+    }
+    if (to != NOBODY)
+        weigh_move(p, a, from, to, false, best);
+}
+
+static bool may_move(const struct planner *p, const struct plan_arc *a)
+{
+    const struct seats *seats = seats_of(p, a);
+    return seats->may_move && !seats->has_step;
+}
+
+static void find_movable(struct planner *p)
+{
     for (size_t i = 0; i < p->in->arc_count; i++) {
         const struct plan_arc *a = &p->in->arcs[i];
-        if (!is_settled(p, a) || has_step(p, a))
-            continue;
-        const struct arc_member *there = arc_member_of(a->arc, &to->id);
-        if (led ? !id_equal(&a->arc->owner, &from->id) || !there ||
-                      !there->voter
-                : !arc_member_of(a->arc, &from->id) || there)
-            continue;
-        double size = (double)size_of(a);
-        double change = size / from->weight_milli + size / to->weight_milli;
-        if (change <= x->most - x->least &&
-            (!best || size_of(a) > size_of(best)))
-            best = a;
+        struct seats *seats = &p->seats[i];
+        seats->may_move =
+            !seats->has_step && seats->owner != NOBODY && is_settled(p, a);
+        for (size_t k = 0; k < a->arc->member_count; k++)
+            if (seats->member[k] == NOBODY)
+                seats->may_move = false;
     }
-    return best;
+}
+
+static void make_move(struct planner *p, const struct move *move, bool led)
+{
+    add_step(p, led ? PLAN_TRANSFER : PLAN_ADD, move->arc,
+             &p->in->peers[move->to].id);
+    uint64_t size = size_of(move->arc);
+    if (led) {
+        p->loads[move->from].led -= size;
+        p->loads[move->to].led += size;
+    } else {
+        p->loads[move->from].held -= size;
+        p->loads[move->to].held += size;
+        p->moving++;
+    }
 }
 
 static bool balance_one(struct planner *p, bool led)
 {
-    struct extremes x = { 0 };
-    if (!find_extremes(p, led, &x) ||
-        (x.most <= 1.15 * x.mean && x.least >= 0.85 * x.mean))
+    if (is_even(p, led))
         return false;
-    const struct plan_arc *a = best_move(p, &x, led);
-    if (!a)
+    struct move best = { 0 };
+    for (size_t i = 0; i < p->in->arc_count; i++) {
+        const struct plan_arc *a = &p->in->arcs[i];
+        if (!may_move(p, a))
+            continue;
+        if (led)
+            weigh_leaders(p, a, &best);
+        else
+            weigh_copies(p, a, &best);
+    }
+    if (best.arc)
+        make_move(p, &best, led);
+    return best.arc != NULL;
+}
+
+/* Two leaderships that change hands at once: x's goes to y, who gives one of
+ * its own to z. */
+struct chain {
+    struct move first, second;
+    double gain;
+};
+
+static void weigh_chain(const struct planner *p, const struct move *first,
+                        const struct move *second, struct chain *best)
+{
+    size_t peers[3] = { first->from, first->to, second->to };
+    double s1 = (double)size_of(first->arc), s2 = (double)size_of(second->arc);
+    double changes[3] = { -s1, s1 - s2, s2 };
+    double gain = 0;
+    for (size_t i = 0; i < 3; i++) {
+        double before = (double)p->loads[peers[i]].led;
+        double after = before + changes[i];
+        gain += (before * before - after * after) /
+                p->in->peers[peers[i]].weight_milli;
+    }
+    /* Not for crumbs: both moves cost their arcs a moment's leader. */
+    if (gain > (s1 + s2) / 4 * (s1 + s2) / 1000 && gain > best->gain)
+        *best = (struct chain){ *first, *second, gain };
+}
+
+/* All ways on from first: its new leader gives up another arc. */
+static void weigh_chains(const struct planner *p, const struct move *first,
+                         struct chain *best)
+{
+    for (size_t i = 0; i < p->in->arc_count; i++) {
+        const struct plan_arc *a = &p->in->arcs[i];
+        const struct seats *seats = seats_of(p, a);
+        if (seats->owner != first->to || a == first->arc || !may_move(p, a))
+            continue;
+        for (size_t k = 0; k < a->arc->member_count; k++) {
+            size_t to = seats->member[k];
+            if (!a->arc->members[k].voter || to == first->to ||
+                to == first->from || !may_take(&p->in->peers[to]))
+                continue;
+            struct move second = { a, first->to, to, 0 };
+            weigh_chain(p, first, &second, best);
+        }
+    }
+}
+
+/* No one move helps: leaders sit where the copies are, so a peer may be able
+ * to give only to those that are about as full. */
+static bool balance_chain(struct planner *p)
+{
+    if (is_even(p, true) || p->max - p->count < 2)
         return false;
-    add_step(p, led ? PLAN_TRANSFER : PLAN_ADD, a,
-             &p->in->peers[x.emptiest].id);
-    uint64_t size = size_of(a);
-    if (led) {
-        p->loads[x.fullest].led -= size;
-        p->loads[x.emptiest].led += size;
-    } else {
-        p->loads[x.fullest].held -= size;
-        p->loads[x.emptiest].held += size;
-        p->moving++;
+    struct chain best = { 0 };
+    for (size_t i = 0; i < p->in->arc_count; i++) {
+        const struct plan_arc *a = &p->in->arcs[i];
+        const struct seats *seats = seats_of(p, a);
+        if (!may_move(p, a))
+            continue;
+        for (size_t k = 0; k < a->arc->member_count; k++) {
+            size_t to = seats->member[k];
+            if (!a->arc->members[k].voter || to == seats->owner ||
+                !may_take(&p->in->peers[to]))
+                continue;
+            struct move first = { a, seats->owner, to, 0 };
+            weigh_chains(p, &first, &best);
+        }
+    }
+    if (!best.first.arc)
+        return false;
+    make_move(p, &best.first, true);
+    make_move(p, &best.second, true);
+    return true;
+}
+
+/* Where everybody sits; false: no memory. */
+static bool take_seats(struct planner *p)
+{
+    p->seats = mem_zero(p->in->arc_count, sizeof *p->seats);
+    if (!p->seats)
+        return p->in->arc_count == 0;
+    for (size_t i = 0; i < p->in->arc_count; i++) {
+        const struct arc *arc = p->in->arcs[i].arc;
+        p->seats[i].owner = find_peer(p->in, &arc->owner);
+        for (size_t k = 0; k < arc->member_count; k++)
+            p->seats[i].member[k] = find_peer(p->in, &arc->members[k].peer);
     }
     return true;
 }
@@ -474,10 +651,10 @@ static void add_loads(struct planner *p)
             p->moving++;
         for (size_t k = 0; k < a->arc->member_count; k++) {
             size_t index;
-            if (!peer_of(p, &a->arc->members[k].peer, &index))
+            if (!peer_of(p, a, k, &index))
                 continue;
             p->loads[index].held += size_of(a);
-            if (id_equal(&a->arc->members[k].peer, &a->arc->owner))
+            if (index == seats_of(p, a)->owner)
                 p->loads[index].led += size_of(a);
         }
     }
@@ -488,8 +665,10 @@ size_t planner_steps(const struct plan_input *input, struct plan_step *steps,
 {
     struct planner p = { .in = input, .steps = steps, .max = step_max };
     p.loads = mem_zero(input->peer_count, sizeof *p.loads);
-    if (!p.loads)
+    if (!p.loads || !take_seats(&p)) {
+        free(p.loads);
         return 0;
+    }
     add_loads(&p);
     for (size_t i = 0; i < input->arc_count; i++) {
         const struct plan_arc *a = &input->arcs[i];
@@ -497,11 +676,13 @@ size_t planner_steps(const struct plan_input *input, struct plan_step *steps,
             trim(&p, a);
     }
     split_all(&p);
-    while (p.count < p.max && balance_one(&p, true))
+    find_movable(&p);
+    while (p.count < p.max && (balance_one(&p, true) || balance_chain(&p)))
         ;
     while (p.count < p.max && p.moving < input->moves_max &&
            balance_one(&p, false))
         ;
+    free(p.seats);
     free(p.loads);
     return p.count;
 }
