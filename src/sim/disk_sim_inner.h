@@ -13,6 +13,7 @@
 #ifndef SIM_DISK_SIM_INNER_H
 #define SIM_DISK_SIM_INNER_H
 
+#include "base/must_use.h"
 #include "sim/disk_sim.h"
 
 enum {
