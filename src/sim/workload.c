@@ -139,13 +139,6 @@ static void finish(struct client *client, const struct response *response)
 
 static void retry(struct client *client, uint64_t delay_ns);
 
-/* A batch that was lost is not asked for again: the records of the first
- * attempt may be stored, and a repetition is another batch. */
-static bool may_repeat(const struct client *client)
-{
-    return client->ask.request.op != OP_BATCH;
-}
-
 /* The answer says that this attempt did nothing. */
 static void refused(struct client *client, int status)
 {
@@ -197,8 +190,7 @@ static void answered(struct client *client, const struct response *response)
         return;
     case DLHT_EUNKNOWN:
         client->maybe = true;
-        if (may_repeat(client) &&
-            world_now_ns(w->world) < client->deadline_ns &&
+        if (world_now_ns(w->world) < client->deadline_ns &&
             rng_chance(&w->rng, 0.5))
             retry(client, rng_range(&w->rng, 1, 200) * WORLD_MS);
         else
@@ -242,10 +234,7 @@ static void on_reply(void *context, uint64_t argument,
         return;
     }
     client->maybe = true;
-    if (may_repeat(client))
-        retry(client, rng_range(&w->rng, 1, 100) * WORLD_MS);
-    else
-        give_up(client);
+    retry(client, rng_range(&w->rng, 1, 100) * WORLD_MS);
 }
 
 static void on_patience_ends(void *context, uint64_t argument)
