@@ -8,7 +8,7 @@
  * there is nobody. What is dropped is remembered a little, since it may be the
  * only way to a part of the ring that has lost us.
  *
- * The conversation that fills it is ring.c's. */
+ * The conversation that fills it is that of ring.c and its parts. */
 
 #ifndef CHORD_POINTERS_H
 #define CHORD_POINTERS_H

@@ -1,84 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Clients of the simulated cluster. */
+/* Clients of the simulated cluster: a request from beginning to end. */
 
 #include "sim/workload.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/mem.h"
 #include "dlht/err.h"
-#include "wire/mp.h"
-
-enum {
-    MULTI_MAX = 8,       /* keys of one mget or batch */
-    LOAD_BATCH = 64,     /* keys of a batch of the load */
-    PAGE_LIMIT_MAX = 40, /* records of one page */
-    PEERS_ASKED_MAX = 50 /* at the end of a verification */
-};
+#include "sim/workload_inner.h"
 
 /* In which every peer of a whole cluster finds the owner of a key. */
 static const uint64_t FIND_NS = 10 * WORLD_S;
-
-/* What the client does that loads or verifies. */
-enum script_step {
-    SCRIPT_NONE,
-    SCRIPT_LOAD,
-    SCRIPT_UP,    /* the whole range upwards */
-    SCRIPT_DOWN,  /* downwards */
-    SCRIPT_COUNT, /* counted */
-    SCRIPT_READ,  /* key by key */
-    SCRIPT_PEERS  /* one key, from each peer */
-};
-
-struct script {
-    enum script_step step;
-    size_t at;                      /* key, or peer */
-    uint64_t up, down, count, read; /* records found */
-};
-
-/* What a client is asking for. */
-struct ask {
-    struct request request; /* spans point to what follows, or to keys */
-    size_t keys[LOAD_BATCH];
-    size_t key_count;
-    uint64_t values[LOAD_BATCH]; /* ids */
-    struct buf bytes;            /* the value, or the list */
-    struct buf cursor;           /* of a range */
-    uint64_t expected;           /* CAS */
-};
-
-struct client {
-    struct workload *workload;
-    uint32_t index;
-    struct id session;
-    uint64_t number;
-    struct ask ask;
-    bool open;
-    bool maybe;       /* an attempt was lost: it may have taken effect */
-    uint64_t attempt; /* all attempts of this client so far */
-    uint64_t call_ns;
-    uint64_t deadline_ns;
-    uint64_t success_ns;
-    size_t peer;
-    struct script script; /* of the client that loads or verifies */
-};
-
-struct workload {
-    struct world *world;
-    struct workload_config config;
-    struct rng rng;
-    struct history *history;
-    uint64_t *versions; /* last seen of each key, for cas */
-    size_t *hot;
-    struct client *clients;
-    size_t open_count;
-    bool running;
-    struct workload_stats stats;
-};
 
 void workload_config_default(struct workload_config *config)
 {
@@ -102,331 +36,6 @@ void workload_config_default(struct workload_config *config)
 
 static void attempt(struct client *client);
 static void think(struct client *client);
-
-/* Making requests. */
-
-static size_t draw_key(struct workload *w)
-{
-    if (w->config.hot_count && rng_chance(&w->rng, 0.75))
-        return w->hot[rng_below(&w->rng, w->config.hot_count)];
-    return (size_t)rng_below(&w->rng, history_key_count(w->history));
-}
-
-static void make_value(struct client *client, size_t key)
-{
-    struct workload *w = client->workload;
-    struct ask *ask = &client->ask;
-    uint64_t id = (uint64_t)(client->index + 1) << 40 | client->number;
-    ask->values[ask->key_count] = id;
-    ask->keys[ask->key_count++] = key;
-    size_t len = (size_t)rng_range(&w->rng, 8, w->config.value_len_max);
-    if (ask->request.op != OP_BATCH) {
-        history_value(id, key, len, &ask->bytes);
-        return;
-    }
-    mp_write_bin(&ask->bytes, history_key(w->history, key));
-    mp_write_bin_header(&ask->bytes, len);
-    history_value(id, key, len, &ask->bytes);
-    ask->request.list_count += 2;
-}
-
-static bool is_asked(const struct ask *ask, size_t key)
-{
-    for (size_t i = 0; i < ask->key_count; i++) {
-        if (ask->keys[i] == key)
-            return true;
-    }
-    return false;
-}
-
-static void make_multi(struct client *client)
-{
-    struct workload *w = client->workload;
-    struct ask *ask = &client->ask;
-    size_t count = (size_t)rng_range(&w->rng, 1, MULTI_MAX);
-    for (size_t i = 0; i < count; i++) {
-        size_t key = draw_key(w);
-        if (is_asked(ask, key))
-            continue;
-        if (ask->request.op == OP_BATCH) {
-            make_value(client, key);
-            continue;
-        }
-        ask->keys[ask->key_count++] = key;
-        mp_write_bin(&ask->bytes, history_key(w->history, key));
-        ask->request.list_count++;
-    }
-}
-
-static void make_range(struct client *client)
-{
-    struct workload *w = client->workload;
-    struct request *r = &client->ask.request;
-    size_t count = history_key_count(w->history);
-    size_t from = (size_t)rng_below(&w->rng, count);
-    size_t to = (size_t)rng_range(&w->rng, from, count);
-    if (rng_chance(&w->rng, 0.3))
-        from = 0;
-    else
-        r->key = history_key(w->history, from);
-    if (to < count && rng_chance(&w->rng, 0.7)) {
-        r->end = history_key(w->history, to);
-        r->flags |= REQUEST_HAS_END;
-    }
-    if (r->op == OP_COUNT)
-        return;
-    if (rng_chance(&w->rng, 0.3))
-        r->flags |= REQUEST_REVERSE;
-    r->limit = rng_range(&w->rng, 1, PAGE_LIMIT_MAX);
-}
-
-static enum op draw_op(struct workload *w)
-{
-    const struct workload_config *c = &w->config;
-    const struct {
-        enum op op;
-        uint32_t weight;
-    } TABLE[] = { { OP_PUT, c->put },     { OP_GET, c->get },
-                  { OP_DEL, c->del },     { OP_CAS, c->cas },
-                  { OP_MGET, c->mget },   { OP_BATCH, c->batch },
-                  { OP_RANGE, c->range }, { OP_COUNT, c->count } };
-    uint64_t total = 0;
-    for (size_t i = 0; i < 8; i++)
-        total += TABLE[i].weight;
-    uint64_t at = rng_below(&w->rng, total);
-    for (size_t i = 0; i < 8; i++) {
-        if (at < TABLE[i].weight)
-            return TABLE[i].op;
-        at -= TABLE[i].weight;
-    }
-    return OP_GET;
-}
-
-static bool is_write(uint8_t op)
-{
-    return op == OP_PUT || op == OP_DEL || op == OP_CAS || op == OP_BATCH;
-}
-
-static void reset_ask(struct client *client, enum op op)
-{
-    struct ask *ask = &client->ask;
-    buf_reset(&ask->bytes);
-    buf_reset(&ask->cursor);
-    ask->key_count = 0;
-    ask->request = (struct request){ .op = (uint8_t)op };
-    client->number++;
-}
-
-static void set_flags(struct client *client)
-{
-    struct workload *w = client->workload;
-    struct request *r = &client->ask.request;
-    if (is_write(r->op) && rng_chance(&w->rng, w->config.all))
-        r->flags |= REQUEST_ALL;
-    if (!is_write(r->op) && rng_chance(&w->rng, w->config.strict))
-        r->flags |= REQUEST_STRICT;
-}
-
-static void make_single(struct client *client, enum op op)
-{
-    struct workload *w = client->workload;
-    struct ask *ask = &client->ask;
-    size_t key = draw_key(w);
-    ask->request.key = history_key(w->history, key);
-    if (op == OP_CAS)
-        ask->request.version = rng_chance(&w->rng, 0.2) ? 0 : w->versions[key];
-    if (op == OP_PUT || op == OP_CAS)
-        make_value(client, key);
-    else
-        ask->keys[ask->key_count++] = key;
-}
-
-static void make_request(struct client *client)
-{
-    enum op op = draw_op(client->workload);
-    reset_ask(client, op);
-    if (op == OP_MGET || op == OP_BATCH)
-        make_multi(client);
-    else if (op == OP_RANGE || op == OP_COUNT)
-        make_range(client);
-    else
-        make_single(client, op);
-    set_flags(client);
-}
-
-/* Remembering answers. */
-
-static struct linear_op begin_op(const struct client *client, uint8_t kind,
-                                 uint8_t outcome)
-{
-    struct linear_op op = { .call_ns = client->call_ns,
-                            .return_ns = world_now_ns(client->workload->world),
-                            .kind = kind,
-                            .outcome = outcome,
-                            .client = client->index,
-                            .number = client->number };
-    return op;
-}
-
-static void note_write(struct client *client, uint8_t outcome, uint64_t version)
-{
-    static const uint8_t KINDS[] = { [OP_PUT] = LINEAR_PUT,
-                                     [OP_DEL] = LINEAR_DEL,
-                                     [OP_CAS] = LINEAR_CAS,
-                                     [OP_BATCH] = LINEAR_PUT };
-    struct workload *w = client->workload;
-    const struct ask *ask = &client->ask;
-    for (size_t i = 0; i < ask->key_count; i++) {
-        struct linear_op op = begin_op(client, KINDS[ask->request.op], outcome);
-        if (ask->request.op != OP_DEL)
-            op.value = ask->values[i];
-        op.expected = ask->request.version;
-        if (ask->request.op == OP_PUT || ask->request.op == OP_CAS)
-            op.version = version;
-        if (version != 0)
-            w->versions[ask->keys[i]] = version;
-        history_add(w->history, ask->keys[i], &op);
-    }
-}
-
-static void note_read(struct client *client, size_t key, struct span value,
-                      uint64_t version)
-{
-    struct workload *w = client->workload;
-    struct linear_op op = begin_op(client, LINEAR_GET, LINEAR_DONE);
-    op.value = history_value_id(value, key);
-    op.version = version;
-    if (op.value == 0 || version == 0)
-        world_fail(w->world, "value_whole",
-                   "client %u.%llu reads a damaged value of key %zu",
-                   (unsigned)client->index, (unsigned long long)client->number,
-                   key);
-    w->versions[key] = version;
-    history_add(w->history, key, &op);
-}
-
-static void note_absent(struct client *client, size_t key)
-{
-    struct linear_op op = begin_op(client, LINEAR_GET, LINEAR_ABSENT);
-    history_add(client->workload->history, key, &op);
-}
-
-struct triple {
-    struct span key, value;
-    uint64_t version;
-    size_t index;
-};
-
-static bool next_triple(struct client *client, struct mp_reader *r,
-                        struct triple *out)
-{
-    struct workload *w = client->workload;
-    out->key = mp_read_bytes(r);
-    out->value = mp_read_bytes(r);
-    out->version = mp_read_uint(r);
-    out->index = history_find(w->history, out->key);
-    if (r->bad || out->index == SIZE_MAX) {
-        world_fail(w->world, "range_tiles",
-                   "client %u.%llu is given a key that nobody put",
-                   (unsigned)client->index, (unsigned long long)client->number);
-        return false;
-    }
-    return true;
-}
-
-static void note_mget(struct client *client, const struct response *response)
-{
-    const struct ask *ask = &client->ask;
-    bool seen[MULTI_MAX > LOAD_BATCH ? MULTI_MAX : LOAD_BATCH] = { false };
-    struct mp_reader r;
-    mp_reader_init(&r, response->list);
-    for (uint32_t i = 0; i < response->list_count; i++) {
-        struct triple t;
-        if (!next_triple(client, &r, &t))
-            return;
-        size_t k = 0;
-        while (k < ask->key_count && ask->keys[k] != t.index)
-            k++;
-        if (k == ask->key_count || seen[k]) {
-            world_fail(client->workload->world, "mget_asked",
-                       "client %u.%llu is given a key twice or unasked",
-                       (unsigned)client->index,
-                       (unsigned long long)client->number);
-            return;
-        }
-        seen[k] = true;
-        note_read(client, t.index, t.value, t.version);
-    }
-    for (size_t k = 0; k < ask->key_count; k++) {
-        if (!seen[k])
-            note_absent(client, ask->keys[k]);
-    }
-}
-
-/* Every key that the page covers and does not have is absent; what it has is
- * in order. Indices of keys, so a page downwards is walked from its end. */
-static void note_page(struct client *client, const struct response *response)
-{
-    struct workload *w = client->workload;
-    const struct request *q = &client->ask.request;
-    bool down = q->flags & REQUEST_REVERSE;
-    size_t count = history_key_count(w->history);
-    size_t lo = history_key_at(w->history, q->key);
-    size_t hi =
-        q->flags & REQUEST_HAS_END ? history_key_at(w->history, q->end) : count;
-    if (response->more && down)
-        lo = history_key_at(w->history, response->cursor);
-    else if (response->more)
-        hi = history_key_at(w->history, response->cursor);
-    struct mp_reader r;
-    mp_reader_init(&r, response->list);
-    for (uint32_t i = 0; i < response->list_count; i++) {
-        struct triple t;
-        if (!next_triple(client, &r, &t))
-            return;
-        if (t.index < lo || t.index >= hi) {
-            world_fail(w->world, "range_tiles",
-                       "client %u.%llu: key %.*s twice, out of order or "
-                       "outside of what was asked for",
-                       (unsigned)client->index,
-                       (unsigned long long)client->number, (int)t.key.len,
-                       (const char *)t.key.data);
-            return;
-        }
-        while (!down && lo < t.index)
-            note_absent(client, lo++);
-        while (down && hi > t.index + 1)
-            note_absent(client, --hi);
-        note_read(client, t.index, t.value, t.version);
-        if (down)
-            hi--;
-        else
-            lo++;
-    }
-    for (; lo < hi; lo++)
-        note_absent(client, lo);
-}
-
-static void note_done(struct client *client, const struct response *response)
-{
-    switch (client->ask.request.op) {
-    case OP_GET:
-        note_read(client, client->ask.keys[0], response->value,
-                  response->version);
-        break;
-    case OP_MGET:
-        note_mget(client, response);
-        break;
-    case OP_RANGE:
-        note_page(client, response);
-        break;
-    case OP_COUNT:
-        break;
-    default:
-        note_write(client, LINEAR_DONE, response->version);
-        break;
-    }
-}
 
 /* The end of a request. */
 
@@ -460,8 +69,8 @@ static void give_up(struct client *client)
 {
     struct workload *w = client->workload;
     check_pinned(client);
-    if (is_write(client->ask.request.op)) {
-        note_write(client, LINEAR_UNKNOWN, 0);
+    if (workload_is_write(client->ask.request.op)) {
+        workload_note_write(client, LINEAR_UNKNOWN, 0);
         w->stats.unknown++;
     } else {
         w->stats.failed++;
@@ -469,11 +78,6 @@ static void give_up(struct client *client)
     close_request(client);
     think(client);
 }
-
-static void script_note(struct client *client, const struct response *response);
-/* What a script wants next; false: it has ended. */
-static bool next_of_script(struct client *client);
-static void ask_keys(struct client *client, enum op op, size_t first);
 
 static bool next_page(struct client *client, const struct response *response)
 {
@@ -495,7 +99,7 @@ static bool next_page(struct client *client, const struct response *response)
     return true;
 }
 
-static void begin_request(struct client *client)
+void workload_begin(struct client *client)
 {
     struct workload *w = client->workload;
     client->open = true;
@@ -522,25 +126,18 @@ static void finish(struct client *client, const struct response *response)
     count_success(client);
     close_request(client);
     if (client->script.step != SCRIPT_NONE) {
-        script_note(client, response);
-        if (next_page(client, response) || next_of_script(client))
-            begin_request(client);
+        workload_script_note(client, response);
+        if (next_page(client, response) || workload_script_next(client))
+            workload_begin(client);
         return;
     }
     if (client->workload->running && next_page(client, response))
-        begin_request(client);
+        workload_begin(client);
     else
         think(client);
 }
 
 static void retry(struct client *client, uint64_t delay_ns);
-
-/* A batch that was lost is not asked for again: the records of the first
- * attempt may be stored, and a repetition is another batch. */
-static bool may_repeat(const struct client *client)
-{
-    return client->ask.request.op != OP_BATCH;
-}
 
 /* The answer says that this attempt did nothing. */
 static void refused(struct client *client, int status)
@@ -558,8 +155,8 @@ static void refused(struct client *client, int status)
     }
     (void)status;
     check_pinned(client);
-    if (is_write(client->ask.request.op))
-        note_write(client, 0, 0);
+    if (workload_is_write(client->ask.request.op))
+        workload_note_write(client, 0, 0);
     w->stats.failed++;
     close_request(client);
     think(client);
@@ -571,16 +168,16 @@ static void answered(struct client *client, const struct response *response)
     uint8_t op = client->ask.request.op;
     switch (response->status) {
     case DLHT_OK:
-        note_done(client, response);
+        workload_note_done(client, response);
         finish(client, response);
         return;
     case DLHT_ENOTFOUND:
         if (op == OP_GET)
-            note_absent(client, client->ask.keys[0]);
+            workload_note_absent(client, client->ask.keys[0]);
         else if (op == OP_DEL)
-            note_write(client, LINEAR_ABSENT, 0);
+            workload_note_write(client, LINEAR_ABSENT, 0);
         else if (op == OP_MGET) /* some are missing */
-            note_mget(client, response);
+            workload_note_mget(client, response);
         else
             break;
         finish(client, response);
@@ -588,13 +185,12 @@ static void answered(struct client *client, const struct response *response)
     case DLHT_EMISMATCH:
         if (op != OP_CAS)
             break;
-        note_write(client, LINEAR_DIFFERS, response->version);
+        workload_note_write(client, LINEAR_DIFFERS, response->version);
         finish(client, response);
         return;
     case DLHT_EUNKNOWN:
         client->maybe = true;
-        if (may_repeat(client) &&
-            world_now_ns(w->world) < client->deadline_ns &&
+        if (world_now_ns(w->world) < client->deadline_ns &&
             rng_chance(&w->rng, 0.5))
             retry(client, rng_range(&w->rng, 1, 200) * WORLD_MS);
         else
@@ -638,10 +234,7 @@ static void on_reply(void *context, uint64_t argument,
         return;
     }
     client->maybe = true;
-    if (may_repeat(client))
-        retry(client, rng_range(&w->rng, 1, 100) * WORLD_MS);
-    else
-        give_up(client);
+    retry(client, rng_range(&w->rng, 1, 100) * WORLD_MS);
 }
 
 static void on_patience_ends(void *context, uint64_t argument)
@@ -731,8 +324,8 @@ static void on_thought(void *context, uint64_t argument)
     (void)argument;
     if (!client->workload->running || client->open)
         return;
-    make_request(client);
-    begin_request(client);
+    workload_make(client);
+    workload_begin(client);
 }
 
 static void think(struct client *client)
@@ -742,147 +335,16 @@ static void think(struct client *client)
         /* A script does not let go: it asks again under a new number, and
          * writes new values, since each is written once. */
         if (client->script.step == SCRIPT_LOAD)
-            ask_keys(client, OP_BATCH, client->script.at);
+            workload_ask_keys(client, OP_BATCH, client->script.at);
         else
             client->number++;
-        begin_request(client);
+        workload_begin(client);
         return;
     }
     if (!w->running)
         return;
     uint64_t ns = rng_range(&w->rng, 0, 2 * w->config.think_ns);
     world_after(w->world, ns, on_thought, client, 0);
-}
-
-/* Scripts. */
-
-static void ask_whole_range(struct client *client, bool down)
-{
-    reset_ask(client, OP_RANGE);
-    if (down)
-        client->ask.request.flags |= REQUEST_REVERSE;
-}
-
-static void ask_keys(struct client *client, enum op op, size_t first)
-{
-    struct workload *w = client->workload;
-    size_t count = history_key_count(w->history);
-    reset_ask(client, op);
-    for (size_t key = first; key < count && key < first + LOAD_BATCH; key++) {
-        if (op == OP_BATCH) {
-            make_value(client, key);
-            continue;
-        }
-        client->ask.keys[client->ask.key_count++] = key;
-        mp_write_bin(&client->ask.bytes, history_key(w->history, key));
-        client->ask.request.list_count++;
-    }
-}
-
-/* The answers of a verification must agree with each other. */
-static void script_note(struct client *client, const struct response *response)
-{
-    struct script *s = &client->script;
-    uint64_t *sum = NULL;
-    if (s->step == SCRIPT_UP)
-        sum = &s->up;
-    else if (s->step == SCRIPT_DOWN)
-        sum = &s->down;
-    else if (s->step == SCRIPT_READ)
-        sum = &s->read;
-    if (sum)
-        *sum += response->list_count;
-    if (s->step == SCRIPT_COUNT)
-        s->count = response->count;
-}
-
-static void script_end(struct client *client)
-{
-    struct script *s = &client->script;
-    if (s->step == SCRIPT_READ &&
-        (s->up != s->down || s->up != s->count || s->up != s->read))
-        world_fail(client->workload->world, "range_tiles",
-                   "with nobody writing there are %llu keys upwards, %llu "
-                   "downwards, %llu counted, %llu by key",
-                   (unsigned long long)s->up, (unsigned long long)s->down,
-                   (unsigned long long)s->count, (unsigned long long)s->read);
-    s->step = s->step == SCRIPT_READ ? SCRIPT_PEERS : SCRIPT_NONE;
-    s->at = 0;
-}
-
-/* False: all were asked. */
-static bool ask_next_peer(struct client *client)
-{
-    struct workload *w = client->workload;
-    struct script *s = &client->script;
-    size_t count = world_peer_count(w->world);
-    if (count > PEERS_ASKED_MAX)
-        count = PEERS_ASKED_MAX;
-    while (s->at < count && !world_is_ready(w->world, s->at))
-        s->at++;
-    if (s->at >= count) {
-        s->step = SCRIPT_NONE;
-        return false;
-    }
-    size_t key = (size_t)rng_below(&w->rng, history_key_count(w->history));
-    reset_ask(client, OP_GET);
-    client->ask.request.key = history_key(w->history, key);
-    client->ask.keys[client->ask.key_count++] = key;
-    return true;
-}
-
-static bool next_of_script(struct client *client)
-{
-    struct script *s = &client->script;
-    size_t count = history_key_count(client->workload->history);
-    switch (s->step) {
-    case SCRIPT_PEERS:
-        s->at++;
-        return ask_next_peer(client);
-    case SCRIPT_LOAD:
-    case SCRIPT_READ:
-        s->at += LOAD_BATCH;
-        if (s->at >= count) {
-            script_end(client);
-            return s->step == SCRIPT_PEERS && ask_next_peer(client);
-        }
-        ask_keys(client, s->step == SCRIPT_LOAD ? OP_BATCH : OP_MGET, s->at);
-        return true;
-    case SCRIPT_UP:
-        s->step = SCRIPT_DOWN;
-        ask_whole_range(client, true);
-        return true;
-    case SCRIPT_DOWN:
-        s->step = SCRIPT_COUNT;
-        reset_ask(client, OP_COUNT);
-        return true;
-    case SCRIPT_COUNT:
-        s->step = SCRIPT_READ;
-        s->at = 0;
-        ask_keys(client, OP_MGET, 0);
-        return true;
-    case SCRIPT_NONE:
-        break;
-    }
-    return false;
-}
-
-void workload_load(struct workload *w)
-{
-    struct client *client = &w->clients[0];
-    assert(!client->open);
-    client->script = (struct script){ .step = SCRIPT_LOAD };
-    ask_keys(client, OP_BATCH, 0);
-    begin_request(client);
-}
-
-void workload_verify(struct workload *w)
-{
-    struct client *client = &w->clients[0];
-    assert(!client->open && !w->running);
-    client->script = (struct script){ .step = SCRIPT_UP };
-    ask_whole_range(client, false);
-    begin_request(client);
 }
 
 /* Life. */

@@ -2,8 +2,12 @@
 
 /* sim/world_inner.h - what the parts of the world know of each other.
  *
- * world.c has the heap, processes and turns; world_net.c the links;
- * world_disk.c disks, their workers and recovery. */
+ * world.c         the heap of things to come, the trace, life
+ * world_peer.c    clocks and processes
+ * world_turn.c    what awaits a peer, its turns, effects carried out
+ * world_client.c  requests from beside the nodes
+ * world_net.c     the links
+ * world_disk.c    disks, their workers and recovery */
 
 #ifndef SIM_WORLD_INNER_H
 #define SIM_WORLD_INNER_H
@@ -200,17 +204,44 @@ struct world {
 struct thing *world_plan(struct world *world, uint64_t delay_ns,
                          enum thing_kind kind);
 void world_fold(struct world *world, uint64_t value);
-/* Takes over input->bytes. */
-void world_feed(struct world *world, struct sim_peer *peer,
-                const struct input *input);
 uint64_t world_draw(struct world *world, uint64_t lo, uint64_t hi);
 void *world_alloc(size_t count, size_t size);
 uint8_t *world_copy(struct span bytes);
+
+/* world_peer.c */
+void world_clock_start(struct world *world, struct sim_peer *peer);
+/* What the peer's clock shows. */
+uint64_t world_clock_now(const struct world *world,
+                         const struct sim_peer *peer);
+/* When the peer's clock shows that, in the world's time. */
+uint64_t world_clock_when(const struct world *world,
+                          const struct sim_peer *peer, uint64_t local);
 /* The peer that listens there, or SIZE_MAX. */
 size_t world_peer_at(const struct world *world, const char *addr);
 /* Calls on_exit and ends the process. */
 void world_exit(struct world *world, struct sim_peer *peer, int status,
                 const char *text);
+
+/* world_turn.c */
+/* Takes over input->bytes. */
+void world_feed(struct world *world, struct sim_peer *peer,
+                const struct input *input);
+/* At that time, or earlier if an earlier one is planned. */
+void world_turn_plan(struct world *world, struct sim_peer *peer, uint64_t time);
+void world_turn_drop_inputs(struct sim_peer *peer);
+/* One event and its effects. False: the peer's process is over. */
+bool world_turn_step(struct world *world, struct sim_peer *peer,
+                     const struct event *event);
+void world_turn(struct world *world, const struct thing *thing);
+
+/* world_client.c */
+/* EFFECT_REPLY. */
+void world_client_effect(struct world *world, struct sim_peer *peer,
+                         const struct effect *effect);
+void world_client_request(struct world *world, struct thing *thing);
+void world_client_reply(struct world *world, struct thing *thing);
+/* The process of the peer is gone: its open requests end without an answer. */
+void world_client_peer_gone(struct world *world, size_t peer);
 
 /* world_net.c */
 struct conn *world_conn(struct world *world, size_t from, size_t to);
@@ -223,6 +254,8 @@ void world_net_stalled(struct world *world, const struct thing *thing);
 void world_net_clog_ends(struct world *world, const struct thing *thing);
 /* The process of the peer is gone. */
 void world_net_peer_gone(struct world *world, size_t peer, bool silent);
+/* The peer is told. */
+void world_net_link_down(struct world *world, const struct thing *thing);
 void world_net_deinit(struct world *world);
 
 /* world_disk.c */

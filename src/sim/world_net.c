@@ -428,3 +428,12 @@ void world_set_net(struct world *world, const struct world_net *net)
     for (size_t i = 0; i < count * count; i++)
         world->conns[i].delay_ns = 0;
 }
+
+void world_net_link_down(struct world *world, const struct thing *thing)
+{
+    struct sim_peer *peer = &world->peers[thing->to];
+    if (!peer->node || peer->life != thing->epoch)
+        return;
+    world_feed(world, peer,
+               &(struct input){ .kind = INPUT_LINK_DOWN, .id = thing->id });
+}
