@@ -215,3 +215,31 @@ Test(raft_election, the_successor_stands_at_once)
     cr_assert(ask && ask->transfer && ask->term == 3);
     raft_free(raft);
 }
+
+/* The right child of a split stands before the others made theirs. */
+Test(raft_election, the_silent_are_asked_again)
+{
+    struct raft *raft = solo_founded(1, "123");
+    uint64_t now = T0;
+    raft_campaign(raft, now);
+    solo_flush(raft, now);
+    cr_assert(solo_sent(RAFT_VOTE_REQUEST, 2) &&
+              solo_sent(RAFT_VOTE_REQUEST, 3));
+    struct raft_message no = {
+        .type = RAFT_VOTE_REPLY, .from = 3, .to = 1, .term = 2, .refused = true
+    };
+    cr_assert_eq(solo_say(raft, now, no), DLHT_OK);
+    uint64_t due = raft_timeout_ns(raft);
+    cr_assert_lt(due, now + solo_config(1).heartbeat_ns);
+    raft_tick(raft, due - 1);
+    solo_take(raft, due - 1);
+    cr_assert_null(solo_sent(RAFT_VOTE_REQUEST, 2), "too early");
+    raft_tick(raft, due);
+    solo_take(raft, due);
+    cr_assert_not_null(solo_sent(RAFT_VOTE_REQUEST, 2));
+    cr_assert_null(solo_sent(RAFT_VOTE_REQUEST, 3), "it has answered");
+    cr_assert_eq(raft_term(raft), 2, "the term is the same");
+    solo_grant(raft, due, RAFT_VOTE_REPLY, 2, 1, 2);
+    cr_assert_eq(raft_role(raft), RAFT_LEADER);
+    raft_free(raft);
+}
