@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* training/report.h - what the holder of an arc says of its keys.
+ *
+ * Pass 1: how many keys [lo, hi) has, exactly, and quantiles of them. Pass 2:
+ * sums over the leaves of a skeleton (rmi/sums.h). Arcs tile their keyspace,
+ * so reports that tile it, in key order, add up to what one look at all keys
+ * would have seen.
+ *
+ * Reports come from strangers: nothing here is trusted before report_check. */
+
+#ifndef TRAINING_REPORT_H
+#define TRAINING_REPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/must_use.h"
+#include "base/span.h"
+#include "rmi/fit.h"
+
+enum {
+    REPORT_QUANTILES_MAX = 1024
+};
+
+struct report {
+    struct span lo;
+    struct span hi; /* if has_hi */
+    bool has_hi;
+    uint64_t keys;
+    const struct fit_quantile *quantiles; /* strictly ascending, in [lo, hi);
+                                           * counts add up to keys */
+    size_t quantile_count;                /* 0 if and only if keys is 0 */
+    struct span end;                      /* the greatest key, if any */
+};
+
+/* DLHT_EPROTO: it contradicts itself. */
+MUST_USE int report_check(const struct report *report);
+
+/* How many quantiles an arc with share (0 .. 1) of the keys should give for a
+ * model of leaf_count leaves: about four a leaf, 8 at least. */
+size_t report_quantiles_wanted(double share, uint32_t leaf_count);
+
+#endif

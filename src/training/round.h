@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* training/round.h - one federated round: from the reports of all arcs to a
+ * model.
+ *
+ *   round_add          every arc's report, in key order, until round_is_tiled
+ *   round_hear_count   what other replicas counted, as they come
+ *   round_skeleton     knots of equal depth (slow: a job)
+ *   round_slice        for each arc: the leaves it has to sum over
+ *   round_add_sums     the sums, in key order
+ *   round_finish       the model (slow: a job)
+ *
+ * Nothing is sent here and no clock is read; who carries the questions may
+ * stop at any point and start a new round. A lie is bounded: a report must
+ * contradict neither itself nor its neighbours; the count of an arc is the
+ * median over those who hold it, and without them at most SHARE_CAP times the
+ * share that the model before gave it, plus its uniform part. What a report
+ * claimed beyond that is scaled down, and counted. */
+
+#ifndef TRAINING_ROUND_H
+#define TRAINING_ROUND_H
+
+#include "training/report.h"
+
+struct round;
+
+/* previous may be NULL (the first model); borrowed until round_free. */
+MUST_USE int round_new(const struct fit_config *config,
+                       const struct model *previous, struct round **out);
+void round_free(struct round *round); /* NULL is allowed */
+
+/* The next arc, copied. Its lo must be where the last one ended (empty at
+ * first).
+ *   DLHT_EPROTO  it contradicts itself
+ *   DLHT_EINVAL  it leaves a gap or overlaps
+ *   DLHT_ENOMEM */
+MUST_USE int round_add(struct round *round, const struct report *report);
+
+/* Where the next report must begin; false: the keyspace is tiled. */
+bool round_next(const struct round *round, struct span *lo);
+
+size_t round_report_count(const struct round *round);
+
+/* Bounds of report i. */
+void round_bounds(const struct round *round, size_t i, struct span *lo,
+                  struct span *hi, bool *has_hi);
+
+/* Another replica counted keys in [lo, hi) of report i: for the median. */
+void round_hear_count(struct round *round, size_t i, uint64_t keys);
+
+/* Keys of all reports, after the median and the caps. */
+uint64_t round_keys(const struct round *round);
+
+/* Claims that were scaled down so far. */
+size_t round_lies(const struct round *round);
+
+/* How far the model is from the reports: see training/drift.h. */
+struct fit_error {
+    double mean;     /* mean |F - truth| as a share of all keys */
+    double max;      /* the greatest, at the quantiles: KS as far as seen */
+    double hot_leaf; /* share of the fullest leaf, times the leaf count */
+};
+void round_measure(const struct round *round, const struct model *model,
+                   struct fit_error *out);
+
+/* Fits the skeleton. The tiling must be whole.
+ *   DLHT_EINVAL  not tiled, or no keys at all
+ *   DLHT_ENOMEM */
+MUST_USE int round_skeleton(struct round *round);
+
+/* The leaves of the skeleton that keys of [lo, hi) can fall into, as a model
+ * of its own with the same knots, packed and appended to out; *first is the
+ * first one's number in the skeleton. DLHT_ENOMEM */
+MUST_USE int round_slice(const struct round *round, struct span lo,
+                         struct span hi, bool has_hi, uint32_t *first,
+                         struct buf *out);
+
+/* Sums of the leaves first .. first + count - 1, from keys that all sort after
+ * those already added.
+ *   DLHT_EPROTO  not sane, or out of range */
+MUST_USE int round_add_sums(struct round *round, uint32_t first,
+                            const struct sums *sums, size_t count);
+
+/* The model; *out is owned. It is verified: monotone at every knot and between
+ * them at 10,000 places.
+ *   DLHT_EINVAL, DLHT_ENOMEM */
+MUST_USE int round_finish(struct round *round, struct model **out);
+
+#endif
