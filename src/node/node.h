@@ -67,6 +67,7 @@ enum event_kind {
     EVENT_FLUSH,      /* the turn ends */
     EVENT_SYNCED,     /* an EFFECT_SYNC is done, or failed */
     EVENT_CHECKPOINT, /* an EFFECT_CHECKPOINT_END is done, or failed */
+    EVENT_JOB,        /* an EFFECT_JOB is done */
     EVENT_LINK_DOWN,  /* what was sent to the peer may be lost */
     EVENT_STOP        /* hand over leaderships, then EFFECT_STOPPED */
 };
@@ -95,6 +96,9 @@ struct event {
             int status;
         } checkpoint;
         struct {
+            uint64_t number;
+        } job;
+        struct {
             struct id peer;
         } link;
     } u;
@@ -118,6 +122,7 @@ enum effect_kind {
     EFFECT_CHECKPOINT_END, /* commit, then EVENT_CHECKPOINT */
     EFFECT_CHECKPOINT_ABORT,
     EFFECT_CHECKPOINT_REMOVE, /* checkpoint_remove */
+    EFFECT_JOB,               /* slow pure work, then EVENT_JOB */
     EFFECT_LOG,
     EFFECT_READY,   /* serves from now on */
     EFFECT_STOPPED, /* has left or stopped; the world may end */
@@ -150,6 +155,14 @@ struct effect {
             uint64_t number;
             struct span bytes; /* BEGIN: header; ADD: block */
         } checkpoint;
+        struct {
+            uint64_t number;
+            /* Reads and writes only what data points to, which stays as it is
+             * until EVENT_JOB, or until the node is freed: the world waits
+             * for a job that runs before it frees the node. */
+            void (*run)(void *data);
+            void *data;
+        } job;
         struct {
             enum log_level level;
             const char *text;

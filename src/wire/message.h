@@ -57,7 +57,14 @@ enum op {
     OP_KEYSPACE_LIST = 15,
     OP_KEYSPACE_DROP = 16,
     OP_LEAVE = 17,
-    OP_ARC_INFO = 18 /* between peers: counts and state of the arc of a key */
+    OP_ARC_INFO = 18, /* between peers: counts and state of the arc of a key */
+    OP_MODEL = 19,    /* value: {action, keyspace, ...}; node/op_model.c */
+    OP_KEYSPACE_SET = 20,  /* value: {name, options: {option: text}} */
+    OP_KEYSPACE_SHOW = 21, /* value: {name} */
+    OP_PRESPLIT = 22,      /* value: {keyspace, keys: [key]}: cut there, though
+                            * few keys are there yet */
+    OP_MODEL_REPORT = 23,  /* between peers: quantiles of the arc of a key */
+    OP_MODEL_SUMS = 24     /* between peers: its sums over a model's leaves */
 };
 
 enum request_flag {
