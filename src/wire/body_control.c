@@ -231,6 +231,7 @@ static void pack_arc_report(struct buf *b, const struct arc_report *report)
     fields_put_uint(&f, report->caught_up);
     fields_put_uint(&f, report->lost);
     fields_put_bool(&f, report->busy);
+    fields_put_uint(&f, report->changes);
     fields_end(&f);
 }
 
@@ -247,6 +248,7 @@ static void unpack_arc_report(struct mp_reader *r, struct arc_report *report)
     report->caught_up = (uint16_t)fields_uint(&f, UINT16_MAX);
     report->lost = (uint16_t)fields_uint(&f, UINT16_MAX);
     report->busy = fields_bool(&f);
+    report->changes = fields_uint(&f, UINT64_MAX);
     fields_close(&f);
 }
 
@@ -280,6 +282,7 @@ static int pack_step(const struct step *s, struct buf *b)
     fields_put_uint(&f, s->arc);
     fields_put_uint(&f, s->generation);
     fields_put_id(&f, &s->peer);
+    fields_put_bytes(&f, s->key);
     fields_end(&f);
     return DLHT_OK;
 }
@@ -292,6 +295,7 @@ static void unpack_step(struct mp_reader *r, struct step *s)
     s->arc = fields_uint(&f, UINT64_MAX);
     s->generation = fields_uint(&f, UINT64_MAX);
     s->peer = fields_id(&f);
+    s->key = fields_bytes(&f, CODEC_KEY_MAX);
     fields_close(&f);
     if (s->kind < STEP_ADD || s->arc == 0 ||
         (s->kind != STEP_SPLIT && id_is_zero(&s->peer)))
@@ -395,6 +399,61 @@ static void unpack_ring(struct mp_reader *r, struct codec_arena *arena,
     fields_close(&f);
 }
 
+static int pack_model(const struct model_message *m, struct buf *b)
+{
+    if (m->bytes.len > MODEL_PART_MAX || m->count_count > MESSAGE_COUNTS_MAX)
+        return DLHT_ETOOBIG;
+    struct fields_out f = fields_begin(b);
+    fields_put_uint(&f, m->kind);
+    fields_put_uint(&f, m->keyspace);
+    fields_put_uint(&f, m->epoch);
+    fields_put_uint(&f, m->total);
+    fields_put_uint(&f, m->offset);
+    fields_put_bytes(&f, m->bytes);
+    mp_write_array(b, 2 * m->count_count);
+    for (size_t i = 0; i < m->count_count; i++) {
+        mp_write_uint(b, m->counts[i].arc);
+        mp_write_uint(b, m->counts[i].keys);
+    }
+    fields_note(&f, m->count_count > 0);
+    fields_end(&f);
+    return DLHT_OK;
+}
+
+static void unpack_model_counts(struct mp_reader *r, struct codec_arena *arena,
+                                struct model_message *m)
+{
+    size_t numbers = body_count(r, 2 * MESSAGE_COUNTS_MAX);
+    size_t count = numbers / 2;
+    struct model_count *list = body_array(arena, r, count, sizeof *list, 2);
+    for (size_t i = 0; i < count && !r->bad; i++) {
+        list[i].arc = mp_read_uint(r);
+        list[i].keys = mp_read_uint(r);
+    }
+    if (numbers % 2)
+        mp_fail(r);
+    m->counts = r->bad ? NULL : list;
+    m->count_count = r->bad ? 0 : count;
+}
+
+static void unpack_model(struct mp_reader *r, struct codec_arena *arena,
+                         struct model_message *m)
+{
+    *m = (struct model_message){ 0 };
+    struct fields_in f = fields_open(r);
+    m->kind = (uint8_t)fields_uint(&f, MODEL_COUNTS);
+    m->keyspace = (keyspace_id)fields_uint(&f, UINT32_MAX);
+    m->epoch = fields_uint(&f, UINT64_MAX);
+    m->total = fields_uint(&f, MODEL_TOTAL_MAX);
+    m->offset = fields_uint(&f, MODEL_TOTAL_MAX);
+    m->bytes = fields_bytes(&f, MODEL_PART_MAX);
+    if (fields_more(&f))
+        unpack_model_counts(r, arena, m);
+    fields_close(&f);
+    if (m->kind < MODEL_NEWS || m->offset + m->bytes.len > MODEL_TOTAL_MAX)
+        mp_fail(r);
+}
+
 int body_pack_control(const struct message *m, struct buf *b)
 {
     /* clang-format off */
@@ -409,6 +468,7 @@ int body_pack_control(const struct message *m, struct buf *b)
     case MESSAGE_STEP:    return pack_step(&m->u.step, b);
     case MESSAGE_GONE:    return pack_gone(m, b);
     case MESSAGE_RING:    return pack_ring(&m->u.ring, b);
+    case MESSAGE_MODEL:   return pack_model(&m->u.model, b);
     default:
         assert(false && "a control message");
         return DLHT_EINVAL;
@@ -431,6 +491,7 @@ void body_unpack_control(struct mp_reader *r, struct codec_arena *arena,
     case MESSAGE_STEP:    unpack_step(r, &m->u.step); break;
     case MESSAGE_GONE:    unpack_gone(r, m); break;
     case MESSAGE_RING:    unpack_ring(r, arena, &m->u.ring); break;
+    case MESSAGE_MODEL:   unpack_model(r, arena, &m->u.model); break;
     default:              assert(false && "a control message");
     }
     /* clang-format on */

@@ -29,9 +29,14 @@ enum {
     KEY_LEN_MAX = 64 << 10,
     VALUE_LEN_MAX = 16 << 20,
     KEYSPACE_NAME_MAX = 64, /* bytes */
+    KEYSPACE_OPTIONS_MAX = 1024,
     MESSAGE_ARCS_MAX = 256, /* descriptors in one message */
     MESSAGE_PEERS_MAX = 256,
     MESSAGE_KEYSPACES_MAX = 64,
+    MESSAGE_COUNTS_MAX = 4096,
+    MODEL_PART_MAX = 64 << 10,
+    MODEL_TOTAL_MAX = (1 << 20) + (64 << 10), /* a model and what is known of
+                                               * it */
     MESSAGE_RAFTS_MAX = 4096, /* raft messages in one frame */
     BATCH_COUNT_MAX = 4096,   /* records in one batch or mget */
     PAGE_BYTES_MAX = 1 << 20  /* of a range answer, beyond which it stops; one
@@ -153,6 +158,7 @@ struct keyspace_record {
     bool dropped;                 /* being removed; its arcs close */
     uint64_t floor_keys;          /* an arc keeps at least as many when split */
     uint64_t ceiling_bytes;       /* an arc that passes it is split */
+    struct span options; /* "name=value name=value": what was set by hand */
     const struct arc *first_arcs; /* founded by their members from this */
     size_t first_arc_count;
 };
@@ -191,6 +197,7 @@ struct arc_report {
     uint64_t keys;
     uint64_t bytes;     /* of keys and values */
     uint64_t requests;  /* since the last report */
+    uint64_t changes;   /* keys that came or went since the last report */
     uint16_t caught_up; /* bit i: members[i] is live and caught up */
     uint16_t lost;      /* bit i: members[i] says it lost its replica */
     bool busy;          /* a step is under way */
@@ -203,7 +210,7 @@ enum step_kind {
     STEP_DEMOTE,  /* voter becomes a learner */
     STEP_REMOVE,
     STEP_TRANSFER, /* leadership goes to peer */
-    STEP_SPLIT     /* at the median */
+    STEP_SPLIT     /* at key, or if that is empty at the median */
 };
 
 struct step {
@@ -212,6 +219,32 @@ struct step {
     arc_id arc;
     uint64_t generation; /* the arc's, else the step is void */
     struct id peer;
+    struct span key;
+};
+
+/* Models on their way: who has a newer epoch says so, who lacks it asks. */
+enum model_message_kind {
+    MODEL_NEWS = 1, /* this epoch is here; 0: none is */
+    MODEL_ASK,      /* the bytes of that epoch from offset on */
+    MODEL_PART,
+    MODEL_COUNT_ASK, /* how many keys do your replicas have? */
+    MODEL_COUNTS     /* of those that do not lead */
+};
+
+struct model_count {
+    arc_id arc;
+    uint64_t keys;
+};
+
+struct model_message {
+    uint8_t kind;
+    keyspace_id keyspace;
+    uint64_t epoch; /* COUNT_ASK, COUNTS: of the round */
+    uint64_t total; /* PART: bytes of the whole */
+    uint64_t offset;
+    struct span bytes; /* PART: at most MODEL_PART_MAX */
+    const struct model_count *counts;
+    size_t count_count;
 };
 
 enum message_type {
@@ -229,7 +262,8 @@ enum message_type {
     MESSAGE_REPORT = 12,
     MESSAGE_STEP = 13,
     MESSAGE_GONE = 14, /* that replica is no member any more: it may go */
-    MESSAGE_RING = 15  /* upkeep of Chord pointers, arc to arc */
+    MESSAGE_RING = 15, /* upkeep of Chord pointers, arc to arc */
+    MESSAGE_MODEL = 16
 };
 
 struct message {
@@ -277,6 +311,7 @@ struct message {
             uint64_t generation;
         } gone;
         struct ring_message ring; /* all its arcs are of one keyspace */
+        struct model_message model;
     } u;
 };
 

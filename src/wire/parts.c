@@ -188,6 +188,7 @@ void codec_pack_keyspace(struct buf *b, const struct keyspace_record *k)
     fields_put_uint(&f, k->ceiling_bytes);
     body_pack_arcs(b, k->first_arcs, k->first_arc_count);
     fields_note(&f, k->first_arc_count > 0);
+    fields_put_bytes(&f, k->options);
     fields_end(&f);
 }
 
@@ -226,6 +227,7 @@ void codec_unpack_keyspace(struct mp_reader *r, struct codec_arena *arena,
     if (fields_more(&f))
         k->first_arcs = body_unpack_arcs(r, arena, CODEC_FIRST_ARCS_MAX,
                                          &k->first_arc_count);
+    k->options = fields_bytes(&f, KEYSPACE_OPTIONS_MAX);
     fields_close(&f);
     if (!keyspace_is_sound(k))
         mp_fail(r);
