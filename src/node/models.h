@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* node/models.h - the models this peer knows, one of each keyspace, and how
+ * they spread.
+ *
+ * The newest epoch of a keyspace is a record of the system arc under
+ * "model/ID", changed by cas; whoever has it tells some others its number, who
+ * ask for the bytes, check them and adopt. A peer may miss any number of
+ * epochs. A model only advises: nothing moves, and no answer changes, because
+ * one was adopted. */
+
+#ifndef NODE_MODELS_H
+#define NODE_MODELS_H
+
+#include "node/command.h"
+#include "node/node_state.h"
+#include "rmi/model.h"
+
+enum {
+    MODEL_HISTORY_MAX = 32
+};
+
+/* What is known of an epoch beside its model. */
+struct model_info {
+    uint64_t epoch; /* from 1 */
+    uint64_t keys;
+    uint32_t leaves;
+    uint8_t root, leaf; /* enum model_kind */
+    uint8_t reason;     /* enum drift_reason */
+    bool imported;
+    double distance; /* from the epoch before */
+    double mean_error, max_error; /* over the quantiles it was made from */
+    uint64_t bytes;
+    uint64_t took_ms;
+    uint64_t at_ms; /* the system arc's time */
+    uint64_t lies;
+    struct id trained_by;
+};
+
+/* Counted, so that a job may go on with one that was replaced. Node thread
+ * only. */
+struct held_model {
+    struct model *model;
+    struct model_info info;
+    struct buf packed; /* info and model, as they travel */
+    size_t users;
+};
+
+struct held_model *models_hold(struct held_model *held); /* NULL is allowed */
+void models_release(struct held_model *held);            /* likewise */
+
+/* Appends info and model: what a peer that asks is sent. DLHT_ENOMEM */
+MUST_USE int models_pack(const struct model_info *info,
+                         const struct model *model, struct buf *out);
+
+/* What the system arc keeps: the packed model, then the epochs before. */
+struct model_record {
+    struct span packed;
+    struct model_info history[MODEL_HISTORY_MAX]; /* newest first */
+    size_t history_count;
+};
+MUST_USE int models_record_pack(const struct model_record *record,
+                                struct buf *out);
+/* Spans point into bytes. DLHT_ECORRUPT */
+MUST_USE int models_record_unpack(struct span bytes, struct model_record *out);
+
+/* "model/ID" in the step's arena. */
+struct span models_key(struct node *node, keyspace_id keyspace);
+
+/* The record in this node's replica of the system arc, and its version, 0: it
+ * has none. */
+bool models_record(struct node *node, keyspace_id keyspace,
+                   struct model_record *out, uint64_t *version);
+
+/* A command was applied to the system arc; its replica was read anew. */
+void models_applied(struct node *node, const struct command *command,
+                    const struct session_result *result);
+void models_scan(struct node *node);
+
+void models_tick(struct node *node);
+void models_receive(struct node *node, const struct id *from,
+                    const struct model_message *message);
+/* The keyspace goes: releases what it holds. */
+void models_forget(struct keyspace *ks);
+
+#endif

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Operations on models: what arcs tell a round. */
+
+#include "node/op_model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "dlht/err.h"
+#include "node/models.h"
+#include "node/replica.h"
+#include "node/trainer.h"
+#include "wire/mp.h"
+
+enum {
+    SUM_SLICE = 4096,  /* keys summed in one turn: well below a millisecond */
+    SUM_CHUNK = 256,
+    SUMS_OPEN_MAX = 64 /* at once in one node */
+};
+
+/* Keys of an arc being summed, a slice each turn. */
+struct summing {
+    struct summing *next;
+    struct origin origin;
+    arc_id arc;
+    uint64_t generation;
+    struct model *slice;
+    struct sums *sums;
+    struct buf from; /* where to go on: after it */
+    bool begun;      /* from has been summed */
+    struct buf end;
+    bool has_end;
+};
+
+static void write_quantile(struct buf *b, struct span key, uint64_t count)
+{
+    mp_write_bin(b, key);
+    mp_write_uint(b, count);
+}
+
+/* Keys of [key, hi) from the records' own order: exact, and not a scan. */
+static void read_report(struct node *node, struct replica *r,
+                        const struct request *q, const struct origin *origin)
+{
+    struct response response = { .status = DLHT_OK };
+    uint64_t below = records_rank(r->records, q->key, NULL);
+    uint64_t keys = records_count(r->records) - below;
+    uint64_t all = q->version > keys ? q->version : keys;
+    size_t wanted = report_quantiles_wanted(
+        all ? (double)keys / (double)all : 1.0, (uint32_t)q->limit);
+    if (wanted > keys)
+        wanted = (size_t)keys;
+    struct buf doc = { 0 };
+    mp_write_uint(&doc, r->id);
+    mp_write_bin(&doc, q->key);
+    mp_write_bool(&doc, r->arc->has_hi);
+    mp_write_bin(&doc, r->arc->hi);
+    mp_write_uint(&doc, keys);
+    mp_write_array(&doc, 2 * wanted);
+    for (size_t i = 0; i < wanted; i++) {
+        uint64_t at = keys * i / wanted, next = keys * (i + 1) / wanted;
+        struct record record = { 0 };
+        (void)records_nth(r->records, below + at, &record);
+        write_quantile(&doc, record.key, next - at);
+    }
+    struct record last = { 0 };
+    if (keys)
+        (void)records_nth(r->records, below + keys - 1, &last);
+    mp_write_bin(&doc, last.key);
+    response.value = buf_span(&doc);
+    if (doc.failed)
+        response.status = DLHT_EBUSY;
+    node_answer(node, origin, &response);
+    buf_deinit(&doc);
+}
+
+int op_model_read_report(const struct response *response,
+                         struct model_piece *out)
+{
+    struct mp_reader r;
+    mp_reader_init(&r, response->value);
+    memset(out, 0, sizeof *out);
+    out->arc = mp_read_uint(&r);
+    out->report.lo = mp_read_bytes(&r);
+    out->report.has_hi = mp_read_bool(&r);
+    out->report.hi = mp_read_bytes(&r);
+    out->report.keys = mp_read_uint(&r);
+    size_t numbers = mp_read_array(&r);
+    size_t count = numbers / 2;
+    if (numbers % 2 || count > REPORT_QUANTILES_MAX || numbers > mp_left(&r))
+        return DLHT_EPROTO;
+    out->quantiles = mem_zero(count + 1, sizeof *out->quantiles);
+    if (!out->quantiles)
+        return DLHT_ENOMEM;
+    for (size_t i = 0; i < count; i++) {
+        out->quantiles[i].key = mp_read_bytes(&r);
+        out->quantiles[i].count = mp_read_uint(&r);
+    }
+    out->report.end = mp_read_bytes(&r);
+    out->report.quantiles = out->quantiles;
+    out->report.quantile_count = count;
+    if (!r.bad)
+        return DLHT_OK;
+    free(out->quantiles);
+    out->quantiles = NULL;
+    return DLHT_EPROTO;
+}
+
+static void summing_free(struct summing *s)
+{
+    model_free(s->slice);
+    free(s->sums);
+    buf_deinit(&s->from);
+    buf_deinit(&s->end);
+    free(s);
+}
+
+static void write_sums(struct buf *b, const struct sums *sums)
+{
+    for (size_t i = 0; i < SUMS_POWERS; i++)
+        mp_write_float(b, sums->t[i]);
+    for (size_t i = 0; i < SUMS_RANKS; i++)
+        mp_write_float(b, sums->tr[i]);
+    for (size_t i = 0; i < SUMS_CELLS; i++)
+        mp_write_uint(b, sums->cell[i]);
+}
+
+/* Leaves without keys at either end are left out. */
+static void answer_sums(struct node *node, const struct replica *r,
+                        struct summing *s)
+{
+    size_t count = model_leaf_count(s->slice), first = 0;
+    while (count > 0 && sums_count(&s->sums[count - 1]) == 0)
+        count--;
+    while (first < count && sums_count(&s->sums[first]) == 0)
+        first++;
+    struct buf doc = { 0 };
+    mp_write_uint(&doc, first);
+    mp_write_uint(&doc, count - first);
+    for (size_t i = first; i < count; i++)
+        write_sums(&doc, &s->sums[i]);
+    struct response response = { .status = doc.failed ? DLHT_EBUSY : DLHT_OK,
+                                 .value = buf_span(&doc) };
+    if (r->arc->has_hi &&
+        (!s->has_end || span_compare(r->arc->hi, buf_span(&s->end)) < 0)) {
+        response.more = true;
+        response.cursor = r->arc->hi;
+    }
+    node_answer(node, &s->origin, &response);
+    buf_deinit(&doc);
+}
+
+int op_model_read_sums(const struct response *response, uint32_t *first,
+                       struct sums **sums, size_t *count)
+{
+    struct mp_reader r;
+    mp_reader_init(&r, response->value);
+    *sums = NULL;
+    *first = (uint32_t)mp_read_uint(&r);
+    uint64_t n = mp_read_uint(&r);
+    if (r.bad || n > mp_left(&r) / (SUMS_POWERS + SUMS_RANKS + SUMS_CELLS))
+        return DLHT_EPROTO;
+    *count = (size_t)n;
+    *sums = mem_zero(*count + 1, sizeof **sums);
+    if (!*sums)
+        return DLHT_ENOMEM;
+    for (size_t i = 0; i < *count; i++) {
+        for (size_t k = 0; k < SUMS_POWERS; k++)
+            (*sums)[i].t[k] = mp_read_float(&r);
+        for (size_t k = 0; k < SUMS_RANKS; k++)
+            (*sums)[i].tr[k] = mp_read_float(&r);
+        for (size_t k = 0; k < SUMS_CELLS; k++)
+            (*sums)[i].cell[k] = mp_read_uint(&r);
+    }
+    if (!r.bad)
+        return DLHT_OK;
+    free(*sums);
+    *sums = NULL;
+    return DLHT_EPROTO;
+}
+
+/* Sums a slice of keys; true: all are. */
+static bool sum_some(const struct replica *r, struct summing *s)
+{
+    struct records_cursor at;
+    bool there = records_seek(r->records, buf_span(&s->from), &at);
+    if (there && s->begun &&
+        span_equal(records_at(&at).key, buf_span(&s->from)))
+        there = records_next(&at);
+    struct span keys[SUM_CHUNK];
+    struct span end = buf_span(&s->end);
+    for (size_t done = 0; done < SUM_SLICE;) {
+        size_t n = 0;
+        while (there && n < SUM_CHUNK) {
+            struct record record = records_at(&at);
+            if (s->has_end && span_compare(record.key, end) >= 0) {
+                there = false;
+                break;
+            }
+            keys[n++] = record.key;
+            there = records_next(&at);
+        }
+        fit_sum(s->slice, keys, n, s->sums);
+        if (!there)
+            return true;
+        done += n;
+        if (done >= SUM_SLICE) {
+            buf_reset(&s->from);
+            buf_append_span(&s->from, keys[n - 1]);
+            s->begun = true;
+        }
+    }
+    return false;
+}
+
+/* Runs one slice; true: it is over and answered. */
+static bool summing_step(struct node *node, struct summing *s)
+{
+    struct replica *r = node_replica(node, s->arc);
+    if (!r || r->empty || !replica_leads(r) ||
+        r->arc->generation != s->generation || s->from.failed) {
+        node_answer_status(node, &s->origin,
+                           s->from.failed ? DLHT_EBUSY : DLHT_EUNAVAILABLE,
+                           NULL);
+        return true;
+    }
+    if (!sum_some(r, s))
+        return false;
+    answer_sums(node, r, s);
+    return true;
+}
+
+bool op_model_tick(struct node *node)
+{
+    struct summing **at = &node->summing;
+    while (*at) {
+        struct summing *s = *at;
+        if (summing_step(node, s)) {
+            *at = s->next;
+            summing_free(s);
+            node->summing_count--;
+        } else {
+            at = &s->next;
+        }
+    }
+    if (node->summing)
+        node_wake_at(node, node->now_ns);
+    return node->summing != NULL;
+}
+
+void op_model_stop(struct node *node)
+{
+    while (node->summing) {
+        struct summing *s = node->summing;
+        node->summing = s->next;
+        summing_free(s);
+    }
+    node->summing_count = 0;
+}
+
+static void begin_sums(struct node *node, struct replica *r,
+                       const struct request *q, const struct origin *origin)
+{
+    struct summing *s = NULL;
+    int rc = node->summing_count < SUMS_OPEN_MAX ? DLHT_OK : DLHT_EBUSY;
+    if (rc == DLHT_OK) {
+        s = mem_zero(1, sizeof *s);
+        rc = s ? model_unpack(q->value, &s->slice) : DLHT_ENOMEM;
+    }
+    if (rc == DLHT_OK) {
+        s->sums = mem_zero(model_leaf_count(s->slice), sizeof *s->sums);
+        buf_append_span(&s->from, q->key);
+        buf_append_span(&s->end, q->end);
+        if (!s->sums || s->from.failed || s->end.failed)
+            rc = DLHT_ENOMEM;
+    }
+    if (rc != DLHT_OK) {
+        node_answer_status(node, origin, rc == DLHT_ENOMEM ? DLHT_EBUSY : rc,
+                           NULL);
+        if (s)
+            summing_free(s);
+        return;
+    }
+    s->origin = *origin;
+    s->arc = r->id;
+    s->generation = r->arc->generation;
+    s->has_end = (q->flags & REQUEST_HAS_END) != 0;
+    s->next = node->summing;
+    node->summing = s;
+    node->summing_count++;
+    node_wake_at(node, node->now_ns);
+}
+
+void op_model_read(struct node *node, struct replica *r,
+                   const struct request *q, const struct origin *origin)
+{
+    if (!arc_has(r->arc, q->key))
+        op_answer_not_owner(node, r, q, origin);
+    else if (q->op == OP_MODEL_REPORT)
+        read_report(node, r, q, origin);
+    else
+        begin_sums(node, r, q, origin);
+}
