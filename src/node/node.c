@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/disk_full.h"
 #include "node/fingers.h"
 #include "node/gossip.h"
 #include "node/join.h"
@@ -404,10 +405,15 @@ static void receive(struct node *node, const struct id *from,
 
 static void synced(struct node *node, const struct event *event)
 {
-    if (event->u.synced.status != DLHT_OK) {
+    int status = event->u.synced.status;
+    if (status == DLHT_OK || status == DLHT_EFULL)
+        disk_full_synced(node, status);
+    if (status == DLHT_EFULL)
+        return; /* a later sync counts for this one too */
+    if (status != DLHT_OK) {
         struct effect *e = effects_add(node->fx, EFFECT_FAILED);
         if (e) {
-            e->u.failed.status = event->u.synced.status;
+            e->u.failed.status = status;
             e->u.failed.text = "the journal cannot be written; nothing more "
                                "is acknowledged";
         }
@@ -470,6 +476,7 @@ static void tick(struct node *node)
     if (!node->swim)
         return;
     swim_tick(node->swim, node->now_ns);
+    disk_full_tick(node);
     uint64_t memory = 0;
     for (size_t i = 0; i < node->replica_count; i++) {
         struct replica *r = node->replicas[i];

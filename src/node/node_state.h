@@ -220,6 +220,11 @@ struct node {
     uint64_t journal_bytes;
     arc_id pinning_arc;
 
+    bool disk_full; /* disk_full.c */
+    uint64_t disk_full_since_ns;
+    uint64_t probe_ns;     /* when the disk is asked again */
+    uint64_t hand_over_ns; /* when leaderships are offered to others */
+
     uint64_t memory_used; /* by records, as of the last flush */
     uint64_t next_tick_ns;
 

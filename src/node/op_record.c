@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/disk_full.h"
 #include "node/fingers.h"
 #include "node/gossip.h"
 #include "node/op.h"
@@ -115,7 +116,7 @@ static bool refused_for_sure(const struct replica *r, const struct command *c)
 static void serve_write(struct node *node, struct replica *r,
                         const struct request *q, const struct origin *origin)
 {
-    int rc = DLHT_OK;
+    int rc = disk_full_refusal(node, r);
     bool adds = q->op != OP_DEL;
     struct command c = command_of(q);
     if (!arc_has(r->arc, q->key)) {
@@ -127,7 +128,7 @@ static void serve_write(struct node *node, struct replica *r,
         op_answer_result(node, r, origin, &refused);
         return;
     }
-    if (adds && node->config.memory_limit &&
+    if (rc == DLHT_OK && adds && node->config.memory_limit &&
         node->memory_used > node->config.memory_limit)
         rc = DLHT_EFULL;
     if (rc == DLHT_OK)
@@ -137,8 +138,10 @@ static void serve_write(struct node *node, struct replica *r,
         r->requests++;
     } else if (rc == DLHT_EFULL) {
         struct response full = { .status = DLHT_EFULL };
-        full.text = span_str("the owner's --memory-limit is reached; delete "
-                             "something or raise it");
+        full.text =
+            span_str(node->disk_full ? DISK_FULL_TEXT
+                                     : "the owner's --memory-limit is reached; "
+                                       "delete something or raise it");
         node_answer(node, origin, &full);
     } else {
         answer_write_refusal(node, origin, rc, r);

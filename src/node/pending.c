@@ -42,6 +42,7 @@ struct pending {
     uint32_t attempts;
     uint32_t hops;
     bool may_be_done;     /* a write that may have reached a log */
+    bool was_in_doubt;    /* the same, before the attempt under way */
     uint64_t lane_number; /* last used */
     int last_status;
 };
@@ -265,6 +266,13 @@ static const struct arc *route(struct node *node, const struct request *q)
     return ks ? fingers_route(node, ks, q) : NULL;
 }
 
+/* An attempt begins that may do it. */
+static void enter_doubt(struct pending *p)
+{
+    p->was_in_doubt = p->may_be_done;
+    p->may_be_done = p->may_be_done || is_write(&p->request);
+}
+
 static void attempt(struct node *node, size_t index, struct pending *p)
 {
     const struct arc *arc = route(node, &p->request);
@@ -284,7 +292,7 @@ static void attempt(struct node *node, size_t index, struct pending *p)
         (replica_leads(r) || (p->request.flags & REQUEST_STALE))) {
         p->asked = node->self;
         p->attempts++;
-        p->may_be_done = p->may_be_done || is_write(&p->request);
+        enter_doubt(p);
         struct origin origin = { .kind = ORIGIN_PENDING,
                                  .ticket = ticket_of(index, p) };
         op_serve(node, &p->request, &origin);
@@ -300,7 +308,7 @@ static void attempt(struct node *node, size_t index, struct pending *p)
     p->asked = to;
     p->attempts++;
     p->hops++;
-    p->may_be_done = p->may_be_done || is_write(&p->request);
+    enter_doubt(p);
     struct message m = { .type = MESSAGE_REQUEST,
                          .stream = ticket_of(index, p) };
     m.u.request = p->request;
@@ -355,7 +363,7 @@ int pending_begin(struct node *node, const struct request *request,
     p->target = *target;
     p->deadline_ns = deadline_ns;
     p->attempts = p->hops = 0;
-    p->may_be_done = false;
+    p->may_be_done = p->was_in_doubt = false;
     p->last_status = DLHT_OK;
     p->lane_number++;
     if (is_write(request) && id_is_zero(&request->session))
@@ -379,9 +387,8 @@ void pending_answer(struct node *node, uint64_t ticket, const struct id *from,
     bool news = false;
     switch (response->status) {
     case DLHT_ENOTOWNER:
-        /* Certainly not done by this attempt; an earlier one stays open. */
-        if (p->attempts == 1)
-            p->may_be_done = false;
+        /* Certainly not done by this attempt; an earlier one may be. */
+        p->may_be_done = p->was_in_doubt;
         if (response->arc)
             news = gossip_learn_arc(node, response->arc);
         if (p->target.wants_not_owner && response->count == OP_BY_LOG) {
@@ -401,6 +408,7 @@ void pending_answer(struct node *node, uint64_t ticket, const struct id *from,
             finish(node, index, p, response);
             return;
         }
+        p->may_be_done = p->was_in_doubt;
         p->last_status = response->status;
         back_off(node, p);
         return;
@@ -409,9 +417,11 @@ void pending_answer(struct node *node, uint64_t ticket, const struct id *from,
         back_off(node, p);
         return;
     case DLHT_EFULL:
-        if (is_write(&p->request) && p->attempts > 1) {
-            /* This attempt was refused, an earlier one may be in a log. */
-            finish_status(node, index, p, DLHT_EUNKNOWN, NULL);
+        p->may_be_done = p->was_in_doubt;
+        if (p->may_be_done) {
+            finish_status(node, index, p, DLHT_EUNKNOWN,
+                          "the owner has no room; what was tried before may "
+                          "or may not take effect");
             return;
         }
         finish(node, index, p, response);

@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/disk_full.h"
 #include "node/fingers.h"
 #include "node/gossip.h"
 #include "node/journal_types.h"
@@ -392,6 +393,8 @@ void replica_receive(struct node *node, const struct id *from,
                      const struct raft_envelope *envelope)
 {
     const struct raft_message *m = &envelope->message;
+    if (disk_full_drops(node, m))
+        return;
     struct replica *r = node_replica(node, envelope->arc);
     if (!r || r->self != m->to) {
         r = meet_unknown(node, from, envelope);
@@ -718,11 +721,13 @@ int replica_propose(struct node *node, struct replica *r,
 {
     if (!replica_leads(r))
         return DLHT_ENOTOWNER;
+    int rc = disk_full_refusal(node, r);
+    if (rc != DLHT_OK)
+        return rc;
     follow_role(node, r);
     command->now_ms = arc_time_ms(node, r);
     struct waiter w = { .origin = *origin, .all = all };
-    int rc =
-        add_waiter(r, &w); /* room first: what is proposed must be awaited */
+    rc = add_waiter(r, &w); /* room first: what is proposed must be awaited */
     if (rc != DLHT_OK)
         return rc;
     size_t at = (r->waiter_head + r->waiter_count - 1) % r->waiter_cap;
@@ -741,10 +746,13 @@ int replica_propose(struct node *node, struct replica *r,
 
 /* Whether the leader's state is that of its whole log, as far as a change of
  * bounds or members must know. */
-static int may_change(const struct replica *r)
+static int may_change(const struct node *node, const struct replica *r)
 {
     if (!replica_leads(r) || r->led_term != raft_term(r->raft))
         return DLHT_ENOTOWNER;
+    int full = disk_full_refusal(node, r);
+    if (full != DLHT_OK)
+        return full;
     if (r->splitting || raft_is_changing(r->raft) ||
         r->applied_term != r->led_term)
         return DLHT_EBUSY;
@@ -754,7 +762,7 @@ static int may_change(const struct replica *r)
 int replica_change(struct node *node, struct replica *r,
                    const struct arc_member *members, size_t count)
 {
-    int rc = may_change(r);
+    int rc = may_change(node, r);
     if (rc != DLHT_OK)
         return rc;
     struct raft_members next = { .count = count };
@@ -777,7 +785,7 @@ int replica_change(struct node *node, struct replica *r,
 
 int replica_split(struct node *node, struct replica *r, struct span key)
 {
-    int rc = may_change(r);
+    int rc = may_change(node, r);
     if (rc != DLHT_OK)
         return rc;
     if (!arc_has(r->arc, key) || span_equal(key, r->arc->lo) ||

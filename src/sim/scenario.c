@@ -586,6 +586,20 @@ static void plan_slow_disk(struct plan *p)
     p->faults_ns = 40 * WORLD_S;
 }
 
+/* Small segments, so that a full disk is met soon. */
+static void plan_full_disk(struct plan *p)
+{
+    draw_net(p);
+    draw_faults(p);
+    p->fault.kinds = FAULT_FULL_DISK | FAULT_KILL | FAULT_POWER | FAULT_CLOG;
+    p->fault.every_ns = 3 * WORLD_S;
+    p->fault.lasts_ns = 8 * WORLD_S;
+    p->world.segment_bytes = 16 << 10;
+    p->loads = true;
+    p->faults_ns = 60 * WORLD_S;
+    p->bound_ns = 60 * WORLD_S;
+}
+
 static void plan_fingers(struct plan *p)
 {
     plan_five_faults(p);
@@ -678,6 +692,8 @@ static const struct {
       plan_mass_restart },
     { { "disk_loss", "five peers lose their disks, one at a time", 5 },
       plan_disk_loss },
+    { { "full_disk", "five peers whose disks are full for a while", 5 },
+      plan_full_disk },
     { { "slow_disk", "five peers on disks that are slow and fail", 5 },
       plan_slow_disk },
 };
