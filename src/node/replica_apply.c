@@ -169,7 +169,7 @@ static int apply_write(struct replica *r, const struct command *c,
         case SESSION_NEW:
             break;
         }
-        int rc = sessions_reserve(&r->sessions, &c->session);
+        int rc = sessions_reserve(&r->sessions, &c->session, r->time_ms);
         if (rc == DLHT_EFULL) {
             result->status = DLHT_EBUSY;
             return DLHT_OK;
