@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "dlht/err.h"
+#include "node/burials.h"
 #include "node/gossip.h"
 #include "node/journal_types.h"
 #include "node/keyspaces.h"

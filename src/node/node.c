@@ -310,31 +310,6 @@ struct replica *node_replica(const struct node *node, arc_id arc)
     return NULL;
 }
 
-bool node_is_tombstone(const struct node *node, arc_id arc, replica_id replica)
-{
-    for (size_t i = 0; i < node->tombstone_count; i++)
-        if (node->tombstones[i].arc == arc &&
-            node->tombstones[i].replica == replica)
-            return true;
-    return false;
-}
-
-int node_add_tombstone(struct node *node, arc_id arc, replica_id replica)
-{
-    if (node->tombstone_count == node->tombstone_cap) {
-        size_t cap = node->tombstone_cap ? node->tombstone_cap * 2 : 16;
-        struct tombstone *grown =
-            mem_resize(node->tombstones, cap, sizeof *grown);
-        if (!grown)
-            return DLHT_ENOMEM;
-        node->tombstones = grown;
-        node->tombstone_cap = cap;
-    }
-    node->tombstones[node->tombstone_count++] =
-        (struct tombstone){ arc, replica, node->phase == PHASE_NEW };
-    return DLHT_OK;
-}
-
 static void receive_request(struct node *node, const struct id *from,
                             const struct message *m)
 {

@@ -11,10 +11,12 @@
 
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/burials.h"
 #include "node/disk_full.h"
 #include "node/fingers.h"
 #include "node/gossip.h"
 #include "node/journal_types.h"
+#include "node/keyspaces.h"
 #include "node/op.h"
 #include "node/transfer.h"
 #include "wire/codec.h"
@@ -152,7 +154,7 @@ int replica_found(struct node *node, const struct arc *arc)
 {
     const struct arc_member *me = arc_member_of(arc, &node->self);
     if (!me || node_replica(node, arc->id) ||
-        node_is_tombstone(node, arc->id, me->replica))
+        burials_has(node, arc->id, me->replica))
         return DLHT_OK;
     struct replica_parts parts = replica_founding(node, arc, me->replica);
     struct replica *r;
@@ -175,7 +177,7 @@ int replica_create(struct node *node, arc_id arc, keyspace_id keyspace,
                    replica_id self, struct replica **out)
 {
     *out = NULL;
-    if (node_is_tombstone(node, arc, self))
+    if (burials_has(node, arc, self))
         return DLHT_OK;
     struct replica_parts parts = { .arc_id = arc,
                                    .keyspace = keyspace,
@@ -225,9 +227,11 @@ bool replica_has_unbased_child(const struct node *node, const struct replica *r)
 void replica_journal_burials(struct node *node, arc_id arc)
 {
     struct buf payload = { 0 };
-    for (size_t i = 0; i < node->tombstone_count; i++) {
+    size_t from, to;
+    burials_of(node, arc, &from, &to);
+    for (size_t i = from; i < to; i++) {
         struct tombstone *t = &node->tombstones[i];
-        if (t->arc != arc || t->replica == 0)
+        if (t->replica == 0)
             continue;
         mp_write_uint(&payload, t->replica);
         t->fresh = node->phase == PHASE_NEW; /* the journal is not open */
@@ -247,7 +251,13 @@ void replica_remove(struct node *node, struct replica *r)
     }
     node_log(node, LOG_INFO, "arc %016llx: replica %016llx is removed",
              (unsigned long long)r->id, (unsigned long long)r->self);
-    if (node_add_tombstone(node, r->id, r->self) != DLHT_OK)
+    int rc = burials_add(node, r->id, r->self, node->phase == PHASE_NEW);
+    if (rc == DLHT_EFULL)
+        node_log(node, LOG_WARNING,
+                 "%u replicas were removed here: no more can be; let this "
+                 "peer leave and come back with an empty data directory",
+                 (unsigned)BURIALS_MAX);
+    if (rc != DLHT_OK)
         return; /* tried again when the next message says so */
     replica_journal_burials(node, r->id);
     drop_waiting(node, r);
@@ -262,7 +272,11 @@ void replica_remove(struct node *node, struct replica *r)
         e = effects_add(node->fx, EFFECT_RELEASE);
         if (e) {
             e->u.release.arc = r->id;
-            e->u.release.index = UINT64_MAX - 1;
+            /* The journal keeps the burial, but for an arc that can never be
+             * asked for again. */
+            e->u.release.index = keyspaces_is_gone(node, r->keyspace)
+                                     ? UINT64_MAX
+                                     : UINT64_MAX - 1;
         }
     }
     for (size_t i = 0; i < node->replica_count; i++) {
@@ -355,7 +369,7 @@ static struct replica *meet_unknown(struct node *node, const struct id *from,
                                     const struct raft_envelope *envelope)
 {
     const struct raft_message *m = &envelope->message;
-    if (node_is_tombstone(node, envelope->arc, m->to)) {
+    if (burials_has(node, envelope->arc, m->to)) {
         if (m->type == RAFT_APPEND || m->type == RAFT_HEARTBEAT)
             say_gone(node, from, envelope->arc, m->to);
         return NULL;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "dlht/err.h"
+#include "node/burials.h"
 #include "node/gossip.h"
 #include "node/journal_types.h"
 #include "node/keyspaces.h"
@@ -209,7 +210,7 @@ static int make_right(struct node *node, struct replica *r,
                       struct records *records)
 {
     if (self == 0 || node_replica(node, right->id) ||
-        node_is_tombstone(node, right->id, self)) {
+        burials_has(node, right->id, self)) {
         records_free(records);
         return DLHT_OK;
     }
