@@ -27,7 +27,14 @@ enum {
     BURIALS_MAX = 1 << 20
 };
 
-/* A replica id of 0 stands for the arc itself: restoring met damage in it. */
+/* Instead of a replica id: restoring met damage in the arc's checkpoints, so
+ * that not even the ids are known. The arc is not made here but by learning it
+ * from its leader. Not journaled: as long as that has not come about the damaged
+ * files stay, and say so at each start. */
+enum {
+    BURIALS_DAMAGED = 0
+};
+
 bool burials_has(const struct node *node, arc_id arc, replica_id replica);
 
 /* Adds one; fresh: the journal must yet be told. One that is there stays.

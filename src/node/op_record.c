@@ -3,11 +3,13 @@
 /* Dispatch of requests, and the operations on one record: put, get, del, cas,
  * on both sides. */
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/hash.h"
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/burials.h"
 #include "node/disk_full.h"
 #include "node/fingers.h"
 #include "node/gossip.h"
@@ -183,6 +185,20 @@ void op_read(struct node *node, struct replica *r,
     }
 }
 
+struct span op_damaged_text(struct node *node)
+{
+    enum {
+        TEXT_MAX = PEER_ADDR_MAX + 128
+    };
+    char *text = effects_room(node->fx, TEXT_MAX);
+    if (!text)
+        return span_empty();
+    snprintf(text, TEXT_MAX,
+             "the copy on %s is damaged and no other peer leads this arc",
+             node->config.addr);
+    return span_str(text);
+}
+
 void op_serve(struct node *node, const struct request *request,
               const struct origin *origin)
 {
@@ -192,6 +208,8 @@ void op_serve(struct node *node, const struct request *request,
         struct keyspace *ks = keyspaces_find(node, request->keyspace);
         if (ks)
             response.arc = fingers_route(node, ks, request);
+        if (burials_has(node, request->arc, BURIALS_DAMAGED))
+            response.text = op_damaged_text(node);
         node_answer(node, origin, &response);
         return;
     }

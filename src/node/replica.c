@@ -154,6 +154,7 @@ int replica_found(struct node *node, const struct arc *arc)
 {
     const struct arc_member *me = arc_member_of(arc, &node->self);
     if (!me || node_replica(node, arc->id) ||
+        burials_has(node, arc->id, BURIALS_DAMAGED) ||
         burials_has(node, arc->id, me->replica))
         return DLHT_OK;
     struct replica_parts parts = replica_founding(node, arc, me->replica);
@@ -191,6 +192,14 @@ int replica_create(struct node *node, arc_id arc, keyspace_id keyspace,
     mp_write_uint(&payload, keyspace);
     node_journal(node, JOURNAL_CREATE, arc, 0, 0, buf_span(&payload));
     buf_deinit(&payload);
+    if (burials_has(node, arc, BURIALS_DAMAGED) && node->fx) {
+        /* Somebody leads it: it is learned anew, and what could not be read
+         * need not be shown again. */
+        node_sync(node);
+        struct effect *e = effects_add(node->fx, EFFECT_CHECKPOINT_REMOVE);
+        if (e)
+            e->u.checkpoint.arc = arc;
+    }
     return DLHT_OK;
 }
 
@@ -231,7 +240,7 @@ void replica_journal_burials(struct node *node, arc_id arc)
     burials_of(node, arc, &from, &to);
     for (size_t i = from; i < to; i++) {
         struct tombstone *t = &node->tombstones[i];
-        if (t->replica == 0)
+        if (t->replica == BURIALS_DAMAGED)
             continue;
         mp_write_uint(&payload, t->replica);
         t->fresh = node->phase == PHASE_NEW; /* the journal is not open */

@@ -210,6 +210,7 @@ static int make_right(struct node *node, struct replica *r,
                       struct records *records)
 {
     if (self == 0 || node_replica(node, right->id) ||
+        burials_has(node, right->id, BURIALS_DAMAGED) ||
         burials_has(node, right->id, self)) {
         records_free(records);
         return DLHT_OK;

@@ -295,7 +295,8 @@ int node_restore_record(struct node *node, const struct journal_record *record)
     default:
         break;
     }
-    if (burials_has(node, record->arc, 0) && record->type != JOURNAL_REMOVE)
+    if (burials_has(node, record->arc, BURIALS_DAMAGED) &&
+        record->type != JOURNAL_REMOVE)
         return bury_named(node, record);
     switch (record->type) {
     case JOURNAL_FOUND:
@@ -356,7 +357,7 @@ int node_quarantine(struct node *node, arc_id arc)
         struct replica *r = node_replica(node, arc);
         if (r)
             return bury(node, r);
-        return burials_add(node, arc, 0, true);
+        return burials_add(node, arc, BURIALS_DAMAGED, true);
     }
     for (size_t i = 0; i < node->replica_count; i++)
         if (!has_other_voter(node->replicas[i]))
