@@ -347,7 +347,7 @@ static void receive(struct node *node, const struct id *from,
         transfer_receive_ack(node, from, &m->u.ack);
         break;
     case MESSAGE_SWIM:
-        (void)!swim_receive(node->swim, node->now_ns, from, &m->u.swim);
+        (void)!swim_receive(node->swim, node->now_ns, from, m->u.swim);
         break;
     case MESSAGE_GOSSIP:
         gossip_receive(node, m);
@@ -424,10 +424,13 @@ static void checkpoint_done(struct node *node, const struct event *event)
 
 static void send_swim(struct node *node)
 {
-    struct swim_send *send = effects_room(node->fx, sizeof *send);
-    while (send && swim_take(node->swim, send)) {
+    for (;;) {
+        /* The effect points to it. */
+        struct swim_send *send = effects_room(node->fx, sizeof *send);
+        if (!send || !swim_take(node->swim, send))
+            break;
         struct message m = { .type = MESSAGE_SWIM };
-        m.u.swim = send->message;
+        m.u.swim = &send->message;
         node_send(node, &send->to, &m);
     }
     struct peer changed;
