@@ -11,7 +11,7 @@
 
 /* The least bytes of one packed. */
 enum {
-    SWIM_BODY_MIN = 1 + 2,
+    SWIM_BODY_MIN = 1 + 1, /* its type */
     KEYSPACE_PACKED_MIN = 1 + 4,
     REPORT_PACKED_MIN = 1 + BODY_ARC_MIN
 };
