@@ -440,11 +440,10 @@ static void draw_workload(struct plan *p)
 
 static void draw_faults(struct plan *p)
 {
-    static const uint32_t ALL = FAULT_KILL | FAULT_POWER | FAULT_BLACKOUT |
-                                FAULT_CUT | FAULT_ONE_WAY | FAULT_ISOLATE |
-                                FAULT_CLOG | FAULT_BREAK | FAULT_PAUSE |
-                                FAULT_SLOW_DISK | FAULT_SYNC_FAILS | FAULT_STOP |
-                                FAULT_FULL_DISK;
+    static const uint32_t ALL =
+        FAULT_KILL | FAULT_POWER | FAULT_BLACKOUT | FAULT_CUT | FAULT_ONE_WAY |
+        FAULT_ISOLATE | FAULT_CLOG | FAULT_BREAK | FAULT_PAUSE |
+        FAULT_SLOW_DISK | FAULT_SYNC_FAILS | FAULT_STOP | FAULT_FULL_DISK;
     struct fault_config *f = &p->fault;
     f->kinds = ALL & (uint32_t)rng_next(&p->rng);
     if (coin(p, 0.2))
