@@ -65,7 +65,8 @@ enum event_kind {
     EVENT_REQUEST,    /* from a client of this node */
     EVENT_TICK,       /* node_next_timeout_ns has come */
     EVENT_FLUSH,      /* the turn ends */
-    EVENT_SYNCED,     /* an EFFECT_SYNC is done, or failed */
+    EVENT_SYNCED,     /* an EFFECT_SYNC is done, or failed; with DLHT_EFULL
+                       * the journal keeps it all, for the next sync */
     EVENT_CHECKPOINT, /* an EFFECT_CHECKPOINT_END is done, or failed */
     EVENT_LINK_DOWN,  /* what was sent to the peer may be lost */
     EVENT_STOP        /* hand over leaderships, then EFFECT_STOPPED */

@@ -415,6 +415,10 @@ void transfer_install(struct node *node, struct replica *r, int status)
     if (status == DLHT_OK)
         status =
             raft_install(r->raft, node->now_ns, s->index, s->term, &s->members);
+    if (status != DLHT_OK && status != DLHT_ESTALE)
+        node_log(node, LOG_ERROR, "arc %016llx: its copy cannot be stored: %s",
+                 (unsigned long long)r->id,
+                 status == DLHT_EFULL ? "disk full" : dlht_strerror(status));
     struct message m = { .type = MESSAGE_SNAPSHOT_ACK };
     m.u.ack = (struct snapshot_ack){
         .arc = r->id,
