@@ -7,6 +7,7 @@
  * time. Keys are 16 random bytes and come in random order.
  *
  *   bench_records [--keys N] [--value-size B] [--only NAME]
+ *   bench_records --turns N [--keys N]     records and LMDB by turns
  *   bench_records --arcs N [--keys N]      what many small maps take
  *
  * Times are of the processor, not of the wall: the machine may be shared. */
@@ -47,10 +48,11 @@ struct options {
     uint64_t keys;
     size_t value_size; /* 0: 8 to 32 bytes */
     const char *only;
-    uint64_t arcs; /* 0: one large map */
+    uint64_t arcs;  /* 0: one large map */
+    uint64_t turns; /* 0: one store after the other */
 };
 
-static struct options options = { 10000000, 0, NULL, 0 };
+static struct options options = { 10000000, 0, NULL, 0, 0 };
 static uint8_t filler[VALUE_BYTES_MAX];
 static uint64_t sink; /* what is read goes here, lest it be left out */
 
@@ -704,6 +706,72 @@ static void own_figures(void)
     records_free(map);
 }
 
+/* Two stores loaded at once and measured in turns, so that a noisy machine is
+ * as noisy for both: medians over the turns. */
+struct turns {
+    const struct engine *engine;
+    void *self;
+    double *ns[3];
+};
+
+static int double_order(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *list, size_t count)
+{
+    qsort(list, count, sizeof *list, double_order);
+    return list[count / 2];
+}
+
+static void take_turn(struct turns *t, size_t turn)
+{
+    enum {
+        GETS = 200000,
+        SCANS = 10000
+    };
+    const uint8_t first[KEY_BYTES] = { 0 };
+    double before = cpu_ns();
+    gets(t->engine, t->self, GETS);
+    t->ns[0][turn] = (cpu_ns() - before) / GETS;
+    before = cpu_ns();
+    scans(t->engine, t->self, SCANS);
+    t->ns[1][turn] = (cpu_ns() - before) / SCANS;
+    before = cpu_ns();
+    sink += t->engine->scan(t->self, first, options.keys);
+    t->ns[2][turn] = (cpu_ns() - before) / (double)options.keys;
+}
+
+static void in_turns(size_t turns)
+{
+    static const char *const names[] = { "get", "scan100", "full/rec" };
+    struct turns list[2] = { { &engines[1], NULL, { NULL } },
+                             { &engines[2], NULL, { NULL } } };
+    for (size_t i = 0; i < 2; i++) {
+        list[i].self = list[i].engine->open();
+        for (size_t j = 0; j < 3; j++)
+            list[i].ns[j] = calloc(turns, sizeof(double));
+        load(list[i].engine, list[i].self);
+    }
+    for (size_t turn = 0; turn < turns; turn++)
+        for (size_t i = 0; i < 2; i++)
+            take_turn(&list[i], turn);
+    for (size_t j = 0; j < 3; j++) {
+        double a = median(list[0].ns[j], turns);
+        double b = median(list[1].ns[j], turns);
+        printf("%-9s %s %.0f, %s %.0f: %.2f\n", names[j], list[0].engine->name,
+               a, list[1].engine->name, b, a / b);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t j = 0; j < 3; j++)
+            free(list[i].ns[j]);
+        list[i].engine->close(list[i].self);
+    }
+}
+
 static uint64_t resident_bytes(void)
 {
     unsigned long size = 0;
@@ -749,6 +817,7 @@ int main(int argc, char **argv)
         { "value-size", required_argument, NULL, 'v' },
         { "only", required_argument, NULL, 'o' },
         { "arcs", required_argument, NULL, 'a' },
+        { "turns", required_argument, NULL, 't' },
         { NULL, 0, NULL, 0 },
     };
     for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
@@ -760,6 +829,8 @@ int main(int argc, char **argv)
             options.only = optarg;
         else if (c == 'a')
             options.arcs = strtoull(optarg, NULL, 10);
+        else if (c == 't')
+            options.turns = strtoull(optarg, NULL, 10);
         else
             return 2;
     }
@@ -769,6 +840,10 @@ int main(int argc, char **argv)
     if (options.arcs) {
         small_maps(options.arcs, map_open, "records");
         small_maps(options.arcs, map_open_huge, "records-huge");
+        return 0;
+    }
+    if (options.turns) {
+        in_turns(options.turns);
         return 0;
     }
     printf("%llu keys of %d bytes, values of ",
