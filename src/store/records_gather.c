@@ -96,8 +96,6 @@ bool records_gather_copies(const struct records *records, const uint32_t *refs,
     const struct records_arena *from = &records->arena;
     if (count < 2)
         return false;
-    for (size_t i = 0; i < count; i++)
-        records_entry_prefetch(from, refs[i]);
     for (size_t i = 0; i < count; i++) {
         const struct records_entry *entry = records_entry_at(from, refs[i]);
         if (!is_gathered(entry))

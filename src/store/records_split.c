@@ -63,6 +63,21 @@ static int copy_leaf(const struct records *records,
     return records_tree_append(&part->tree, leaf, from, to, copies);
 }
 
+/* Asks for the entries of the leaf after this one, and for the leaf behind
+ * that. */
+static void ahead(const struct records *records,
+                  const struct records_node *leaf)
+{
+    const struct records_arena *arena = &records->arena;
+    if (leaf->next == 0)
+        return;
+    leaf = records_node_at(arena, leaf->next);
+    if (leaf->next)
+        records_node_prefetch(records_node_at(arena, leaf->next));
+    for (size_t i = 0; i < leaf->count; i++)
+        records_entry_prefetch(arena, records_node_refs(leaf)[i]);
+}
+
 /* Copies count records from the n-th on into part, which is empty, noting
  * each in moved. */
 static int copy_range(const struct records *records, uint64_t n, uint64_t count,
@@ -75,6 +90,7 @@ static int copy_range(const struct records *records, uint64_t n, uint64_t count,
     struct records_slot slot = records_tree_nth(&records->tree, n);
     for (;;) {
         size_t to = slot.leaf->count;
+        ahead(records, slot.leaf);
         if (to - slot.index > count)
             to = slot.index + (size_t)count;
         int rc = copy_leaf(records, slot.leaf, slot.index, to, part, moved);
