@@ -3,8 +3,8 @@
 /* Records beside each other that are beside each other in key order.
  *
  * Records that came in random order lie anywhere: a walk then waits for a line
- * or two of memory for each. When a leaf is divided, and so about twice in the
- * life of a record, the entries of both halves move into a slab each. Those
+ * or two of memory for each. When a leaf is divided, and so about once while
+ * the map doubles, the entries of both halves move into a slab each. Those
  * that come later lie elsewhere until the next division. An entry that is
  * removed or outgrows its place leaves a hole; a slab that is half holes is
  * given up: the leaf is gathered again.
