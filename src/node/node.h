@@ -29,6 +29,7 @@
 #include "wire/message.h"
 
 struct node;
+struct records_pages;
 
 enum {
     NODE_BOOTSTRAP_MAX = 16
@@ -55,6 +56,8 @@ struct node_config {
                                 * 256 MiB */
     bool strict;               /* no lease reads */
     uint64_t seed;
+    const struct records_pages *pages; /* where records live, as long as the
+                                        * node; NULL: the C library's */
 };
 
 void node_config_default(struct node_config *config);

@@ -102,8 +102,9 @@ int replica_new_with(struct node *node, const struct replica_parts *parts,
     r->empty = parts->arc == NULL;
     if (parts->arc)
         r->arc = arc_copy(parts->arc);
-    r->records =
-        parts->records ? parts->records : records_new(rng_next(&node->rng));
+    r->records = parts->records;
+    if (!r->records)
+        r->records = records_new_with(rng_next(&node->rng), node->config.pages);
     int rc = replica_new_raft(node, parts, &r->raft);
     if (rc == DLHT_OK && ((parts->arc && !r->arc) || !r->records))
         rc = DLHT_ENOMEM;

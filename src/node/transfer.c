@@ -328,7 +328,7 @@ static struct incoming *open_incoming(struct node *node, struct replica *r,
     struct incoming *in = mem_zero(1, sizeof *in);
     if (!in)
         return NULL;
-    in->records = records_new(rng_next(&node->rng));
+    in->records = records_new_with(rng_next(&node->rng), node->config.pages);
     if (!in->records || arc_state_unpack(chunk->bytes, &in->state) != DLHT_OK ||
         in->state.arc->id != r->id || in->state.index <= raft_commit(r->raft)) {
         incoming_free(in);
