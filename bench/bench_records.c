@@ -7,6 +7,8 @@
  * time. Keys are 16 random bytes and come in random order.
  *
  *   bench_records [--keys N] [--value-size B] [--only NAME]
+ *   bench_records --turns N [--keys N]     records and LMDB by turns
+ *   bench_records --arcs N [--keys N]      what many small maps take
  *
  * Times are of the processor, not of the wall: the machine may be shared. */
 
@@ -17,12 +19,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/rng.h"
 #include "dlht/err.h"
+#include "net/sys.h"
 #include "store/records.h"
 
 #ifdef BENCH_LMDB
@@ -46,9 +48,12 @@ struct options {
     uint64_t keys;
     size_t value_size; /* 0: 8 to 32 bytes */
     const char *only;
+    uint64_t arcs;  /* 0: one large map */
+    uint64_t turns; /* 0: one store after the other */
 };
 
-static struct options options = { 10000000, 0, NULL };
+static struct options options = { 10000000, 0, NULL, 0, 0 };
+static uint8_t filler[VALUE_BYTES_MAX];
 static uint64_t sink; /* what is read goes here, lest it be left out */
 
 static double cpu_ns(void)
@@ -102,25 +107,6 @@ struct engine {
 
 /* The map. */
 
-static void *huge_take(void *self, size_t size)
-{
-    (void)self;
-    size_t huge = (size_t)2 << 20;
-    if (size < huge)
-        return aligned_alloc(64, (size + 63) / 64 * 64);
-    void *memory = aligned_alloc(huge, (size + huge - 1) / huge * huge);
-    if (memory)
-        madvise(memory, size, MADV_HUGEPAGE);
-    return memory;
-}
-
-static void huge_give(void *self, void *memory, size_t size)
-{
-    (void)self;
-    (void)size;
-    free(memory);
-}
-
 static void *map_open(void)
 {
     return records_new(42);
@@ -128,8 +114,7 @@ static void *map_open(void)
 
 static void *map_open_huge(void)
 {
-    struct records_pages pages = { huge_take, huge_give, NULL };
-    return records_new_with(42, &pages);
+    return records_new_with(42, sys_pages());
 }
 
 static void map_put(void *self, const uint8_t *key, const uint8_t *value,
@@ -533,14 +518,12 @@ static const struct engine engines[] = {
 #endif
 };
 
-static uint8_t value[VALUE_BYTES_MAX];
-
 static void load(const struct engine *e, void *self)
 {
     uint8_t key[KEY_BYTES];
     for (uint64_t i = 0; i < options.keys; i++) {
         key_make(i, key);
-        e->put(self, key, value, value_len(i));
+        e->put(self, key, filler, value_len(i));
     }
     if (e->loaded)
         e->loaded(self);
@@ -590,7 +573,7 @@ static void overwrites(const struct engine *e, void *self, uint64_t n)
     for (uint64_t i = 0; i < n; i++) {
         uint64_t k = rng_below(&rng, options.keys);
         key_make(k, key);
-        e->put(self, key, value, value_len(k));
+        e->put(self, key, filler, value_len(k));
     }
     if (e->loaded)
         e->loaded(self);
@@ -688,7 +671,7 @@ static void own_figures(void)
     for (uint64_t i = 0; i < N; i++) {
         key_make(i, key);
         double before = cpu_ns();
-        map_put(map, key, value, value_len(i));
+        map_put(map, key, filler, value_len(i));
         double took = cpu_ns() - before;
         worst = took > worst ? took : worst;
     }
@@ -723,12 +706,118 @@ static void own_figures(void)
     records_free(map);
 }
 
+/* Two stores loaded at once and measured in turns, so that a noisy machine is
+ * as noisy for both: medians over the turns. */
+struct turns {
+    const struct engine *engine;
+    void *self;
+    double *ns[3];
+};
+
+static int double_order(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *list, size_t count)
+{
+    qsort(list, count, sizeof *list, double_order);
+    return list[count / 2];
+}
+
+static void take_turn(struct turns *t, size_t turn)
+{
+    enum {
+        GETS = 200000,
+        SCANS = 10000
+    };
+    const uint8_t first[KEY_BYTES] = { 0 };
+    double before = cpu_ns();
+    gets(t->engine, t->self, GETS);
+    t->ns[0][turn] = (cpu_ns() - before) / GETS;
+    before = cpu_ns();
+    scans(t->engine, t->self, SCANS);
+    t->ns[1][turn] = (cpu_ns() - before) / SCANS;
+    before = cpu_ns();
+    sink += t->engine->scan(t->self, first, options.keys);
+    t->ns[2][turn] = (cpu_ns() - before) / (double)options.keys;
+}
+
+static void in_turns(size_t turns)
+{
+    static const char *const names[] = { "get", "scan100", "full/rec" };
+    struct turns list[2] = { { &engines[1], NULL, { NULL } },
+                             { &engines[2], NULL, { NULL } } };
+    for (size_t i = 0; i < 2; i++) {
+        list[i].self = list[i].engine->open();
+        for (size_t j = 0; j < 3; j++)
+            list[i].ns[j] = calloc(turns, sizeof(double));
+        load(list[i].engine, list[i].self);
+    }
+    for (size_t turn = 0; turn < turns; turn++)
+        for (size_t i = 0; i < 2; i++)
+            take_turn(&list[i], turn);
+    for (size_t j = 0; j < 3; j++) {
+        double a = median(list[0].ns[j], turns);
+        double b = median(list[1].ns[j], turns);
+        printf("%-9s %s %.0f, %s %.0f: %.2f\n", names[j], list[0].engine->name,
+               a, list[1].engine->name, b, a / b);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t j = 0; j < 3; j++)
+            free(list[i].ns[j]);
+        list[i].engine->close(list[i].self);
+    }
+}
+
+static uint64_t resident_bytes(void)
+{
+    unsigned long size = 0;
+    unsigned long resident = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (!file || fscanf(file, "%lu %lu", &size, &resident) != 2)
+        die("no /proc/self/statm");
+    fclose(file);
+    return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Many maps at once, keys in all of them in turn. */
+static void small_maps(uint64_t maps, void *(*make)(void), const char *name)
+{
+    uint8_t key[KEY_BYTES];
+    struct records **list = calloc(maps, sizeof *list);
+    uint64_t before = resident_bytes();
+    for (uint64_t i = 0; list && i < maps; i++)
+        list[i] = make();
+    uint64_t bytes = 0;
+    for (uint64_t i = 0; list && i < options.keys; i++) {
+        for (uint64_t j = 0; j < maps; j++) {
+            key_make(i * maps + j, key);
+            map_put(list[j], key, filler, value_len(i));
+        }
+    }
+    uint64_t after = resident_bytes();
+    for (uint64_t j = 0; list && j < maps; j++) {
+        bytes += records_memory_bytes(list[j]);
+        records_free(list[j]);
+    }
+    free(list);
+    printf("%-13s %.0f KiB a map accounted, %.0f KiB resident\n", name,
+           (double)bytes / 1024 / (double)maps,
+           (double)(after - before) / 1024 / (double)maps);
+    malloc_trim(0);
+}
+
 int main(int argc, char **argv)
 {
     static const struct option longs[] = {
         { "keys", required_argument, NULL, 'k' },
         { "value-size", required_argument, NULL, 'v' },
         { "only", required_argument, NULL, 'o' },
+        { "arcs", required_argument, NULL, 'a' },
+        { "turns", required_argument, NULL, 't' },
         { NULL, 0, NULL, 0 },
     };
     for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
@@ -738,12 +827,25 @@ int main(int argc, char **argv)
             options.value_size = strtoull(optarg, NULL, 10);
         else if (c == 'o')
             options.only = optarg;
+        else if (c == 'a')
+            options.arcs = strtoull(optarg, NULL, 10);
+        else if (c == 't')
+            options.turns = strtoull(optarg, NULL, 10);
         else
             return 2;
     }
     if (options.keys < 1000 || options.value_size > VALUE_BYTES_MAX)
         die("at least 1000 keys, values of at most 4096 bytes");
-    memset(value, 'v', sizeof value);
+    memset(filler, 'v', sizeof filler);
+    if (options.arcs) {
+        small_maps(options.arcs, map_open, "records");
+        small_maps(options.arcs, map_open_huge, "records-huge");
+        return 0;
+    }
+    if (options.turns) {
+        in_turns(options.turns);
+        return 0;
+    }
     printf("%llu keys of %d bytes, values of ",
            (unsigned long long)options.keys, KEY_BYTES);
     if (options.value_size)

@@ -300,6 +300,26 @@ int cmd_peers(struct cli *cli, const struct arguments *args)
     return CLI_DONE;
 }
 
+/* The arcs of which not all is well. */
+static void print_troubles(const msgpack_object *list)
+{
+    char keyspace[CELL_MAX], state[CELL_MAX], why[CELL_MAX];
+
+    if (list == NULL || list->type != MSGPACK_OBJECT_ARRAY)
+        return;
+    for (size_t i = 0; i < list->via.array.size; i++) {
+        const msgpack_object *arc = &list->via.array.ptr[i];
+        printf("  arc %016" PRIx64 " of %s is %s: %s\n",
+               document_u64(arc, "arc"),
+               output_printable(document_bytes(arc, "keyspace"), 64, keyspace,
+                                sizeof(keyspace)),
+               output_printable(document_bytes(arc, "state"), 64, state,
+                                sizeof(state)),
+               output_printable(document_bytes(arc, "why"), 300, why,
+                                sizeof(why)));
+    }
+}
+
 static void print_status(const msgpack_object *status)
 {
     char text[CELL_MAX];
@@ -330,6 +350,7 @@ static void print_status(const msgpack_object *status)
                : "not safe: some arc would lose its majority");
     printf("%s\n", output_printable(document_bytes(status, "verdict"), 400,
                                     text, sizeof(text)));
+    print_troubles(document_field(status, "troubles"));
 }
 
 int cmd_status(struct cli *cli, const struct arguments *args)

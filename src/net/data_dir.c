@@ -95,7 +95,7 @@ static int restore_quarantine(struct restoring *r, arc_id arc, const char *what)
     if (rc == DLHT_OK)
         restore_warn(r,
                      "%s is damaged: it will be learned anew from other "
-                     "peers",
+                     "peers, if they have copies",
                      what);
     return rc;
 }
@@ -183,8 +183,9 @@ int data_dir_restore(struct data_dir *dir, struct node *node, uint64_t seed,
     if (rc == DLHT_OK)
         rc = restore_journal(&r, seed, out);
     if (rc != DLHT_OK && error->code == DLHT_OK)
-        return restore_fail(error, rc, "cannot read the data directory: %s",
-                            rc == DLHT_ENOMEM ? dlht_strerror(rc)
-                                              : disk_posix_why(dir->disk));
+        return restore_fail(
+            error, rc, "%s the data directory: %s",
+            rc == DLHT_EFULL ? "disk full: cannot open" : "cannot read",
+            rc == DLHT_ENOMEM ? dlht_strerror(rc) : disk_posix_why(dir->disk));
     return rc;
 }

@@ -225,9 +225,10 @@ static void worker_post(struct disk_worker *w, const struct disk_result *result)
     pthread_mutex_unlock(&w->lock);
 }
 
+/* A full disk breaks nothing: the journal keeps what it could not write. */
 static void worker_break(struct disk_worker *w, int status)
 {
-    if (w->broken == DLHT_OK)
+    if (w->broken == DLHT_OK && status != DLHT_EFULL)
         w->broken = status;
 }
 
@@ -238,18 +239,22 @@ static void worker_commit(struct disk_worker *w)
         return;
     uint64_t now = w->config.interval_ms ? sys_now_ns() : 0;
     bool durable = w->config.interval_ms == 0 || w->must_sync;
-    if (w->broken == DLHT_OK)
-        worker_break(w, journal_flush(w->config.journal, durable));
-    if (durable) {
+    int rc = w->broken;
+    if (rc == DLHT_OK)
+        rc = journal_flush(w->config.journal, durable);
+    worker_break(w, rc);
+    if (rc == DLHT_EFULL) {
+        /* All of it is still to be written, and as it was asked. */
+    } else if (durable) {
         w->dirty = false;
+        w->must_sync = false;
     } else if (!w->dirty) {
         w->dirty = true;
         w->dirty_ns = now;
     }
-    w->must_sync = false;
     struct journal_stats stats;
     journal_stats(w->config.journal, &stats);
-    struct disk_result r = { .status = w->broken,
+    struct disk_result r = { .status = rc,
                              .journal_bytes = stats.bytes,
                              .pinning_arc = stats.pinning_arc };
     for (size_t i = 0; i < w->sync_count; i++) {
@@ -297,8 +302,11 @@ static void pen_begin(struct disk_worker *w, const struct command *c,
         return; /* its end will not find it: DLHT_ENOMEM */
     pen->arc = c->arc;
     pen->number = c->number;
-    pen->status = checkpoint_begin(w->config.disk, c->arc, c->number, header,
-                                   &pen->writer);
+    pen->status = w->broken ? w->broken : journal_settle(w->config.journal);
+    worker_break(w, pen->status);
+    if (pen->status == DLHT_OK)
+        pen->status = checkpoint_begin(w->config.disk, c->arc, c->number,
+                                       header, &pen->writer);
     pen->next = w->pens;
     w->pens = pen;
 }
@@ -378,8 +386,7 @@ static void worker_do(struct disk_worker *w, const struct command *c,
     else if (c->kind == COMMAND_ABORT)
         (void)pen_end(pen_find(w, c), false);
     else if (c->kind == COMMAND_REMOVE)
-        /* What stays is found and removed again by the next start. */
-        (void)(checkpoint_remove(w->config.disk, c->arc) == DLHT_OK);
+        worker_break(w, journal_remove_checkpoints(w->config.journal, c->arc));
     else {
         journal_release(w->config.journal, c->arc, c->number);
         w->released = true;

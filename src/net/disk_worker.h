@@ -7,8 +7,10 @@
  * formed while the last one ran. Results come back through a descriptor that
  * becomes readable. Order is kept: what is queued first is done first.
  *
- * Once something cannot be queued or done, every later sync fails: what the
- * disk holds is then unknown and must not be acknowledged. */
+ * A full disk is said with the sync (DLHT_EFULL), and what was appended waits
+ * for the next one. Once anything else cannot be queued or done, every later
+ * sync fails: what the disk holds is then unknown and must not be
+ * acknowledged. */
 
 #ifndef NET_DISK_WORKER_H
 #define NET_DISK_WORKER_H

@@ -555,6 +555,7 @@ static int host_make_node(struct host *h, const struct host_config *config)
     memcpy(node.addr, h->address, sizeof node.addr);
     node.durable = h->dir != NULL;
     node.seed = sys_random();
+    node.pages = sys_pages();
     return node_new(&node, &h->node);
 }
 

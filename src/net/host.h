@@ -25,7 +25,7 @@
 struct host;
 
 struct host_config {
-    struct node_config node; /* addr, durable and seed are filled by host_new */
+    struct node_config node; /* host_new fills addr, durable, seed, pages */
     const char *listen;
     const char *advertise; /* NULL: where it listens */
     const char *data_dir;  /* NULL: none */

@@ -5,10 +5,16 @@
 #include "net/sys.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
+
+enum {
+    SYS_HUGE = 2 << 20
+};
 
 uint64_t sys_now_ns(void)
 {
@@ -43,4 +49,77 @@ void sys_bell_clear(int fd)
     uint64_t count;
     ssize_t n = read(fd, &count, sizeof count);
     (void)n;
+}
+
+static void *sys_map(size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void sys_unmap(void *memory, size_t size)
+{
+    int rc = size ? munmap(memory, size) : 0;
+    assert(rc == 0);
+    (void)rc;
+}
+
+/* Mappings lie one beside the other, so the first try mostly is aligned once
+ * one was. */
+static uint8_t *sys_map_aligned(size_t size)
+{
+    uint8_t *memory = sys_map(size);
+    if (!memory || (uintptr_t)memory % SYS_HUGE == 0)
+        return memory;
+    sys_unmap(memory, size);
+    memory = sys_map(size + SYS_HUGE);
+    if (!memory)
+        return NULL;
+    size_t before = (SYS_HUGE - (uintptr_t)memory % SYS_HUGE) % SYS_HUGE;
+    sys_unmap(memory, before);
+    sys_unmap(memory + before + size, SYS_HUGE - before);
+    return memory + before;
+}
+
+static size_t sys_page_size(void)
+{
+    long size = sysconf(_SC_PAGESIZE);
+    return size > 0 ? (size_t)size : 4096;
+}
+
+/* Up to a multiple of unit, a power of two; 0: there is none. */
+static size_t sys_round(size_t size, size_t unit)
+{
+    return size > SIZE_MAX / 2 ? 0 : (size + unit - 1) & ~(unit - 1);
+}
+
+static void *sys_take(void *self, size_t size)
+{
+    (void)self;
+    size_t room = sys_round(size, size < SYS_HUGE ? 64 : sys_page_size());
+    if (room == 0)
+        return NULL;
+    if (size < SYS_HUGE)
+        return aligned_alloc(64, room);
+    uint8_t *memory = sys_map_aligned(room);
+    /* The rest behind the last whole stretch would cost 2 MiB, too. */
+    if (memory)
+        (void)madvise(memory, room & ~(size_t)(SYS_HUGE - 1), MADV_HUGEPAGE);
+    return memory;
+}
+
+static void sys_give(void *self, void *memory, size_t size)
+{
+    (void)self;
+    if (size < SYS_HUGE)
+        free(memory);
+    else
+        sys_unmap(memory, sys_round(size, sys_page_size()));
+}
+
+const struct records_pages *sys_pages(void)
+{
+    static const struct records_pages pages = { sys_take, sys_give, NULL };
+    return &pages;
 }

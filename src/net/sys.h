@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* net/sys.h - clock, chance and wake-ups of the system. */
+/* net/sys.h - clock, chance, wake-ups and memory of the system. */
 
 #ifndef NET_SYS_H
 #define NET_SYS_H
@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/must_use.h"
+#include "store/records.h"
 
 /* Monotonic, and running through suspend. */
 uint64_t sys_now_ns(void);
@@ -19,5 +20,10 @@ uint64_t sys_random(void);
 int sys_bell_new(void);
 void sys_bell_ring(int fd);
 void sys_bell_clear(int fd);
+
+/* Memory for large maps: from 2 MiB on, whole stretches of 2 MiB are asked to
+ * be huge pages, and the system takes or leaves it. Less is the C library's.
+ * Lives as long as the program. */
+const struct records_pages *sys_pages(void);
 
 #endif

@@ -121,7 +121,7 @@ void checkpoint_run_tick(struct node *node)
     if (!node->config.durable)
         return;
     struct checkpoint_run *run = node->checkpoint;
-    if (run->arc == 0)
+    if (run->arc == 0 && !node->disk_full)
         choose(node);
     for (int i = 0; run->arc && run->view && i < BLOCKS_PER_TICK; i++) {
         buf_reset(&run->block);

@@ -165,6 +165,15 @@ static void parcel_send(struct node *node, const struct parcel *p,
     node_send(node, to, &m);
 }
 
+/* A dropped one, which has no arrays. */
+static void parcel_add_gone(const struct node *node, struct parcel *p,
+                            keyspace_id id)
+{
+    const struct gone_keyspace *gone = keyspaces_find_gone(node, id);
+    if (gone)
+        keyspaces_gone_record(gone, &p->keyspaces[p->keyspace_count++]);
+}
+
 /* A keyspace record whose arrays live until the step's effects are done. */
 static bool parcel_add_keyspace(struct node *node, struct parcel *p,
                                 const struct keyspace *ks)
@@ -235,6 +244,8 @@ static void spread(struct node *node)
         if (r.arc == 0) {
             if (ks)
                 parcel_add_keyspace(node, &p, ks);
+            else
+                parcel_add_gone(node, &p, r.keyspace);
         } else {
             const struct arc *arc = ks ? map_by_id(ks->map, r.arc) : NULL;
             if (arc)
@@ -301,6 +312,14 @@ void gossip_send_all(struct node *node, const struct id *to)
                 return;
         }
         parcel_add_keyspace(node, &p, &node->keyspaces[i]);
+    }
+    for (size_t i = 0; i < node->gone_count; i++) {
+        if (p.keyspace_count == MESSAGE_KEYSPACES_MAX) {
+            parcel_send(node, &p, to);
+            if (!parcel_new(node, &p))
+                return;
+        }
+        parcel_add_gone(node, &p, node->gone[i].id);
     }
     for (size_t i = 0; i < node->keyspace_count; i++) {
         const struct map *map = node->keyspaces[i].map;

@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "dlht/err.h"
+#include "node/burials.h"
 #include "node/gossip.h"
 #include "node/journal_types.h"
 #include "node/keyspaces.h"
@@ -106,13 +107,13 @@ static int bury_damaged(struct node *node)
             return rc;
     }
     for (size_t i = 0; i < node->tombstone_count; i++) {
-        if (node->tombstones[i].replica != 0)
+        if (node->tombstones[i].replica != BURIALS_DAMAGED)
             continue;
         if (node->remembered_count == 0)
             return DLHT_ECORRUPT; /* nobody to learn it from */
         node_log(node, LOG_ERROR,
-                 "arc %016llx: its checkpoints are unreadable; it is lost if "
-                 "no other peer keeps a copy",
+                 "arc %016llx: its checkpoints are damaged; it is unavailable "
+                 "unless another peer has a copy to learn it from",
                  (unsigned long long)node->tombstones[i].arc);
     }
     return DLHT_OK;
@@ -123,10 +124,11 @@ static void journal_burials(struct node *node)
 {
     for (size_t i = 0; i < node->tombstone_count; i++) {
         struct tombstone *t = &node->tombstones[i];
-        if (!t->fresh || t->replica == 0)
+        if (!t->fresh || t->replica == BURIALS_DAMAGED)
             continue;
         replica_journal_burials(node, t->arc);
-        if (node_replica(node, t->arc))
+        if (node_replica(node, t->arc) ||
+            burials_has(node, t->arc, BURIALS_DAMAGED))
             continue;
         node_sync(node);
         struct effect *e = effects_add(node->fx, EFFECT_CHECKPOINT_REMOVE);

@@ -435,6 +435,17 @@ static int split_at_median(struct node *node, struct replica *r)
     return replica_split(node, r, separator(before.key, at.key));
 }
 
+/* To one that lags, its disk perhaps full, leadership would not pass, and the
+ * arc would stand still for an election timeout. */
+static int hand_to(struct node *node, struct replica *r, replica_id to)
+{
+    struct raft_progress p;
+    if (!raft_progress_of(r->raft, node->now_ns, to, &p) || !p.caught_up)
+        return DLHT_EBUSY;
+    replica_touch(node, r);
+    return raft_transfer(r->raft, node->now_ns, to);
+}
+
 void keeper_receive_step(struct node *node, const struct step *step)
 {
     struct replica *r = node_replica(node, step->arc);
@@ -446,9 +457,7 @@ void keeper_receive_step(struct node *node, const struct step *step)
         rc = split_at_median(node, r);
     } else if (step->kind == STEP_TRANSFER) {
         const struct arc_member *to = arc_member_of(r->arc, &step->peer);
-        rc = to ? raft_transfer(r->raft, node->now_ns, to->replica)
-                : DLHT_EINVAL;
-        replica_touch(node, r);
+        rc = to ? hand_to(node, r, to->replica) : DLHT_EINVAL;
     } else {
         struct arc_member members[ARC_MEMBERS_MAX];
         size_t count;

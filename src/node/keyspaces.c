@@ -98,16 +98,20 @@ int keyspaces_init(struct node *node)
     return add(node, &system);
 }
 
+static void free_keyspace(struct keyspace *ks)
+{
+    free((void *)(uintptr_t)ks->record.name.data);
+    free(ks->packed);
+    map_free(ks->map);
+    free(ks->rings);
+}
+
 void keyspaces_deinit(struct node *node)
 {
-    for (size_t i = 0; i < node->keyspace_count; i++) {
-        struct keyspace *ks = &node->keyspaces[i];
-        free((void *)(uintptr_t)ks->record.name.data);
-        free(ks->packed);
-        map_free(ks->map);
-        free(ks->rings);
-    }
+    for (size_t i = 0; i < node->keyspace_count; i++)
+        free_keyspace(&node->keyspaces[i]);
     free(node->keyspaces);
+    free(node->gone);
 }
 
 /* Its arcs are given up here; each peer does so when it hears. */
@@ -116,6 +120,85 @@ static void close_dropped(struct node *node, keyspace_id id)
     for (size_t i = node->replica_count; i-- > 0;)
         if (node->replicas[i]->keyspace == id && !node->replicas[i]->empty)
             replica_remove(node, node->replicas[i]);
+}
+
+/* Index of the first that is not before id. */
+static size_t gone_place(const struct node *node, keyspace_id id)
+{
+    size_t lo = 0, hi = node->gone_count;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (node->gone[mid].id < id)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+const struct gone_keyspace *keyspaces_find_gone(const struct node *node,
+                                                keyspace_id id)
+{
+    size_t at = gone_place(node, id);
+    bool there = at < node->gone_count && node->gone[at].id == id;
+    return there ? &node->gone[at] : NULL;
+}
+
+bool keyspaces_is_gone(const struct node *node, keyspace_id id)
+{
+    return keyspaces_find_gone(node, id) != NULL;
+}
+
+void keyspaces_gone_record(const struct gone_keyspace *gone,
+                           struct keyspace_record *out)
+{
+    *out = (struct keyspace_record){ .id = gone->id,
+                                     .name = span_str("-"),
+                                     .version = gone->version,
+                                     .placement = PLACEMENT_ORDERED,
+                                     .replicas = 1,
+                                     .dropped = true };
+}
+
+static int remember_gone(struct node *node,
+                         const struct keyspace_record *record)
+{
+    if (node->gone_count >= KEYSPACES_GONE_MAX)
+        return DLHT_EFULL;
+    if (node->gone_count == node->gone_cap) {
+        size_t cap = node->gone_cap ? node->gone_cap * 2 : 16;
+        struct gone_keyspace *grown =
+            mem_resize(node->gone, cap, sizeof *grown);
+        if (!grown)
+            return DLHT_ENOMEM;
+        node->gone = grown;
+        node->gone_cap = cap;
+    }
+    size_t at = gone_place(node, record->id);
+    memmove(node->gone + at + 1, node->gone + at,
+            (node->gone_count - at) * sizeof *node->gone);
+    node->gone[at] = (struct gone_keyspace){ record->id, record->version };
+    node->gone_count++;
+    return DLHT_OK;
+}
+
+/* Makes room in the table for another. Without memory to remember it by, the
+ * record stays as one that is dropped. */
+static bool forget(struct node *node, const struct keyspace_record *record)
+{
+    if (remember_gone(node, record) != DLHT_OK)
+        return false;
+    close_dropped(node, record->id);
+    struct keyspace *ks = keyspaces_find(node, record->id);
+    if (ks) {
+        size_t at = (size_t)(ks - node->keyspaces);
+        free_keyspace(ks);
+        memmove(ks, ks + 1,
+                (node->keyspace_count - at - 1) * sizeof *node->keyspaces);
+        node->keyspace_count--;
+    }
+    gossip_queue_keyspace(node, record->id);
+    return true;
 }
 
 static void found_groups(struct node *node,
@@ -132,12 +215,15 @@ static void found_groups(struct node *node,
 
 bool keyspaces_notice(struct node *node, const struct keyspace_record *record)
 {
-    if (record->id == SYSTEM_KEYSPACE || record->name.len == 0)
+    if (record->id == SYSTEM_KEYSPACE || record->name.len == 0 ||
+        keyspaces_is_gone(node, record->id))
         return false;
     struct keyspace *ks = keyspaces_find(node, record->id);
     bool is_new = ks == NULL;
     if (ks && ks->record.version >= record->version)
         return false;
+    if (record->dropped && forget(node, record))
+        return true;
     struct buf packed = { 0 };
     codec_pack_keyspace(&packed, record);
     if (packed.failed || (is_new && add(node, record) != DLHT_OK)) {
@@ -302,5 +388,7 @@ uint64_t keyspaces_digest(const struct node *node)
     for (size_t i = 0; i < node->keyspace_count; i++)
         h = hash64_mix(hash64_mix(h, node->keyspaces[i].record.id),
                        node->keyspaces[i].record.version);
+    for (size_t i = 0; i < node->gone_count; i++)
+        h = hash64_mix(hash64_mix(h, node->gone[i].id), node->gone[i].version);
     return h;
 }

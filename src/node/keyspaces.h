@@ -4,7 +4,8 @@
  *
  * The system arc holds a record per keyspace under "keyspace/NAME"; its
  * version orders news of it. A keyspace's id is the version of the entry that
- * created it, so ids are never reused. Whoever is named as a member of a first
+ * created it, so ids are never reused; of one that was dropped just id and
+ * version are kept, so that old news of it finds nothing to begin with. Whoever is named as a member of a first
  * arc founds the group from the record, exactly once. */
 
 #ifndef NODE_KEYSPACES_H
@@ -19,6 +20,16 @@ void keyspaces_deinit(struct node *node);
 
 /* News of a keyspace; older or equal versions change nothing. True: news. */
 bool keyspaces_notice(struct node *node, const struct keyspace_record *record);
+
+/* Whether the keyspace was dropped. */
+bool keyspaces_is_gone(const struct node *node, keyspace_id id);
+/* What is left of it, or NULL. */
+const struct gone_keyspace *keyspaces_find_gone(const struct node *node,
+                                                keyspace_id id);
+
+/* A record that says so, to be told to others. */
+void keyspaces_gone_record(const struct gone_keyspace *gone,
+                           struct keyspace_record *out);
 
 /* A command was applied to the system arc. */
 void keyspaces_applied(struct node *node, const struct command *command,

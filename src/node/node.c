@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/disk_full.h"
 #include "node/fingers.h"
 #include "node/gossip.h"
 #include "node/join.h"
@@ -309,31 +310,6 @@ struct replica *node_replica(const struct node *node, arc_id arc)
     return NULL;
 }
 
-bool node_is_tombstone(const struct node *node, arc_id arc, replica_id replica)
-{
-    for (size_t i = 0; i < node->tombstone_count; i++)
-        if (node->tombstones[i].arc == arc &&
-            node->tombstones[i].replica == replica)
-            return true;
-    return false;
-}
-
-int node_add_tombstone(struct node *node, arc_id arc, replica_id replica)
-{
-    if (node->tombstone_count == node->tombstone_cap) {
-        size_t cap = node->tombstone_cap ? node->tombstone_cap * 2 : 16;
-        struct tombstone *grown =
-            mem_resize(node->tombstones, cap, sizeof *grown);
-        if (!grown)
-            return DLHT_ENOMEM;
-        node->tombstones = grown;
-        node->tombstone_cap = cap;
-    }
-    node->tombstones[node->tombstone_count++] =
-        (struct tombstone){ arc, replica, node->phase == PHASE_NEW };
-    return DLHT_OK;
-}
-
 static void receive_request(struct node *node, const struct id *from,
                             const struct message *m)
 {
@@ -371,7 +347,7 @@ static void receive(struct node *node, const struct id *from,
         transfer_receive_ack(node, from, &m->u.ack);
         break;
     case MESSAGE_SWIM:
-        (void)!swim_receive(node->swim, node->now_ns, from, &m->u.swim);
+        (void)!swim_receive(node->swim, node->now_ns, from, m->u.swim);
         break;
     case MESSAGE_GOSSIP:
         gossip_receive(node, m);
@@ -404,10 +380,15 @@ static void receive(struct node *node, const struct id *from,
 
 static void synced(struct node *node, const struct event *event)
 {
-    if (event->u.synced.status != DLHT_OK) {
+    int status = event->u.synced.status;
+    if (status == DLHT_OK || status == DLHT_EFULL)
+        disk_full_synced(node, status);
+    if (status == DLHT_EFULL)
+        return; /* a later sync counts for this one too */
+    if (status != DLHT_OK) {
         struct effect *e = effects_add(node->fx, EFFECT_FAILED);
         if (e) {
-            e->u.failed.status = event->u.synced.status;
+            e->u.failed.status = status;
             e->u.failed.text = "the journal cannot be written; nothing more "
                                "is acknowledged";
         }
@@ -443,10 +424,13 @@ static void checkpoint_done(struct node *node, const struct event *event)
 
 static void send_swim(struct node *node)
 {
-    struct swim_send *send = effects_room(node->fx, sizeof *send);
-    while (send && swim_take(node->swim, send)) {
+    for (;;) {
+        /* The effect points to it. */
+        struct swim_send *send = effects_room(node->fx, sizeof *send);
+        if (!send || !swim_take(node->swim, send))
+            break;
         struct message m = { .type = MESSAGE_SWIM };
-        m.u.swim = send->message;
+        m.u.swim = &send->message;
         node_send(node, &send->to, &m);
     }
     struct peer changed;
@@ -470,6 +454,7 @@ static void tick(struct node *node)
     if (!node->swim)
         return;
     swim_tick(node->swim, node->now_ns);
+    disk_full_tick(node);
     uint64_t memory = 0;
     for (size_t i = 0; i < node->replica_count; i++) {
         struct replica *r = node->replicas[i];

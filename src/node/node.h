@@ -29,6 +29,7 @@
 #include "wire/message.h"
 
 struct node;
+struct records_pages;
 
 enum {
     NODE_BOOTSTRAP_MAX = 16
@@ -55,6 +56,8 @@ struct node_config {
                                 * 256 MiB */
     bool strict;               /* no lease reads */
     uint64_t seed;
+    const struct records_pages *pages; /* where records live, as long as the
+                                        * node; NULL: the C library's */
 };
 
 void node_config_default(struct node_config *config);
@@ -65,7 +68,8 @@ enum event_kind {
     EVENT_REQUEST,    /* from a client of this node */
     EVENT_TICK,       /* node_next_timeout_ns has come */
     EVENT_FLUSH,      /* the turn ends */
-    EVENT_SYNCED,     /* an EFFECT_SYNC is done, or failed */
+    EVENT_SYNCED,     /* an EFFECT_SYNC is done, or failed; with DLHT_EFULL
+                       * the journal keeps it all, for the next sync */
     EVENT_CHECKPOINT, /* an EFFECT_CHECKPOINT_END is done, or failed */
     EVENT_JOB,        /* an EFFECT_JOB is done */
     EVENT_LINK_DOWN,  /* what was sent to the peer may be lost */

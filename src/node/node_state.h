@@ -26,6 +26,7 @@ enum {
     SYSTEM_ARC = 1,
     NODE_REPLICAS_MAX = 65536,
     KEYSPACES_MAX = 4096,
+    KEYSPACES_GONE_MAX = 65536, /* all are told to a peer that comes back */
     MAP_ARCS_MAX = 1 << 20,
     NODE_TICK_NS = 20 * 1000 * 1000,
     REQUEST_TIMEOUT_MS = 5000, /* where a request names none */
@@ -176,6 +177,12 @@ struct keeper;        /* keeper.c */
 struct fingers;       /* fingers.c */
 struct checkpoint_run;
 
+/* A keyspace that was dropped: all that is left of it. */
+struct gone_keyspace {
+    keyspace_id id;
+    uint64_t version; /* of the record that dropped it */
+};
+
 struct node {
     struct node_config config;
     struct rng rng;
@@ -195,10 +202,12 @@ struct node {
 
     struct keyspace *keyspaces; /* ascending id; [0] is the system keyspace */
     size_t keyspace_count, keyspace_cap;
+    struct gone_keyspace *gone; /* ascending id */
+    size_t gone_count, gone_cap;
 
     struct replica **replicas; /* ascending arc id */
     size_t replica_count, replica_cap;
-    struct tombstone *tombstones;
+    struct tombstone *tombstones; /* ascending; burials.c */
     size_t tombstone_count, tombstone_cap;
     struct tombstone *voters; /* restore: ids that voted, of arcs not met */
     size_t voter_count, voter_cap;
@@ -219,6 +228,11 @@ struct node {
     size_t persist_head, persist_count, persist_cap;
     uint64_t journal_bytes;
     arc_id pinning_arc;
+
+    bool disk_full; /* disk_full.c */
+    uint64_t disk_full_since_ns;
+    uint64_t probe_ns;     /* when the disk is asked again */
+    uint64_t hand_over_ns; /* when leaderships are offered to others */
 
     uint64_t memory_used; /* by records, as of the last flush */
     uint64_t next_tick_ns;
@@ -272,9 +286,6 @@ void node_sync(struct node *node);
 
 /* Table of replicas. */
 struct replica *node_replica(const struct node *node, arc_id arc);
-bool node_is_tombstone(const struct node *node, arc_id arc, replica_id replica);
-MUST_USE int node_add_tombstone(struct node *node, arc_id arc,
-                                replica_id replica);
 
 /* restore.c: after the last record. DLHT_ENOMEM */
 MUST_USE int restore_bury_lost(struct node *node);

@@ -53,6 +53,10 @@ const struct arc *op_find_before(const struct map *map,
  * range, the keys just before its end. */
 bool op_begins_in(const struct arc *arc, const struct request *request);
 
+/* Why an arc whose copy here could not be read does not answer, in the step's
+ * arena. */
+struct span op_damaged_text(struct node *node);
+
 /* NOT_OWNER, and where to ask next. r is not empty. */
 void op_answer_not_owner(struct node *node, const struct replica *r,
                          const struct request *request,

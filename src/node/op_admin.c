@@ -5,6 +5,7 @@
  * not answer in time is counted as unavailable and passed by what the map
  * says. Documents are MessagePack; docs/protocol.md has their fields. */
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +25,7 @@
 #define ARC_ANSWER_LATER_NS (UINT64_C(30) * NS_PER_MS)
 
 enum {
+    TROUBLES_MAX = 16, /* named; all are counted */
     DEPTH_MAX = 16
 };
 
@@ -209,7 +211,8 @@ struct survey {
     uint64_t deadline_ns;
     uint64_t limit; /* RING: arcs */
     uint32_t depth;
-    struct buf list; /* RING: maps */
+    struct buf list; /* RING: arcs; STATUS: troubles; as maps */
+    size_t trouble_count;
     uint64_t arcs, unavailable, under_replicated, unsafe;
     uint64_t keys, bytes;
     struct peer_sums *sums; /* PEERS */
@@ -297,6 +300,91 @@ static bool survives_any_stop(const struct arc_info *info)
     return ready >= 1 && ready - 1 >= voters / 2 + 1;
 }
 
+/* STATUS: an arc of which not all is well, and why. */
+static void note_trouble(struct survey *s, const struct keyspace *ks,
+                         const struct arc *arc, const char *state,
+                         struct span why)
+{
+    if (s->kind != SURVEY_STATUS || s->trouble_count == TROUBLES_MAX)
+        return;
+    s->trouble_count++;
+    mp_write_map(&s->list, 4);
+    mp_write_cstr(&s->list, "keyspace");
+    mp_write_str(&s->list, ks ? ks->record.name : span_empty());
+    mp_write_cstr(&s->list, "arc");
+    mp_write_uint(&s->list, arc ? arc->id : 0);
+    mp_write_cstr(&s->list, "state");
+    mp_write_cstr(&s->list, state);
+    mp_write_cstr(&s->list, "why");
+    mp_write_str(&s->list, why);
+}
+
+/* The addresses of members that are not up. */
+static void name_down(const struct node *node, const struct arc *arc,
+                      char *text, size_t cap)
+{
+    size_t at = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < arc->member_count && at < cap; i++) {
+        const struct id *peer = &arc->members[i].peer;
+        if (node_is_self(node, peer) || node_peer_is_up(node, peer))
+            continue;
+        const char *addr = node_peer_addr(node, peer);
+        int n = snprintf(text + at, cap - at, "%s%s", at ? ", " : "",
+                         addr ? addr : "a peer not known here");
+        at += n > 0 ? (size_t)n : 0;
+    }
+}
+
+/* Of an arc whose owner did not answer: said is what a peer said of it. */
+static void note_unavailable(const struct node *node, struct survey *s,
+                             const struct keyspace *ks, const struct arc *arc,
+                             const struct response *response)
+{
+    char down[160], text[240];
+    size_t voters = 0, up = 0;
+    for (size_t i = 0; arc && i < arc->member_count; i++) {
+        const struct arc_member *m = &arc->members[i];
+        voters += m->voter;
+        up += m->voter &&
+              (node_is_self(node, &m->peer) || node_peer_is_up(node, &m->peer));
+    }
+    struct span why = response->text;
+    if (!arc || voters == 0) {
+        why = span_str("no peer that is up has told of it");
+    } else if (up < voters / 2 + 1) {
+        name_down(node, arc, down, sizeof down);
+        snprintf(text, sizeof text,
+                 "%zu of %zu voters are up, no majority; down: %s", up, voters,
+                 down);
+        why = span_str(text);
+    } else if (response->status != DLHT_EUNAVAILABLE || why.len == 0) {
+        snprintf(text, sizeof text,
+                 "%zu of %zu voters are up, but no owner answers", up, voters);
+        why = span_str(text);
+    }
+    note_trouble(s, ks, arc, "unavailable", why);
+}
+
+static void note_short(const struct node *node, struct survey *s,
+                       const struct keyspace *ks, const struct arc_info *info,
+                       size_t ready, size_t wanted)
+{
+    char down[160], text[240];
+    size_t voters = 0, voting = 0;
+    for (size_t i = 0; i < info->arc.member_count; i++) {
+        voters += info->arc.members[i].voter;
+        voting += info->arc.members[i].voter && (info->caught_up >> i & 1);
+    }
+    name_down(node, &info->arc, down, sizeof down);
+    snprintf(text, sizeof text,
+             "%zu of %zu copies, %zu of %zu voters are caught up%s%s", ready,
+             wanted, voting, voters, down[0] ? "; down: " : "", down);
+    note_trouble(s, ks, &info->arc,
+                 ready < wanted ? "under-replicated" : "not safe to stop",
+                 span_str(text));
+}
+
 static void tally(struct node *node, struct survey *s,
                   const struct keyspace *ks, const struct arc_info *info)
 {
@@ -304,8 +392,11 @@ static void tally(struct node *node, struct survey *s,
     for (size_t i = 0; i < info->arc.member_count; i++)
         ready += info->caught_up >> i & 1;
     s->arcs++;
-    s->under_replicated += ready < copies_wanted(node, ks);
+    size_t wanted = copies_wanted(node, ks);
+    s->under_replicated += ready < wanted;
     s->unsafe += !survives_any_stop(info);
+    if (ready < wanted || !survives_any_stop(info))
+        note_short(node, s, ks, info, ready, wanted);
     if (ks->record.id != SYSTEM_KEYSPACE) {
         s->keys += info->keys;
         s->bytes += info->bytes;
@@ -397,7 +488,7 @@ static void write_status(struct node *node, const struct survey *s,
     char cluster[ID_TEXT_BYTES];
     id_to_text(&node->cluster, cluster);
     bool whole = s->unavailable == 0 && s->under_replicated == 0;
-    mp_write_map(b, 13);
+    mp_write_map(b, 14);
     mp_write_cstr(b, "peers_up");
     mp_write_uint(b, up);
     mp_write_cstr(b, "peers_down");
@@ -424,6 +515,9 @@ static void write_status(struct node *node, const struct survey *s,
     mp_write_cstr(b, node->config.durable ? "on disk" : "memory");
     mp_write_cstr(b, "verdict");
     write_verdict(b, s, down);
+    mp_write_cstr(b, "troubles");
+    mp_write_array(b, s->trouble_count);
+    buf_append_span(b, buf_span(&s->list));
 }
 
 static void survey_answer(struct node *node, struct survey *s,
@@ -513,6 +607,7 @@ static void survey_done(struct node *node, void *context,
             known = &gap;
         }
     }
+    note_unavailable(node, s, ks, known, response);
     survey_go_on(node, s, known);
 }
 

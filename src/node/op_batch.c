@@ -7,6 +7,7 @@
  * is cut then. mget asks for each key on its own and answers in the order of
  * the request. */
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -240,6 +241,10 @@ void op_batch_begin(struct node *node, const struct request *q,
     release_batch(node, b);
 }
 
+enum {
+    MGET_AHEAD = 16 /* keys whose waits for memory overlap */
+};
+
 struct mget {
     struct origin origin;
     size_t open;
@@ -305,6 +310,42 @@ static void mget_done(struct node *node, void *context,
     mget_release(node, k->mget);
 }
 
+/* Brings in what the next keys of an mget will look at. */
+static void mget_warm(struct node *node, const struct keyspace *ks,
+                      struct span *keys, size_t count)
+{
+    struct records *maps[MGET_AHEAD];
+    assert(count <= MGET_AHEAD);
+    for (size_t i = 0; i < count; i++) {
+        const struct arc *arc = map_find(ks->map, keys[i], SIZE_MAX);
+        struct replica *r = arc ? node_replica(node, arc->id) : NULL;
+        maps[i] = r && !r->empty ? r->records : NULL;
+        if (maps[i])
+            records_prefetch(maps[i], keys[i]);
+    }
+    for (size_t i = 0; i < count; i++)
+        if (maps[i])
+            records_prefetch_record(maps[i], keys[i]);
+}
+
+/* The next keys of the list, as they are stored. */
+static size_t mget_read(struct node *node, const struct keyspace *ks,
+                        struct mp_reader *r, struct mget *m, uint32_t from,
+                        struct span keys[MGET_AHEAD])
+{
+    size_t count = 0;
+    for (uint32_t i = from; i < m->key_count && count < MGET_AHEAD; i++) {
+        struct span key = mp_read_bytes(r);
+        buf_append_span(&m->keys[i].key, key);
+        m->keys[i].mget = m;
+        if (ks->record.placement == PLACEMENT_HASHED)
+            key = op_hashed_key(node, key);
+        keys[count++] = key;
+    }
+    mget_warm(node, ks, keys, count);
+    return count;
+}
+
 void op_mget_begin(struct node *node, const struct request *q,
                    const struct origin *origin)
 {
@@ -326,17 +367,18 @@ void op_mget_begin(struct node *node, const struct request *q,
     m->open = 1;
     struct mp_reader r;
     mp_reader_init(&r, q->list);
+    struct span keys[MGET_AHEAD];
+    size_t read = 0;
     for (uint32_t i = 0; i < q->list_count; i++) {
         struct mget_key *k = &m->keys[i];
+        if (i % MGET_AHEAD == 0)
+            read = mget_read(node, ks, &r, m, i, keys);
+        assert(i % MGET_AHEAD < read);
         struct request get = *q;
         get.op = OP_GET;
         get.list = span_empty();
         get.list_count = 0;
-        get.key = mp_read_bytes(&r);
-        buf_append_span(&k->key, get.key);
-        k->mget = m;
-        if (ks->record.placement == PLACEMENT_HASHED)
-            get.key = op_hashed_key(node, get.key);
+        get.key = keys[i % MGET_AHEAD];
         struct pending_target target = { .done = mget_done, .context = k };
         m->open++;
         if (k->key.failed || pending_begin(node, &get, op_deadline_ns(node, q),

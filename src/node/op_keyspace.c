@@ -83,7 +83,12 @@ static bool make_record(struct node *node, struct change *c,
         ok = false;
     } else if (!c->drop && node->keyspace_count >= KEYSPACES_MAX) {
         change_end(node, c, DLHT_EFULL,
-                   "4096 keyspaces were made already, dropped ones included");
+                   "there are 4095 keyspaces: drop one first");
+        ok = false;
+    } else if (!c->drop && node->gone_count >= KEYSPACES_GONE_MAX) {
+        change_end(node, c, DLHT_EFULL,
+                   "65536 keyspaces were dropped already, which all peers "
+                   "must remember");
         ok = false;
     } else if (c->drop) {
         record.dropped = true;

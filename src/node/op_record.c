@@ -3,11 +3,14 @@
 /* Dispatch of requests, and the operations on one record: put, get, del, cas,
  * on both sides. */
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/hash.h"
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/burials.h"
+#include "node/disk_full.h"
 #include "node/fingers.h"
 #include "node/gossip.h"
 #include "node/op.h"
@@ -115,7 +118,7 @@ static bool refused_for_sure(const struct replica *r, const struct command *c)
 static void serve_write(struct node *node, struct replica *r,
                         const struct request *q, const struct origin *origin)
 {
-    int rc = DLHT_OK;
+    int rc = disk_full_refusal(node, r);
     bool adds = q->op != OP_DEL;
     struct command c = command_of(q);
     if (!arc_has(r->arc, q->key)) {
@@ -127,7 +130,7 @@ static void serve_write(struct node *node, struct replica *r,
         op_answer_result(node, r, origin, &refused);
         return;
     }
-    if (adds && node->config.memory_limit &&
+    if (rc == DLHT_OK && adds && node->config.memory_limit &&
         node->memory_used > node->config.memory_limit)
         rc = DLHT_EFULL;
     if (rc == DLHT_OK)
@@ -137,8 +140,10 @@ static void serve_write(struct node *node, struct replica *r,
         r->requests++;
     } else if (rc == DLHT_EFULL) {
         struct response full = { .status = DLHT_EFULL };
-        full.text = span_str("the owner's --memory-limit is reached; delete "
-                             "something or raise it");
+        full.text =
+            span_str(node->disk_full ? DISK_FULL_TEXT
+                                     : "the owner's --memory-limit is reached; "
+                                       "delete something or raise it");
         node_answer(node, origin, &full);
     } else {
         answer_write_refusal(node, origin, rc, r);
@@ -180,6 +185,20 @@ void op_read(struct node *node, struct replica *r,
     }
 }
 
+struct span op_damaged_text(struct node *node)
+{
+    enum {
+        TEXT_MAX = PEER_ADDR_MAX + 128
+    };
+    char *text = effects_room(node->fx, TEXT_MAX);
+    if (!text)
+        return span_empty();
+    snprintf(text, TEXT_MAX,
+             "the copy on %s is damaged and no other peer leads this arc",
+             node->config.addr);
+    return span_str(text);
+}
+
 void op_serve(struct node *node, const struct request *request,
               const struct origin *origin)
 {
@@ -189,6 +208,8 @@ void op_serve(struct node *node, const struct request *request,
         struct keyspace *ks = keyspaces_find(node, request->keyspace);
         if (ks)
             response.arc = fingers_route(node, ks, request);
+        if (burials_has(node, request->arc, BURIALS_DAMAGED))
+            response.text = op_damaged_text(node);
         node_answer(node, origin, &response);
         return;
     }

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/burials.h"
 #include "node/fingers.h"
 #include "node/gossip.h"
 #include "node/op.h"
@@ -17,6 +18,7 @@
 
 enum {
     SLOTS_MAX = 1 << 16,
+    PENDING_WHY_MAX = 200,
     KEEP_BYTES = 4096, /* of memory, by a slot that is free */
     BACKOFF_MS_MIN = 5,
     BACKOFF_MS_MAX = 160
@@ -41,8 +43,10 @@ struct pending {
     struct id asked;
     uint32_t attempts;
     uint32_t hops;
-    bool may_be_done;     /* a write that may have reached a log */
-    uint64_t lane_number; /* last used */
+    bool may_be_done;          /* a write that may have reached a log */
+    char why[PENDING_WHY_MAX]; /* nobody serves it, as last heard; "" */
+    bool was_in_doubt;         /* the same, before the attempt under way */
+    uint64_t lane_number;      /* last used */
     int last_status;
 };
 
@@ -215,6 +219,8 @@ static void give_up(struct node *node, size_t index, struct pending *p)
                       "effect");
     else if (p->last_status == DLHT_EBUSY || p->last_status == DLHT_EFULL)
         finish_status(node, index, p, p->last_status, NULL);
+    else if (p->why[0])
+        finish_status(node, index, p, DLHT_EUNAVAILABLE, p->why);
     else if (is_write(&p->request))
         finish_status(node, index, p, DLHT_EUNAVAILABLE,
                       "no owner could be reached in time; nothing was "
@@ -265,6 +271,21 @@ static const struct arc *route(struct node *node, const struct request *q)
     return ks ? fingers_route(node, ks, q) : NULL;
 }
 
+static void keep_why(struct pending *p, struct span text)
+{
+    size_t len = text.len < sizeof p->why - 1 ? text.len : sizeof p->why - 1;
+    if (len)
+        memcpy(p->why, text.data, len);
+    p->why[len] = '\0';
+}
+
+/* An attempt begins that may do it. */
+static void enter_doubt(struct pending *p)
+{
+    p->was_in_doubt = p->may_be_done;
+    p->may_be_done = p->may_be_done || is_write(&p->request);
+}
+
 static void attempt(struct node *node, size_t index, struct pending *p)
 {
     const struct arc *arc = route(node, &p->request);
@@ -284,7 +305,7 @@ static void attempt(struct node *node, size_t index, struct pending *p)
         (replica_leads(r) || (p->request.flags & REQUEST_STALE))) {
         p->asked = node->self;
         p->attempts++;
-        p->may_be_done = p->may_be_done || is_write(&p->request);
+        enter_doubt(p);
         struct origin origin = { .kind = ORIGIN_PENDING,
                                  .ticket = ticket_of(index, p) };
         op_serve(node, &p->request, &origin);
@@ -292,6 +313,8 @@ static void attempt(struct node *node, size_t index, struct pending *p)
     }
     struct id to;
     if (!choose_peer(node, arc, p, &to)) {
+        if (burials_has(node, arc->id, BURIALS_DAMAGED))
+            keep_why(p, op_damaged_text(node));
         p->last_status = DLHT_EUNAVAILABLE;
         p->attempts++;
         back_off(node, p);
@@ -300,7 +323,7 @@ static void attempt(struct node *node, size_t index, struct pending *p)
     p->asked = to;
     p->attempts++;
     p->hops++;
-    p->may_be_done = p->may_be_done || is_write(&p->request);
+    enter_doubt(p);
     struct message m = { .type = MESSAGE_REQUEST,
                          .stream = ticket_of(index, p) };
     m.u.request = p->request;
@@ -355,7 +378,8 @@ int pending_begin(struct node *node, const struct request *request,
     p->target = *target;
     p->deadline_ns = deadline_ns;
     p->attempts = p->hops = 0;
-    p->may_be_done = false;
+    p->may_be_done = p->was_in_doubt = false;
+    p->why[0] = '\0';
     p->last_status = DLHT_OK;
     p->lane_number++;
     if (is_write(request) && id_is_zero(&request->session))
@@ -379,9 +403,9 @@ void pending_answer(struct node *node, uint64_t ticket, const struct id *from,
     bool news = false;
     switch (response->status) {
     case DLHT_ENOTOWNER:
-        /* Certainly not done by this attempt; an earlier one stays open. */
-        if (p->attempts == 1)
-            p->may_be_done = false;
+        /* Certainly not done by this attempt; an earlier one may be. */
+        p->may_be_done = p->was_in_doubt;
+        keep_why(p, response->text);
         if (response->arc)
             news = gossip_learn_arc(node, response->arc);
         if (p->target.wants_not_owner && response->count == OP_BY_LOG) {
@@ -401,6 +425,7 @@ void pending_answer(struct node *node, uint64_t ticket, const struct id *from,
             finish(node, index, p, response);
             return;
         }
+        p->may_be_done = p->was_in_doubt;
         p->last_status = response->status;
         back_off(node, p);
         return;
@@ -409,9 +434,11 @@ void pending_answer(struct node *node, uint64_t ticket, const struct id *from,
         back_off(node, p);
         return;
     case DLHT_EFULL:
-        if (is_write(&p->request) && p->attempts > 1) {
-            /* This attempt was refused, an earlier one may be in a log. */
-            finish_status(node, index, p, DLHT_EUNKNOWN, NULL);
+        p->may_be_done = p->was_in_doubt;
+        if (p->may_be_done) {
+            finish_status(node, index, p, DLHT_EUNKNOWN,
+                          "the owner has no room; what was tried before may "
+                          "or may not take effect");
             return;
         }
         finish(node, index, p, response);

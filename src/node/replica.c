@@ -11,9 +11,12 @@
 
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/burials.h"
+#include "node/disk_full.h"
 #include "node/fingers.h"
 #include "node/gossip.h"
 #include "node/journal_types.h"
+#include "node/keyspaces.h"
 #include "node/op.h"
 #include "node/transfer.h"
 #include "wire/codec.h"
@@ -99,8 +102,9 @@ int replica_new_with(struct node *node, const struct replica_parts *parts,
     r->empty = parts->arc == NULL;
     if (parts->arc)
         r->arc = arc_copy(parts->arc);
-    r->records =
-        parts->records ? parts->records : records_new(rng_next(&node->rng));
+    r->records = parts->records;
+    if (!r->records)
+        r->records = records_new_with(rng_next(&node->rng), node->config.pages);
     int rc = replica_new_raft(node, parts, &r->raft);
     if (rc == DLHT_OK && ((parts->arc && !r->arc) || !r->records))
         rc = DLHT_ENOMEM;
@@ -151,7 +155,8 @@ int replica_found(struct node *node, const struct arc *arc)
 {
     const struct arc_member *me = arc_member_of(arc, &node->self);
     if (!me || node_replica(node, arc->id) ||
-        node_is_tombstone(node, arc->id, me->replica))
+        burials_has(node, arc->id, BURIALS_DAMAGED) ||
+        burials_has(node, arc->id, me->replica))
         return DLHT_OK;
     struct replica_parts parts = replica_founding(node, arc, me->replica);
     struct replica *r;
@@ -174,7 +179,7 @@ int replica_create(struct node *node, arc_id arc, keyspace_id keyspace,
                    replica_id self, struct replica **out)
 {
     *out = NULL;
-    if (node_is_tombstone(node, arc, self))
+    if (burials_has(node, arc, self))
         return DLHT_OK;
     struct replica_parts parts = { .arc_id = arc,
                                    .keyspace = keyspace,
@@ -188,6 +193,14 @@ int replica_create(struct node *node, arc_id arc, keyspace_id keyspace,
     mp_write_uint(&payload, keyspace);
     node_journal(node, JOURNAL_CREATE, arc, 0, 0, buf_span(&payload));
     buf_deinit(&payload);
+    if (burials_has(node, arc, BURIALS_DAMAGED) && node->fx) {
+        /* Somebody leads it: it is learned anew, and what could not be read
+         * need not be shown again. */
+        node_sync(node);
+        struct effect *e = effects_add(node->fx, EFFECT_CHECKPOINT_REMOVE);
+        if (e)
+            e->u.checkpoint.arc = arc;
+    }
     return DLHT_OK;
 }
 
@@ -224,9 +237,11 @@ bool replica_has_unbased_child(const struct node *node, const struct replica *r)
 void replica_journal_burials(struct node *node, arc_id arc)
 {
     struct buf payload = { 0 };
-    for (size_t i = 0; i < node->tombstone_count; i++) {
+    size_t from, to;
+    burials_of(node, arc, &from, &to);
+    for (size_t i = from; i < to; i++) {
         struct tombstone *t = &node->tombstones[i];
-        if (t->arc != arc || t->replica == 0)
+        if (t->replica == BURIALS_DAMAGED)
             continue;
         mp_write_uint(&payload, t->replica);
         t->fresh = node->phase == PHASE_NEW; /* the journal is not open */
@@ -246,7 +261,13 @@ void replica_remove(struct node *node, struct replica *r)
     }
     node_log(node, LOG_INFO, "arc %016llx: replica %016llx is removed",
              (unsigned long long)r->id, (unsigned long long)r->self);
-    if (node_add_tombstone(node, r->id, r->self) != DLHT_OK)
+    int rc = burials_add(node, r->id, r->self, node->phase == PHASE_NEW);
+    if (rc == DLHT_EFULL)
+        node_log(node, LOG_WARNING,
+                 "%u replicas were removed here: no more can be; let this "
+                 "peer leave and come back with an empty data directory",
+                 (unsigned)BURIALS_MAX);
+    if (rc != DLHT_OK)
         return; /* tried again when the next message says so */
     replica_journal_burials(node, r->id);
     drop_waiting(node, r);
@@ -261,7 +282,11 @@ void replica_remove(struct node *node, struct replica *r)
         e = effects_add(node->fx, EFFECT_RELEASE);
         if (e) {
             e->u.release.arc = r->id;
-            e->u.release.index = UINT64_MAX - 1;
+            /* The journal keeps the burial, but for an arc that can never be
+             * asked for again. */
+            e->u.release.index = keyspaces_is_gone(node, r->keyspace)
+                                     ? UINT64_MAX
+                                     : UINT64_MAX - 1;
         }
     }
     for (size_t i = 0; i < node->replica_count; i++) {
@@ -354,7 +379,7 @@ static struct replica *meet_unknown(struct node *node, const struct id *from,
                                     const struct raft_envelope *envelope)
 {
     const struct raft_message *m = &envelope->message;
-    if (node_is_tombstone(node, envelope->arc, m->to)) {
+    if (burials_has(node, envelope->arc, m->to)) {
         if (m->type == RAFT_APPEND || m->type == RAFT_HEARTBEAT)
             say_gone(node, from, envelope->arc, m->to);
         return NULL;
@@ -392,6 +417,8 @@ void replica_receive(struct node *node, const struct id *from,
                      const struct raft_envelope *envelope)
 {
     const struct raft_message *m = &envelope->message;
+    if (disk_full_drops(node, m))
+        return;
     struct replica *r = node_replica(node, envelope->arc);
     if (!r || r->self != m->to) {
         r = meet_unknown(node, from, envelope);
@@ -718,11 +745,13 @@ int replica_propose(struct node *node, struct replica *r,
 {
     if (!replica_leads(r))
         return DLHT_ENOTOWNER;
+    int rc = disk_full_refusal(node, r);
+    if (rc != DLHT_OK)
+        return rc;
     follow_role(node, r);
     command->now_ms = arc_time_ms(node, r);
     struct waiter w = { .origin = *origin, .all = all };
-    int rc =
-        add_waiter(r, &w); /* room first: what is proposed must be awaited */
+    rc = add_waiter(r, &w); /* room first: what is proposed must be awaited */
     if (rc != DLHT_OK)
         return rc;
     size_t at = (r->waiter_head + r->waiter_count - 1) % r->waiter_cap;
@@ -741,10 +770,13 @@ int replica_propose(struct node *node, struct replica *r,
 
 /* Whether the leader's state is that of its whole log, as far as a change of
  * bounds or members must know. */
-static int may_change(const struct replica *r)
+static int may_change(const struct node *node, const struct replica *r)
 {
     if (!replica_leads(r) || r->led_term != raft_term(r->raft))
         return DLHT_ENOTOWNER;
+    int full = disk_full_refusal(node, r);
+    if (full != DLHT_OK)
+        return full;
     if (r->splitting || raft_is_changing(r->raft) ||
         r->applied_term != r->led_term)
         return DLHT_EBUSY;
@@ -754,7 +786,7 @@ static int may_change(const struct replica *r)
 int replica_change(struct node *node, struct replica *r,
                    const struct arc_member *members, size_t count)
 {
-    int rc = may_change(r);
+    int rc = may_change(node, r);
     if (rc != DLHT_OK)
         return rc;
     struct raft_members next = { .count = count };
@@ -777,7 +809,7 @@ int replica_change(struct node *node, struct replica *r,
 
 int replica_split(struct node *node, struct replica *r, struct span key)
 {
-    int rc = may_change(r);
+    int rc = may_change(node, r);
     if (rc != DLHT_OK)
         return rc;
     if (!arc_has(r->arc, key) || span_equal(key, r->arc->lo) ||

@@ -91,13 +91,14 @@ bool replica_leads(const struct replica *r);
 
 /* Proposes a command; on DLHT_OK origin will be answered, else it is the
  * caller's to answer. The command's time is filled in.
- *   DLHT_ENOTOWNER, DLHT_EBUSY, DLHT_ENOMEM */
+ *   DLHT_ENOTOWNER, DLHT_EBUSY, DLHT_ENOMEM
+ *   DLHT_EFULL  the disk is full */
 MUST_USE int replica_propose(struct node *node, struct replica *r,
                              struct command *command,
                              const struct origin *origin, bool all);
 
 /* Begins one membership step, or says why not.
- *   DLHT_ENOTOWNER, DLHT_EBUSY, DLHT_EINVAL, DLHT_ENOMEM */
+ *   DLHT_ENOTOWNER, DLHT_EBUSY, DLHT_EFULL, DLHT_EINVAL, DLHT_ENOMEM */
 MUST_USE int replica_change(struct node *node, struct replica *r,
                             const struct arc_member *members, size_t count);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "dlht/err.h"
+#include "node/burials.h"
 #include "node/gossip.h"
 #include "node/journal_types.h"
 #include "node/keyspaces.h"
@@ -169,7 +170,7 @@ static int apply_write(struct replica *r, const struct command *c,
         case SESSION_NEW:
             break;
         }
-        int rc = sessions_reserve(&r->sessions, &c->session);
+        int rc = sessions_reserve(&r->sessions, &c->session, r->time_ms);
         if (rc == DLHT_EFULL) {
             result->status = DLHT_EBUSY;
             return DLHT_OK;
@@ -209,7 +210,8 @@ static int make_right(struct node *node, struct replica *r,
                       struct records *records)
 {
     if (self == 0 || node_replica(node, right->id) ||
-        node_is_tombstone(node, right->id, self)) {
+        burials_has(node, right->id, BURIALS_DAMAGED) ||
+        burials_has(node, right->id, self)) {
         records_free(records);
         return DLHT_OK;
     }

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/burials.h"
 #include "node/journal_types.h"
 #include "node/replica.h"
 #include "node/transfer.h"
@@ -123,7 +124,7 @@ static int restore_found(struct node *node, struct mp_reader *reader)
         return DLHT_ECORRUPT;
     const struct arc_member *me = arc_member_of(&arc, &node->self);
     if (!me || node_replica(node, arc.id) ||
-        node_is_tombstone(node, arc.id, me->replica))
+        burials_has(node, arc.id, me->replica))
         return DLHT_OK;
     struct replica_parts parts = replica_founding(node, &arc, me->replica);
     struct replica *r;
@@ -151,12 +152,9 @@ static int restore_remove(struct node *node, arc_id arc,
         replica_id self = mp_read_uint(reader);
         if (reader->bad)
             return DLHT_ECORRUPT;
-        if (!node_is_tombstone(node, arc, self)) {
-            int rc = node_add_tombstone(node, arc, self);
-            if (rc != DLHT_OK)
-                return rc;
-            node->tombstones[node->tombstone_count - 1].fresh = false;
-        }
+        int rc = burials_add(node, arc, self, false);
+        if (rc != DLHT_OK)
+            return rc;
         struct replica *r = node_replica(node, arc);
         if (r && r->self == self)
             replica_remove(node, r);
@@ -243,10 +241,9 @@ static int bury_named(struct node *node, const struct journal_record *record)
     struct mp_reader reader;
     mp_reader_init(&reader, record->payload);
     replica_id self = mp_read_uint(&reader);
-    if (record->index != 0 || reader.bad ||
-        node_is_tombstone(node, record->arc, self))
+    if (record->index != 0 || reader.bad)
         return DLHT_OK;
-    return node_add_tombstone(node, record->arc, self);
+    return burials_add(node, record->arc, self, true);
 }
 
 /* A voter that is not there when all is read must not come to life again
@@ -274,10 +271,9 @@ int restore_bury_lost(struct node *node)
     for (size_t i = 0; i < node->voter_count; i++) {
         const struct tombstone *t = &node->voters[i];
         const struct replica *r = node_replica(node, t->arc);
-        if ((r && r->self == t->replica) ||
-            node_is_tombstone(node, t->arc, t->replica))
+        if (r && r->self == t->replica)
             continue;
-        int rc = node_add_tombstone(node, t->arc, t->replica);
+        int rc = burials_add(node, t->arc, t->replica, true);
         if (rc != DLHT_OK)
             return rc;
     }
@@ -299,7 +295,7 @@ int node_restore_record(struct node *node, const struct journal_record *record)
     default:
         break;
     }
-    if (node_is_tombstone(node, record->arc, 0) &&
+    if (burials_has(node, record->arc, BURIALS_DAMAGED) &&
         record->type != JOURNAL_REMOVE)
         return bury_named(node, record);
     switch (record->type) {
@@ -361,7 +357,7 @@ int node_quarantine(struct node *node, arc_id arc)
         struct replica *r = node_replica(node, arc);
         if (r)
             return bury(node, r);
-        return node_add_tombstone(node, arc, 0);
+        return burials_add(node, arc, BURIALS_DAMAGED, true);
     }
     for (size_t i = 0; i < node->replica_count; i++)
         if (!has_other_voter(node->replicas[i]))

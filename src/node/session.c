@@ -13,14 +13,17 @@
 #include "dlht/err.h"
 #include "wire/mp.h"
 
-enum {
-    SWEEP_SLOTS = 4
-};
-
 void sessions_deinit(struct sessions *s)
 {
-    for (size_t i = 0; i < s->cap; i++)
-        free(s->slots[i].results);
+    for (struct session *at = s->oldest; at;) {
+        struct session *newer = at->newer;
+        free(at->results);
+        free(at);
+        at = newer;
+    }
+    if (s->spare)
+        free(s->spare->results);
+    free(s->spare);
     free(s->slots);
     memset(s, 0, sizeof *s);
 }
@@ -30,17 +33,37 @@ static size_t slot_of(const struct sessions *s, const struct id *id)
 {
     size_t mask = s->cap - 1;
     size_t i = (size_t)id_hash(id) & mask;
-    while (!id_is_zero(&s->slots[i].id) && !id_equal(&s->slots[i].id, id))
+    while (s->slots[i] && !id_equal(&s->slots[i]->id, id))
         i = (i + 1) & mask;
     return i;
 }
 
 static struct session *find(const struct sessions *s, const struct id *id)
 {
-    if (s->cap == 0)
-        return NULL;
-    struct session *found = &s->slots[slot_of(s, id)];
-    return id_is_zero(&found->id) ? NULL : found;
+    return s->cap ? s->slots[slot_of(s, id)] : NULL;
+}
+
+static void unlink_session(struct sessions *s, struct session *session)
+{
+    if (session->older)
+        session->older->newer = session->newer;
+    else
+        s->oldest = session->newer;
+    if (session->newer)
+        session->newer->older = session->older;
+    else
+        s->newest = session->older;
+}
+
+static void link_newest(struct sessions *s, struct session *session)
+{
+    session->older = s->newest;
+    session->newer = NULL;
+    if (s->newest)
+        s->newest->newer = session;
+    else
+        s->oldest = session;
+    s->newest = session;
 }
 
 /* Index of the first result with number >= given. */
@@ -57,8 +80,6 @@ static uint32_t lower_bound(const struct session *session, uint64_t number)
     return lo;
 }
 
-/* Whether it was swept already must not matter: replicas sweep at different
- * times. */
 static bool is_idle(const struct session *session, uint64_t now_ms)
 {
     return session->used_ms + SESSION_IDLE_MS < now_ms;
@@ -83,25 +104,19 @@ enum session_answer sessions_look(const struct sessions *s, const struct id *id,
 static int grow_table(struct sessions *s)
 {
     size_t cap = s->cap ? s->cap * 2 : 16;
-    struct session *slots = mem_zero(cap, sizeof *slots);
+    struct session **slots = mem_zero(cap, sizeof(struct session *));
     if (!slots)
         return DLHT_ENOMEM;
-    struct sessions grown = { slots, cap, s->count, 0 };
-    for (size_t i = 0; i < s->cap; i++) {
-        if (!id_is_zero(&s->slots[i].id))
-            slots[slot_of(&grown, &s->slots[i].id)] = s->slots[i];
-        else
-            free(s->slots[i].results);
-    }
     free(s->slots);
-    *s = grown;
+    s->slots = slots;
+    s->cap = cap;
+    for (struct session *at = s->oldest; at; at = at->newer)
+        slots[slot_of(s, &at->id)] = at;
     return DLHT_OK;
 }
 
 static int grow_results(struct session *session)
 {
-    if (session->count >= SESSION_RESULTS_MAX)
-        return DLHT_EFULL;
     uint32_t cap = session->cap ? session->cap * 2 : 1;
     struct session_result *grown =
         mem_resize(session->results, cap, sizeof *grown);
@@ -112,64 +127,90 @@ static int grow_results(struct session *session)
     return DLHT_OK;
 }
 
-int sessions_reserve(struct sessions *s, const struct id *id)
-{
-    assert(!id_is_zero(id));
-    struct session *session = find(s, id);
-    if (!session) {
-        if (s->count >= SESSIONS_MAX)
-            return DLHT_EFULL;
-        if ((s->count + 1) * 4 > s->cap * 3 && grow_table(s) != DLHT_OK)
-            return DLHT_ENOMEM;
-        session = &s->slots[slot_of(s, id)];
-        if (session->cap == 0 && grow_results(session) != DLHT_OK)
-            return DLHT_ENOMEM;
-        return DLHT_OK;
-    }
-    return session->count < session->cap ? DLHT_OK : grow_results(session);
-}
-
-/* Frees a slot and moves later ones of its run back. */
-static void remove_slot(struct sessions *s, size_t hole)
+/* Moves later ones of its run back into the slot's place. */
+static void free_slot(struct sessions *s, size_t hole)
 {
     size_t mask = s->cap - 1;
-    free(s->slots[hole].results);
-    memset(&s->slots[hole], 0, sizeof s->slots[hole]);
-    s->count--;
-    for (size_t i = (hole + 1) & mask; !id_is_zero(&s->slots[i].id);
-         i = (i + 1) & mask) {
-        size_t home = (size_t)id_hash(&s->slots[i].id) & mask;
+    s->slots[hole] = NULL;
+    for (size_t i = (hole + 1) & mask; s->slots[i]; i = (i + 1) & mask) {
+        size_t home = (size_t)id_hash(&s->slots[i]->id) & mask;
         if (((i - home) & mask) < ((i - hole) & mask))
             continue;
-        free(s->slots[hole].results);
         s->slots[hole] = s->slots[i];
-        memset(&s->slots[i], 0, sizeof s->slots[i]);
+        s->slots[i] = NULL;
         hole = i;
     }
 }
 
-static void sweep_idle(struct sessions *s, uint64_t now_ms)
+static size_t packed_bytes(const struct session *session)
 {
-    for (int n = 0; n < SWEEP_SLOTS; n++) {
-        s->sweep = (s->sweep + 1) & (s->cap - 1);
-        struct session *session = &s->slots[s->sweep];
-        if (!id_is_zero(&session->id) && is_idle(session, now_ms))
-            remove_slot(s, s->sweep);
+    return SESSION_PACKED_BYTES +
+           (size_t)session->count * SESSION_RESULT_PACKED_BYTES;
+}
+
+static void drop_idle(struct sessions *s, uint64_t now_ms)
+{
+    while (s->oldest && is_idle(s->oldest, now_ms)) {
+        struct session *idle = s->oldest;
+        free_slot(s, slot_of(s, &idle->id));
+        unlink_session(s, idle);
+        s->count--;
+        s->packed -= packed_bytes(idle);
+        free(idle->results);
+        free(idle);
     }
+}
+
+/* Memory for a session that is not there yet, with room for a result. */
+static int reserve_new(struct sessions *s)
+{
+    if ((s->count + 1) * 4 > s->cap * 3 && grow_table(s) != DLHT_OK)
+        return DLHT_ENOMEM;
+    if (!s->spare)
+        s->spare = mem_zero(1, sizeof *s->spare);
+    if (!s->spare)
+        return DLHT_ENOMEM;
+    return s->spare->cap ? DLHT_OK : grow_results(s->spare);
+}
+
+int sessions_reserve(struct sessions *s, const struct id *id, uint64_t now_ms)
+{
+    assert(!id_is_zero(id));
+    drop_idle(s, now_ms);
+    struct session *session = find(s, id);
+    size_t more =
+        SESSION_RESULT_PACKED_BYTES + (session ? 0 : SESSION_PACKED_BYTES);
+    if (s->packed + more > SESSIONS_PACKED_MAX ||
+        (session && session->count >= SESSION_RESULTS_MAX))
+        return DLHT_EFULL;
+    if (!session)
+        return reserve_new(s);
+    return session->count < session->cap ? DLHT_OK : grow_results(session);
+}
+
+/* The spare, which sessions_reserve made, becomes one of them. */
+static struct session *add(struct sessions *s, const struct id *id)
+{
+    struct session *session = s->spare;
+    s->spare = NULL;
+    session->id = *id;
+    s->slots[slot_of(s, id)] = session;
+    link_newest(s, session);
+    s->count++;
+    s->packed += packed_bytes(session);
+    return session;
 }
 
 void sessions_note(struct sessions *s, const struct id *id,
                    uint64_t lowest_open, uint64_t now_ms,
                    const struct session_result *result)
 {
-    struct session *session = &s->slots[slot_of(s, id)];
-    if (id_is_zero(&session->id)) {
-        session->id = *id;
-        s->count++;
-    } else if (is_idle(session, now_ms)) {
-        session->lowest_open = 0;
-        session->count = 0;
-    }
+    struct session *session = find(s, id);
+    if (!session)
+        session = add(s, id);
+    unlink_session(s, session);
+    link_newest(s, session);
+    s->packed -= packed_bytes(session);
     if (lowest_open > result->number)
         lowest_open = result->number;
     if (lowest_open > session->lowest_open)
@@ -185,7 +226,7 @@ void sessions_note(struct sessions *s, const struct id *id,
             (session->count - at) * sizeof *session->results);
     session->results[at] = *result;
     session->count++;
-    sweep_idle(s, now_ms);
+    s->packed += packed_bytes(session);
 }
 
 int sessions_copy(const struct sessions *from, struct sessions *to)
@@ -203,10 +244,8 @@ int sessions_copy(const struct sessions *from, struct sessions *to)
 void sessions_pack(const struct sessions *s, struct buf *out)
 {
     mp_write_array(out, s->count);
-    for (size_t i = 0; i < s->cap; i++) {
-        const struct session *session = &s->slots[i];
-        if (id_is_zero(&session->id))
-            continue;
+    for (const struct session *session = s->oldest; session;
+         session = session->newer) {
         mp_write_array(out, 3 + 4 * (size_t)session->count);
         mp_write_bin(out, span_of(session->id.bytes, ID_BYTES));
         mp_write_uint(out, session->lowest_open);
@@ -235,14 +274,13 @@ static int unpack_session(struct mp_reader *r, struct sessions *out)
     size_t count = (fields - 3) / 4;
     if (count > SESSION_RESULTS_MAX)
         return DLHT_ECORRUPT;
-    int rc = sessions_reserve(out, &read.id);
+    /* No limit here: an arc that was kept by an earlier version may pass it. */
+    int rc = reserve_new(out);
     if (rc != DLHT_OK)
         return rc;
-    struct session *session = &out->slots[slot_of(out, &read.id)];
-    session->id = read.id;
+    struct session *session = add(out, &read.id);
     session->lowest_open = read.lowest_open;
     session->used_ms = read.used_ms;
-    out->count++;
     for (size_t k = 0; k < count; k++) {
         struct session_result result;
         result.number = mp_read_uint(r);
@@ -258,7 +296,37 @@ static int unpack_session(struct mp_reader *r, struct sessions *out)
                 return rc;
         }
         session->results[session->count++] = result;
+        out->packed += SESSION_RESULT_PACKED_BYTES;
     }
+    return DLHT_OK;
+}
+
+static int compare_used(const void *a, const void *b)
+{
+    uint64_t x = (*(struct session *const *)a)->used_ms;
+    uint64_t y = (*(struct session *const *)b)->used_ms;
+    return (x > y) - (x < y);
+}
+
+/* By last use, as they are packed, but not by earlier versions. */
+static int sort_by_use(struct sessions *s)
+{
+    bool sorted = true;
+    for (const struct session *at = s->oldest; at; at = at->newer)
+        sorted = sorted && (!at->older || at->older->used_ms <= at->used_ms);
+    if (sorted)
+        return DLHT_OK;
+    struct session **list = mem_array(s->count, sizeof(struct session *));
+    if (!list)
+        return DLHT_ENOMEM;
+    size_t n = 0;
+    for (struct session *at = s->oldest; at; at = at->newer)
+        list[n++] = at;
+    qsort(list, n, sizeof *list, compare_used);
+    s->oldest = s->newest = NULL;
+    for (size_t i = 0; i < n; i++)
+        link_newest(s, list[i]);
+    free(list);
     return DLHT_OK;
 }
 
@@ -271,6 +339,8 @@ int sessions_unpack(struct mp_reader *r, struct sessions *out)
         rc = unpack_session(r, out);
     if (rc == DLHT_OK && r->bad)
         rc = DLHT_ECORRUPT;
+    if (rc == DLHT_OK)
+        rc = sort_by_use(out);
     if (rc != DLHT_OK)
         sessions_deinit(out);
     return rc;
@@ -279,10 +349,8 @@ int sessions_unpack(struct mp_reader *r, struct sessions *out)
 uint64_t sessions_hash(const struct sessions *s)
 {
     uint64_t sum = 0;
-    for (size_t i = 0; i < s->cap; i++) {
-        const struct session *session = &s->slots[i];
-        if (id_is_zero(&session->id))
-            continue;
+    for (const struct session *session = s->oldest; session;
+         session = session->newer) {
         uint64_t h = hash64_mix(id_hash(&session->id), session->lowest_open);
         h = hash64_mix(h, session->used_ms);
         for (uint32_t k = 0; k < session->count; k++) {

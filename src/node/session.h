@@ -7,7 +7,11 @@
  * that is still open. An arc keeps the results of numbers from there up. Part
  * of the replicated state: it changes only when an entry is applied, is in
  * snapshots, and a split copies it. Time is the arc's own (milliseconds that
- * its leaders write into entries), so that all replicas expire alike. */
+ * its leaders write into entries), and each entry first drops all that is idle
+ * by then: what is held, and so what is refused for want of room, is a function
+ * of the log alone.
+ *
+ * All of it fits the header of a snapshot or checkpoint, which is one frame. */
 
 #ifndef NODE_SESSION_H
 #define NODE_SESSION_H
@@ -25,7 +29,11 @@ struct mp_reader;
 enum {
     SESSION_IDLE_MS = 10 * 60 * 1000,
     SESSION_RESULTS_MAX = 8192, /* open numbers of one session on one arc */
-    SESSIONS_MAX = 1 << 20
+    /* What sessions and results weigh, packed, at most, and all together: a
+     * frame is 32 MiB. */
+    SESSION_PACKED_BYTES = 48,
+    SESSION_RESULT_PACKED_BYTES = 32,
+    SESSIONS_PACKED_MAX = 24 << 20
 };
 
 struct session_result {
@@ -36,6 +44,7 @@ struct session_result {
 };
 
 struct session {
+    struct session *older, *newer; /* by used_ms */
     struct id id;
     uint64_t lowest_open;
     uint64_t used_ms;               /* arc time */
@@ -46,10 +55,12 @@ struct session {
 
 /* All zeros is a valid empty one. */
 struct sessions {
-    struct session *slots; /* open addressing; id zero: free */
-    size_t cap;            /* a power of two, or 0 */
+    struct session **slots; /* open addressing; NULL: free */
+    size_t cap;             /* a power of two, or 0 */
     size_t count;
-    size_t sweep; /* where the search for idle ones goes on */
+    size_t packed;                   /* bytes that all weigh, at most */
+    struct session *oldest, *newest; /* by used_ms */
+    struct session *spare;           /* for the next new one */
 };
 
 void sessions_deinit(struct sessions *s);
@@ -64,18 +75,22 @@ enum session_answer sessions_look(const struct sessions *s, const struct id *id,
                                   uint64_t number, uint64_t now_ms,
                                   struct session_result *out);
 
-/* Makes room for one more result of id, so that sessions_note cannot fail.
- *   DLHT_ENOMEM, DLHT_EFULL */
-MUST_USE int sessions_reserve(struct sessions *s, const struct id *id);
+/* Drops what is idle at now_ms and makes room for one more result of id, so
+ * that sessions_note cannot fail.
+ *   DLHT_ENOMEM
+ *   DLHT_EFULL  as on every replica that applies the same log */
+MUST_USE int sessions_reserve(struct sessions *s, const struct id *id,
+                              uint64_t now_ms);
 
-/* Keeps a result, forgets those below lowest_open, and sweeps a few slots for
- * idle sessions. Follows sessions_reserve. */
+/* Keeps a result and forgets those below lowest_open. Follows
+ * sessions_reserve with the same id and time. */
 void sessions_note(struct sessions *s, const struct id *id,
                    uint64_t lowest_open, uint64_t now_ms,
                    const struct session_result *result);
 
 MUST_USE int sessions_copy(const struct sessions *from, struct sessions *to);
 
+/* At most SESSIONS_PACKED_MAX bytes and a few. */
 void sessions_pack(const struct sessions *s, struct buf *out);
 /*   DLHT_ECORRUPT, DLHT_ENOMEM */
 MUST_USE int sessions_unpack(struct mp_reader *r, struct sessions *out);

@@ -328,7 +328,7 @@ static struct incoming *open_incoming(struct node *node, struct replica *r,
     struct incoming *in = mem_zero(1, sizeof *in);
     if (!in)
         return NULL;
-    in->records = records_new(rng_next(&node->rng));
+    in->records = records_new_with(rng_next(&node->rng), node->config.pages);
     if (!in->records || arc_state_unpack(chunk->bytes, &in->state) != DLHT_OK ||
         in->state.arc->id != r->id || in->state.index <= raft_commit(r->raft)) {
         incoming_free(in);
@@ -415,6 +415,10 @@ void transfer_install(struct node *node, struct replica *r, int status)
     if (status == DLHT_OK)
         status =
             raft_install(r->raft, node->now_ns, s->index, s->term, &s->members);
+    if (status != DLHT_OK && status != DLHT_ESTALE)
+        node_log(node, LOG_ERROR, "arc %016llx: its copy cannot be stored: %s",
+                 (unsigned long long)r->id,
+                 status == DLHT_EFULL ? "disk full" : dlht_strerror(status));
     struct message m = { .type = MESSAGE_SNAPSHOT_ACK };
     m.u.ack = (struct snapshot_ack){
         .arc = r->id,

@@ -184,6 +184,25 @@ static void touch_peer(struct fault *fault, enum fault_kind kind)
     }
 }
 
+static void on_disk_has_room(void *context, uint64_t peer)
+{
+    struct fault *fault = context;
+    world_fill_disk(fault->world, (size_t)peer, false);
+}
+
+static void fill_disks(struct fault *fault)
+{
+    bool all = rng_chance(&fault->rng, 0.3);
+    size_t peer = draw_peer(fault, true);
+    for (size_t i = 0; i < world_peer_count(fault->world); i++) {
+        if (i != peer && !(all && world_is_up(fault->world, i)))
+            continue;
+        world_fill_disk(fault->world, i, true);
+        world_after(fault->world, draw_time(fault, fault->config.lasts_ns),
+                    on_disk_has_room, fault, i);
+    }
+}
+
 static void lose_one(struct fault *fault)
 {
     const struct fault_config *c = &fault->config;
@@ -240,6 +259,9 @@ static void make_trouble(struct fault *fault, enum fault_kind kind)
     case FAULT_LOSE_DISK:
         lose_one(fault);
         break;
+    case FAULT_FULL_DISK:
+        fill_disks(fault);
+        break;
     }
 }
 
@@ -294,6 +316,8 @@ void fault_stop(struct fault *fault)
     for (size_t i = 0; i < world_peer_count(fault->world); i++) {
         if (!world_is_wanted(fault->world, i))
             continue;
+        if (fault->config.kinds & FAULT_FULL_DISK)
+            world_fill_disk(fault->world, i, false);
         if (!world_is_up(fault->world, i))
             world_start(fault->world, i);
         else

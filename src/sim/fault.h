@@ -31,8 +31,9 @@ enum fault_kind {
     FAULT_SYNC_FAILS = 1 << 10,
     FAULT_LOSE_DISK = 1 << 11, /* a machine comes back empty; only when all is
                                 * whole */
-    FAULT_STOP = 1 << 12,   /* a process is asked to stop, and starts again */
-    FAULT_FLICKER = 1 << 13 /* some lose power for an instant, in the middle
+    FAULT_STOP = 1 << 12, /* a process is asked to stop, and starts again */
+    FAULT_FULL_DISK = 1 << 14, /* of one, or of all at once */
+    FAULT_FLICKER = 1 << 13    /* some lose power for an instant, in the middle
                                 * of the elections of each other */
 };
 

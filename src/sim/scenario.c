@@ -440,10 +440,10 @@ static void draw_workload(struct plan *p)
 
 static void draw_faults(struct plan *p)
 {
-    static const uint32_t ALL = FAULT_KILL | FAULT_POWER | FAULT_BLACKOUT |
-                                FAULT_CUT | FAULT_ONE_WAY | FAULT_ISOLATE |
-                                FAULT_CLOG | FAULT_BREAK | FAULT_PAUSE |
-                                FAULT_SLOW_DISK | FAULT_SYNC_FAILS | FAULT_STOP;
+    static const uint32_t ALL =
+        FAULT_KILL | FAULT_POWER | FAULT_BLACKOUT | FAULT_CUT | FAULT_ONE_WAY |
+        FAULT_ISOLATE | FAULT_CLOG | FAULT_BREAK | FAULT_PAUSE |
+        FAULT_SLOW_DISK | FAULT_SYNC_FAILS | FAULT_STOP | FAULT_FULL_DISK;
     struct fault_config *f = &p->fault;
     f->kinds = ALL & (uint32_t)rng_next(&p->rng);
     if (coin(p, 0.2))
@@ -586,6 +586,20 @@ static void plan_slow_disk(struct plan *p)
     p->faults_ns = 40 * WORLD_S;
 }
 
+/* Small segments, so that a full disk is met soon. */
+static void plan_full_disk(struct plan *p)
+{
+    draw_net(p);
+    draw_faults(p);
+    p->fault.kinds = FAULT_FULL_DISK | FAULT_KILL | FAULT_POWER | FAULT_CLOG;
+    p->fault.every_ns = 3 * WORLD_S;
+    p->fault.lasts_ns = 8 * WORLD_S;
+    p->world.segment_bytes = 16 << 10;
+    p->loads = true;
+    p->faults_ns = 60 * WORLD_S;
+    p->bound_ns = 60 * WORLD_S;
+}
+
 static void plan_fingers(struct plan *p)
 {
     plan_five_faults(p);
@@ -678,6 +692,8 @@ static const struct {
       plan_mass_restart },
     { { "disk_loss", "five peers lose their disks, one at a time", 5 },
       plan_disk_loss },
+    { { "full_disk", "five peers whose disks are full for a while", 5 },
+      plan_full_disk },
     { { "slow_disk", "five peers on disks that are slow and fail", 5 },
       plan_slow_disk },
 };

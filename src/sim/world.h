@@ -127,6 +127,8 @@ void world_pause(struct world *world, size_t peer, uint64_t for_ns);
 void world_lose_disk(struct world *world, size_t peer);
 /* All syncs of the peer take that much longer; 0: as usual. */
 void world_slow_disk(struct world *world, size_t peer, uint64_t by_ns);
+/* The disk takes no more bytes than it has, or as many as wanted. */
+void world_fill_disk(struct world *world, size_t peer, bool full);
 /* The next sync of the peer fails. */
 void world_fail_sync(struct world *world, size_t peer);
 /* Whether the peer is part of the cluster as far as the story goes, up or

@@ -70,6 +70,14 @@ void world_slow_disk(struct world *world, size_t index, uint64_t by_ns)
     world->peers[index].worker.slow_ns = by_ns;
 }
 
+void world_fill_disk(struct world *world, size_t index, bool full)
+{
+    struct sim_peer *peer = &world->peers[index];
+    world_trace(world, "n%u disk %s", (unsigned)index,
+                full ? "is full" : "has room");
+    disk_sim_limit(peer->disk, full ? 0 : UINT64_MAX);
+}
+
 void world_fail_sync(struct world *world, size_t index)
 {
     world_trace(world, "n%u next sync will fail", (unsigned)index);
@@ -201,9 +209,11 @@ static void begin_checkpoint(struct world *world, struct sim_peer *peer,
     }
     struct writing *w = &worker->writing[worker->writing_count++];
     *w = (struct writing){ .arc = job->arc, .number = job->index };
-    w->status =
-        checkpoint_begin(disk_sim_disk(peer->disk), job->arc, job->index,
-                         span_of(job->bytes, job->len), &w->writer);
+    w->status = journal_settle(peer->journal);
+    if (w->status == DLHT_OK)
+        w->status =
+            checkpoint_begin(disk_sim_disk(peer->disk), job->arc, job->index,
+                             span_of(job->bytes, job->len), &w->writer);
 }
 
 static void add_checkpoint(struct sim_peer *peer, const struct job *job)
@@ -311,7 +321,7 @@ static void run(struct world *world, struct sim_peer *peer)
             abort_checkpoint(peer, job);
             break;
         case JOB_CHECKPOINT_REMOVE:
-            ignore(checkpoint_remove(disk_sim_disk(peer->disk), job->arc));
+            ignore(journal_remove_checkpoints(peer->journal, job->arc));
             break;
         }
         pop_job(worker);

@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "store/checkpoint.h"
 #include "store/journal_impl.h"
 
 enum {
@@ -97,6 +98,13 @@ int journal_impl_add(struct journal *j, uint64_t number, uint64_t bytes)
     return DLHT_OK;
 }
 
+/* A sync that met a full disk may have dropped what it was to write: that is
+ * not mended by room. */
+static int sync_code(int rc)
+{
+    return rc == DLHT_EFULL ? DLHT_EIO : rc;
+}
+
 /* Reserves the file and makes header, size and name durable: later a batch
  * needs a data sync only, and a header that is not whole proves that the file
  * never held a record. */
@@ -109,9 +117,9 @@ static int prepare_file(struct journal *j, int handle,
     if (rc == DLHT_OK)
         rc = disk_write(j->disk, handle, 0, bytes, sizeof bytes);
     if (rc == DLHT_OK)
-        rc = disk_sync(j->disk, handle);
+        rc = sync_code(disk_sync(j->disk, handle));
     if (rc == DLHT_OK)
-        rc = disk_sync_names(j->disk);
+        rc = sync_code(disk_sync_names(j->disk));
     return rc;
 }
 
@@ -154,6 +162,7 @@ int journal_impl_start_segment(struct journal *j, uint64_t need,
     if (j->active >= 0)
         disk_close(j->disk, j->active);
     j->active = handle;
+    j->closed = false;
     j->seed = header.seed;
     j->end = j->synced = j->marked = SEGMENT_HEADER_BYTES;
     return DLHT_OK;
@@ -163,7 +172,7 @@ static int sync_active(struct journal *j)
 {
     if (j->synced == j->end)
         return DLHT_OK;
-    int rc = disk_sync(j->disk, j->active);
+    int rc = sync_code(disk_sync(j->disk, j->active));
     if (rc == DLHT_OK)
         j->synced = j->end;
     return rc;
@@ -229,8 +238,11 @@ int journal_impl_write(struct journal *j, uint64_t oldest)
         batch->len = SEGMENT_HEAD_BYTES;
     }
     int rc = DLHT_OK;
-    if (batch->len > j->segments[j->count - 1].bytes - j->end)
+    if (j->closed || batch->len > j->segments[j->count - 1].bytes - j->end)
         rc = rotate(j, batch->len);
+    /* A header that names this segment's end may have been written: nothing may
+     * follow there. */
+    j->closed = rc == DLHT_EFULL;
     if (rc != DLHT_OK)
         return rc;
     put_batch_head(batch->data, j->synced, oldest,
@@ -238,12 +250,24 @@ int journal_impl_write(struct journal *j, uint64_t oldest)
     rc = seal_batch(j);
     if (rc == DLHT_OK)
         rc = disk_write(j->disk, j->active, j->end, batch->data, batch->len);
+    /* Room that was reserved and yet is missing: what part of the batch stands
+     * there is left behind, as after a crash. */
+    j->closed = rc == DLHT_EFULL;
     if (rc != DLHT_OK)
         return rc;
     j->end += batch->len;
     j->marked = j->synced;
     empty_batch(j);
     return DLHT_OK;
+}
+
+static void remove_waiting(struct journal *j)
+{
+    for (size_t i = 0; i < j->removal_count; i++) {
+        int ignored = checkpoint_remove(j->disk, j->removals[i]);
+        (void)ignored;
+    }
+    j->removal_count = 0;
 }
 
 int journal_flush(struct journal *j, bool sync)
@@ -255,8 +279,41 @@ int journal_flush(struct journal *j, bool sync)
         rc = journal_impl_write(j, j->oldest);
     if (rc == DLHT_OK && sync)
         rc = sync_active(j);
-    j->failed = rc;
+    if (rc == DLHT_OK && sync)
+        remove_waiting(j);
+    if (rc != DLHT_EFULL)
+        j->failed = rc;
     return rc;
+}
+
+static bool is_durable(const struct journal *j)
+{
+    return j->batch.len == 0 && j->synced == j->end;
+}
+
+int journal_settle(struct journal *j)
+{
+    if (j->failed || is_durable(j))
+        return j->failed;
+    return journal_flush(j, true);
+}
+
+int journal_remove_checkpoints(struct journal *j, arc_id arc)
+{
+    if (j->failed)
+        return j->failed;
+    if (j->removal_count == j->removal_cap) {
+        size_t cap = j->removal_cap ? j->removal_cap * 2 : 8;
+        arc_id *grown = mem_resize(j->removals, cap, sizeof *grown);
+        if (!grown)
+            return j->failed = DLHT_ENOMEM;
+        j->removals = grown;
+        j->removal_cap = cap;
+    }
+    j->removals[j->removal_count++] = arc;
+    if (is_durable(j))
+        remove_waiting(j);
+    return DLHT_OK;
 }
 
 /* A last mark, so that damage to the last batches of a journal that was closed
@@ -264,7 +321,8 @@ int journal_flush(struct journal *j, bool sync)
 static void write_last_mark(struct journal *j)
 {
     uint64_t room = j->segments[j->count - 1].bytes - j->end;
-    if (j->failed || j->marked == j->synced || room < SEGMENT_HEAD_BYTES)
+    if (j->failed || j->closed || j->marked == j->synced ||
+        room < SEGMENT_HEAD_BYTES)
         return;
     uint8_t head[SEGMENT_HEAD_BYTES];
     put_batch_head(head, j->synced, j->oldest, 0);
@@ -287,5 +345,6 @@ void journal_close(struct journal *j)
     arc_table_deinit(&j->released);
     arc_table_deinit(&j->zeros);
     buf_deinit(&j->batch);
+    free(j->removals);
     free(j);
 }

@@ -88,10 +88,23 @@ MUST_USE int journal_append(struct journal *journal,
                             const struct journal_record *record);
 
 /* Writes the batch to disk, and if sync is true makes it and all before it
- * durable (one data sync). After a failure every later call fails too: the
- * state of the disk is unknown and must not be acknowledged.
- *   DLHT_EIO, DLHT_EFULL, DLHT_ENOMEM */
+ * durable (one data sync).
+ *   DLHT_EFULL  no room: the batch is kept and nothing is lost; call again when
+ *               there may be room. What is appended meanwhile joins the batch
+ *   DLHT_EIO, DLHT_ENOMEM  every later call fails too: the state of the disk is
+ *               unknown and must not be acknowledged */
 MUST_USE int journal_flush(struct journal *journal, bool sync);
+
+/* Before a checkpoint of an arc is begun: what was appended so far is made
+ * durable, unless it is, since a checkpoint must not be ahead of the journal.
+ *   as journal_flush */
+MUST_USE int journal_settle(struct journal *journal);
+
+/* Removes an arc's checkpoints, once all that was appended so far (the burial
+ * of its replica) is durable: at once, or at the end of the flush that makes it
+ * so. What cannot be removed is found and removed by the next start.
+ *   DLHT_ENOMEM  every later call fails */
+MUST_USE int journal_remove_checkpoints(struct journal *journal, arc_id arc);
 
 /* Records of this arc with index <= given are covered by its checkpoint. Cheap;
  * see journal_trim. An index of UINT64_MAX: the arc is gone, and what has been
@@ -103,7 +116,7 @@ void journal_release(struct journal *journal, arc_id arc, uint64_t index);
  * index 0 (votes, foundings, removals) must not be lost with them: the newest
  * one per (arc, type) of a segment that goes is first appended again to the
  * newest segment and synced, together with the arc's newest of other types, so
- * that their order stays.
+ * that their order stays. Without room nothing is removed.
  *   as journal_flush, DLHT_ECORRUPT */
 MUST_USE int journal_trim(struct journal *journal);
 

@@ -38,6 +38,12 @@ struct journal {
     struct arc_table zeros;    /* (arc, type) -> segment (value), offset
                                 * (place) of the newest with index 0 */
     int failed;                /* the first failure, or 0 */
+    bool closed; /* the active segment takes no more: a batch found no room in
+                  * it or behind it, and left nobody knows what */
+
+    arc_id *removals; /* arcs whose checkpoints go with the next sync */
+    size_t removal_count;
+    size_t removal_cap;
 };
 
 /* Adds a segment to the list, not to the disk. DLHT_ENOMEM */

@@ -191,9 +191,10 @@ int journal_trim(struct journal *j)
     if (j->failed)
         return j->failed;
     size_t going = count_going(j);
-    if (going)
-        j->failed = trim(j, going);
-    return j->failed;
+    int rc = going ? trim(j, going) : DLHT_OK;
+    if (rc != DLHT_EFULL)
+        j->failed = rc;
+    return rc;
 }
 
 void journal_stats(const struct journal *j, struct journal_stats *out)

@@ -12,7 +12,8 @@
 #include "store/records_state.h"
 
 enum {
-    SCAN_AHEAD = 16 /* records a cursor asks for before it is at them */
+    SCAN_AHEAD = 32, /* records a cursor asks for before it is at them */
+    GATHER_FROM = 8 << 20
 };
 
 struct records *records_new_with(uint64_t hash_seed,
@@ -26,6 +27,7 @@ struct records *records_new_with(uint64_t hash_seed,
     *records = (struct records){ .arena = arena };
     records_hash_init(&records->hash, &records->arena, hash_seed);
     records->tree.arena = &records->arena;
+    records->gather_from = GATHER_FROM;
     return records;
 }
 
@@ -88,6 +90,26 @@ void records_prefetch_record(const struct records *records, struct span key)
                                 records_hash_of(&records->hash, key));
 }
 
+static void gather_divided(struct records *records)
+{
+    struct records_node *left =
+        records_node_at(&records->arena, records->tree.divided);
+    records_gather(records, left);
+    records_gather(records, records_node_at(&records->arena, left->next));
+}
+
+/* Frees an entry that neither tree nor index has any more. */
+static void drop(struct records *records, uint32_t ref)
+{
+    struct records_node *leaf = NULL;
+    if (records_arena_thins(&records->arena, ref) && records->tree.root)
+        leaf = records_tree_leaf(&records->tree,
+                                 records_entry_key(&records->arena, ref));
+    records_entry_free(&records->arena, ref);
+    if (leaf)
+        records_gather(records, leaf);
+}
+
 static int insert(struct records *records, uint64_t of,
                   const struct record *record)
 {
@@ -106,6 +128,8 @@ static int insert(struct records *records, uint64_t of,
     }
     records_hash_fill(&records->hash, of, place, ref);
     records->digest += records_entry_digest(&records->arena, ref);
+    if (records->tree.divided)
+        gather_divided(records);
     return DLHT_OK;
 }
 
@@ -124,12 +148,14 @@ static int replace(struct records *records, uint32_t *slot,
         if (ref == 0)
             return DLHT_ENOMEM;
         records_tree_swap(&records->tree, old, ref);
-        records_entry_free(arena, old);
         *slot = ref;
-    } else if (delta != 0) {
-        records_tree_resize(&records->tree, record->key, delta);
+        records->digest +=
+            records_entry_digest(&records->arena, ref) - old_digest;
+        drop(records, old);
+        return DLHT_OK;
     }
-    records->digest += records_entry_digest(arena, *slot) - old_digest;
+    records_tree_resize(&records->tree, record->key, delta);
+    records->digest += records_entry_digest(arena, old) - old_digest;
     return DLHT_OK;
 }
 
@@ -165,32 +191,58 @@ int records_remove(struct records *records, struct span key, bool *removed)
     records->digest -= records_entry_digest(&records->arena, ref);
     records_tree_erase(&records->tree, ref);
     records_hash_erase(&records->hash, of, ref);
-    records_entry_free(&records->arena, ref);
+    drop(records, ref);
     *removed = true;
     return DLHT_OK;
 }
 
-static void ahead(const struct records_cursor *cursor, size_t index)
+/* As records_node_refs, without reading which level the node is of. */
+static const uint32_t *leaf_refs(const struct records_node *leaf)
 {
-    const struct records_node *leaf = cursor->leaf;
-    const struct records_arena *arena = &cursor->records->arena;
-    if (index < leaf->count)
-        records_entry_prefetch(arena, records_node_refs(leaf)[index]);
+    return ((const struct records_leaf *)leaf)->refs;
 }
 
-/* A cursor that has come to a leaf from the left: its first records and the
- * next leaf are asked for. */
-static void enter(const struct records_cursor *cursor)
+static const struct records_node *next_leaf(const struct records_cursor *cursor,
+                                            const struct records_node *leaf)
+{
+    if (leaf->next == 0)
+        return NULL;
+    return records_node_at(&cursor->records->arena, leaf->next);
+}
+
+/* Asks for what a walk to the right reads of a leaf: head and refs. */
+static void ahead_leaf(const struct records_node *leaf)
+{
+    if (!leaf)
+        return;
+    const uint8_t *refs = (const uint8_t *)leaf_refs(leaf);
+    records_arena_prefetch(leaf);
+    for (size_t i = 0; i < RECORDS_LEAF_KEYS * sizeof(uint32_t); i += 64)
+        records_arena_prefetch(refs + i);
+}
+
+/* Asks for the next record that has not been asked for, if any. */
+static void ahead(struct records_cursor *cursor)
+{
+    const struct records_node *leaf = cursor->ahead_leaf;
+    if (!leaf)
+        return;
+    if (cursor->ahead_slot == leaf->count) {
+        leaf = next_leaf(cursor, leaf);
+        cursor->ahead_leaf = leaf;
+        cursor->ahead_slot = 0;
+        if (!leaf)
+            return;
+        ahead_leaf(next_leaf(cursor, leaf));
+    }
+    records_entry_prefetch(&cursor->records->arena,
+                           leaf_refs(leaf)[cursor->ahead_slot++]);
+}
+
+static void behind(const struct records_cursor *cursor, size_t index)
 {
     const struct records_node *leaf = cursor->leaf;
-    for (size_t i = 0; i < SCAN_AHEAD; i++)
-        ahead(cursor, cursor->slot + i);
-    if (leaf->next) {
-        const struct records_node *next =
-            records_node_at(&cursor->records->arena, leaf->next);
-        records_arena_prefetch(next);
-        records_arena_prefetch(records_node_refs(next));
-    }
+    records_entry_prefetch(&cursor->records->arena, leaf_refs(leaf)[index]);
 }
 
 static bool stand(const struct records *records, struct records_slot slot,
@@ -201,6 +253,8 @@ static bool stand(const struct records *records, struct records_slot slot,
     cursor->records = records;
     cursor->leaf = slot.leaf;
     cursor->slot = slot.index;
+    cursor->ahead_leaf = NULL;
+    cursor->ahead_slot = 0;
     return true;
 }
 
@@ -209,7 +263,11 @@ bool records_seek(const struct records *records, struct span from,
 {
     if (!stand(records, records_tree_seek(&records->tree, from), cursor))
         return false;
-    enter(cursor);
+    cursor->ahead_leaf = cursor->leaf;
+    cursor->ahead_slot = cursor->slot;
+    ahead_leaf(next_leaf(cursor, cursor->leaf));
+    for (size_t i = 0; i < SCAN_AHEAD; i++)
+        ahead(cursor);
     return true;
 }
 
@@ -229,17 +287,13 @@ bool records_seek_last(const struct records *records, struct span before,
 bool records_next(struct records_cursor *cursor)
 {
     const struct records_node *leaf = cursor->leaf;
+    ahead(cursor);
     cursor->slot++;
-    if (cursor->slot < leaf->count) {
-        ahead(cursor, cursor->slot + SCAN_AHEAD - 1);
+    if (cursor->slot < leaf->count)
         return true;
-    }
-    if (!leaf->next)
-        return false;
-    cursor->leaf = records_node_at(&cursor->records->arena, leaf->next);
+    cursor->leaf = next_leaf(cursor, leaf);
     cursor->slot = 0;
-    enter(cursor);
-    return true;
+    return cursor->leaf != NULL;
 }
 
 bool records_previous(struct records_cursor *cursor)
@@ -248,7 +302,7 @@ bool records_previous(struct records_cursor *cursor)
     if (cursor->slot > 0) {
         cursor->slot--;
         if (cursor->slot >= SCAN_AHEAD)
-            ahead(cursor, cursor->slot - SCAN_AHEAD);
+            behind(cursor, cursor->slot - SCAN_AHEAD);
         return true;
     }
     if (!leaf->previous)
@@ -257,7 +311,7 @@ bool records_previous(struct records_cursor *cursor)
     cursor->leaf = leaf;
     cursor->slot = leaf->count - 1u;
     for (size_t i = 0; i < SCAN_AHEAD && i <= cursor->slot; i++)
-        ahead(cursor, cursor->slot - i);
+        behind(cursor, cursor->slot - i);
     return true;
 }
 
@@ -266,7 +320,7 @@ struct record records_at(const struct records_cursor *cursor)
     const struct records_node *leaf = cursor->leaf;
     assert(cursor->slot < leaf->count);
     return records_entry_record(&cursor->records->arena,
-                                records_node_refs(leaf)[cursor->slot]);
+                                leaf_refs(leaf)[cursor->slot]);
 }
 
 uint64_t records_rank(const struct records *records, struct span key,

@@ -99,6 +99,8 @@ struct records_cursor {
     const struct records *records;
     const void *leaf;
     size_t slot;
+    const void *ahead_leaf; /* what has been asked for ends here */
+    size_t ahead_slot;
 };
 
 /* Stands at the first record with key >= from (empty: the first of all).

@@ -16,8 +16,9 @@ enum {
     CHUNK_BYTES_MIN = 8 << 10,
     CHUNK_BYTES_MAX = RECORDS_ARENA_UNIT << RECORDS_ARENA_CHUNK_BITS,
     CHUNK_NUMBERS = 1 << (32 - RECORDS_ARENA_CHUNK_BITS),
-    KIND_FREE = 255,  /* first page of a free run */
-    KIND_INSIDE = 254 /* another page of a free run */
+    KIND_FREE = 255,   /* first page of a free run */
+    KIND_INSIDE = 254, /* another page of a free run */
+    SLAB_CLASS = 16    /* that of the smallest slab */
 };
 
 /* One for each page. Those of a run in use all know its kind and order, the
@@ -31,6 +32,15 @@ struct records_run {
     uint8_t kind;
     uint8_t order;
 };
+
+/* What a slab begins with. */
+struct slab {
+    uint16_t unused; /* the link of a free one */
+    uint16_t count;  /* objects at first */
+    uint32_t live;   /* objects in use */
+};
+
+_Static_assert(sizeof(struct slab) == RECORDS_ARENA_UNIT, "one unit");
 
 struct records_chunk {
     struct records_run *runs;
@@ -91,6 +101,8 @@ static size_t kind_bytes(unsigned kind)
         return RECORDS_ARENA_LEAF_BYTES;
     if (kind == RECORDS_ARENA_KIND_INNER)
         return RECORDS_ARENA_INNER_BYTES;
+    if (kind >= RECORDS_ARENA_KIND_SLAB)
+        kind = kind - RECORDS_ARENA_KIND_SLAB + SLAB_CLASS;
     if (kind < 16)
         return (kind + 1) * 8;
     size_t base = (size_t)128 << (kind - 16) / 8;
@@ -382,11 +394,44 @@ uint32_t records_arena_take(struct records_arena *arena, unsigned kind)
     return ref;
 }
 
-void records_arena_give(struct records_arena *arena, uint32_t ref)
+/* The first page of the run that an object is in. */
+static uint32_t page_of(const struct records_arena *arena, uint32_t ref)
 {
-    assert(ref != 0);
     uint32_t page = ref >> RECORDS_ARENA_PAGE_BITS;
-    page &= ~((1u << run_at(arena, page)->order) - 1);
+    return page & ~((1u << run_at(arena, page)->order) - 1);
+}
+
+static struct slab *slab_at(const struct records_arena *arena, uint32_t ref)
+{
+    return (struct slab *)records_arena_at(arena, ref);
+}
+
+uint32_t records_arena_slab(struct records_arena *arena, size_t size,
+                            uint32_t count)
+{
+    assert(size > 0 && size <= RECORDS_ARENA_SLAB_MAX);
+    assert(count > 0 && count <= UINT16_MAX);
+    unsigned class = records_arena_kind(sizeof(struct slab) + size);
+    if (class < SLAB_CLASS)
+        class = SLAB_CLASS;
+    uint32_t ref =
+        records_arena_take(arena, class - SLAB_CLASS + RECORDS_ARENA_KIND_SLAB);
+    if (ref == 0)
+        return 0;
+    *slab_at(arena, ref) =
+        (struct slab){ .count = (uint16_t)count, .live = count };
+    return ref + 1;
+}
+
+bool records_arena_in_slab(const struct records_arena *arena, uint32_t ref)
+{
+    return run_at(arena, page_of(arena, ref))->kind >= RECORDS_ARENA_KIND_SLAB;
+}
+
+/* An object, or a slab as a whole, goes back to its run. */
+static void object_give(struct records_arena *arena, uint32_t page,
+                        uint32_t ref)
+{
     struct records_run *run = run_at(arena, page);
     unsigned kind = run->kind;
     assert(kind < RECORDS_ARENA_KINDS && run->live > 0);
@@ -402,6 +447,41 @@ void records_arena_give(struct records_arena *arena, uint32_t ref)
     } else if (was_full) {
         list_push(arena, &arena->open_runs[kind], page);
     }
+}
+
+/* The slab that an object is in; 0: in none. */
+static uint32_t slab_of(const struct records_arena *arena, uint32_t page,
+                        uint32_t ref)
+{
+    unsigned kind = run_at(arena, page)->kind;
+    if (kind < RECORDS_ARENA_KIND_SLAB)
+        return 0;
+    uint32_t inside = ref - (page << RECORDS_ARENA_PAGE_BITS);
+    return ref - inside % arena->units[kind];
+}
+
+bool records_arena_thins(const struct records_arena *arena, uint32_t ref)
+{
+    uint32_t whole = slab_of(arena, page_of(arena, ref), ref);
+    if (whole == 0)
+        return false;
+    const struct slab *slab = slab_at(arena, whole);
+    return slab->live > 1 && (slab->live - 1) * 2 <= slab->count;
+}
+
+void records_arena_give(struct records_arena *arena, uint32_t ref)
+{
+    assert(ref != 0);
+    uint32_t page = page_of(arena, ref);
+    uint32_t whole = slab_of(arena, page, ref);
+    if (whole != 0) {
+        struct slab *slab = slab_at(arena, whole);
+        assert(slab->live > 0 && ref > whole);
+        if (--slab->live > 0)
+            return;
+        ref = whole;
+    }
+    object_give(arena, page, ref);
 }
 
 static void block_link(struct records_arena *arena, struct records_block *block)
@@ -473,6 +553,24 @@ void records_arena_deinit(struct records_arena *arena)
     arena->chunk_cap = arena->chunk_count = 0;
 }
 
+/* Objects in use in the slabs of a run. */
+static size_t slabs_check(const struct records_arena *arena, uint32_t page)
+{
+    const struct records_run *run = run_at(arena, page);
+    uint32_t units = arena->units[run->kind];
+    uint32_t slabs = 0;
+    size_t live = 0;
+    for (uint32_t at = 0; at < run->fresh; at += units) {
+        const struct slab *slab =
+            slab_at(arena, (page << RECORDS_ARENA_PAGE_BITS) + at);
+        assert(slab->live <= slab->count);
+        slabs += slab->live > 0;
+        live += slab->live;
+    }
+    assert(slabs == run->live);
+    return live;
+}
+
 static size_t chunk_check(const struct records_arena *arena, uint32_t number)
 {
     const struct records_chunk *chunk = &arena->chunks[number];
@@ -489,7 +587,10 @@ static size_t chunk_check(const struct records_arena *arena, uint32_t number)
             assert(run->kind < RECORDS_ARENA_KINDS);
             assert(run->live > 0);
             assert(run->live * arena->units[run->kind] <= run->fresh);
-            live += run->live;
+            if (run->kind < RECORDS_ARENA_KIND_SLAB)
+                live += run->live;
+            else
+                live += slabs_check(arena, (number << CHUNK_PAGE_BITS) + i);
         }
         i += pages;
     }

@@ -10,6 +10,9 @@
  * of 8 bytes; so one arena holds 32 GiB of objects. What is bigger than an
  * object may be is a block of its own.
  *
+ * A slab is an object that holds several, one behind the other, of any size;
+ * it becomes free when all that were in it are.
+ *
  * Objects do not move. The descriptors of runs are kept apart, so that freeing
  * all is a matter of chunks. */
 
@@ -24,12 +27,14 @@
 
 enum {
     RECORDS_ARENA_OBJECT_MAX = 16 << 10,
-    RECORDS_ARENA_KINDS = 74, /* 72 size classes, leaf, inner node */
+    RECORDS_ARENA_KINDS = 130, /* 72 size classes, leaf, inner node, slabs */
     RECORDS_ARENA_KIND_LEAF = 72,
     RECORDS_ARENA_KIND_INNER = 73,
+    RECORDS_ARENA_KIND_SLAB = 74,     /* of the size of class 16, and so on */
     RECORDS_ARENA_LEAF_BYTES = 816,   /* five of them a page */
     RECORDS_ARENA_INNER_BYTES = 2024, /* two of them a page */
     RECORDS_ARENA_UNIT = 8,
+    RECORDS_ARENA_SLAB_MAX = RECORDS_ARENA_OBJECT_MAX - RECORDS_ARENA_UNIT,
     RECORDS_ARENA_PAGE_BITS = 9,   /* units of a page */
     RECORDS_ARENA_CHUNK_BITS = 18, /* units of the largest chunk */
     RECORDS_ARENA_ORDERS = 5       /* runs of 1, 2, 4, 8, 16 pages */
@@ -68,6 +73,18 @@ unsigned records_arena_kind(size_t size);
 uint32_t records_arena_take(struct records_arena *arena, unsigned kind);
 
 void records_arena_give(struct records_arena *arena, uint32_t ref);
+
+/* A slab with size bytes for count objects, the first of which is named; the
+ * others follow at multiples of UNIT as the caller divides it. All are in use,
+ * and given back one by one. At most SLAB_MAX bytes. 0: no memory. */
+uint32_t records_arena_slab(struct records_arena *arena, size_t size,
+                            uint32_t count);
+
+bool records_arena_in_slab(const struct records_arena *arena, uint32_t ref);
+
+/* Whether without this object half or less of its slab would be in use, but
+ * some: the rest should move to a new one. */
+bool records_arena_thins(const struct records_arena *arena, uint32_t ref);
 
 static inline void *records_arena_at(const struct records_arena *arena,
                                      uint32_t ref)

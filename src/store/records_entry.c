@@ -58,6 +58,22 @@ void records_entry_free(struct records_arena *arena, uint32_t ref)
     records_arena_give(arena, ref);
 }
 
+/* Whether an entry may become as long as new_len in its place: a slab leaves no
+ * room but up to the next unit, an object that of its class. */
+static bool has_room(const struct records_arena *arena, uint32_t ref,
+                     size_t old_len, size_t new_len)
+{
+    if (records_entry_is_big(old_len) || records_entry_is_big(new_len))
+        return old_len == new_len;
+    size_t old_size = object_size(old_len);
+    size_t new_size = object_size(new_len);
+    if ((old_size + RECORDS_ARENA_UNIT - 1) / RECORDS_ARENA_UNIT ==
+        (new_size + RECORDS_ARENA_UNIT - 1) / RECORDS_ARENA_UNIT)
+        return true;
+    return records_arena_kind(old_size) == records_arena_kind(new_size) &&
+           !records_arena_in_slab(arena, ref);
+}
+
 bool records_entry_replace(struct records_arena *arena, uint32_t ref,
                            struct span value, uint64_t version)
 {
@@ -65,13 +81,8 @@ bool records_entry_replace(struct records_arena *arena, uint32_t ref,
     size_t old_len = records_entry_data_len(entry);
     size_t new_len = entry->key_len + value.len;
     assert(value.len <= RECORDS_VALUE_BYTES_MAX);
-    if (old_len != new_len) {
-        if (records_entry_is_big(old_len) || records_entry_is_big(new_len))
-            return false;
-        if (records_arena_kind(object_size(old_len)) !=
-            records_arena_kind(object_size(new_len)))
-            return false;
-    }
+    if (!has_room(arena, ref, old_len, new_len))
+        return false;
     copy_span(records_entry_bytes(entry) + entry->key_len, value);
     entry->value_len = (uint32_t)value.len;
     entry->version = version;
@@ -82,7 +93,7 @@ uint32_t records_entry_share(const struct records_arena *from,
                              uint32_t from_ref, struct records_arena *to)
 {
     const struct records_entry *entry = records_entry_at(from, from_ref);
-    size_t size = object_size(records_entry_data_len(entry));
+    size_t size = records_entry_size(entry);
     uint32_t ref = records_arena_take(to, records_arena_kind(size));
     if (ref)
         memcpy(records_arena_at(to, ref), entry, size);

@@ -87,8 +87,17 @@ uint32_t records_entry_new(struct records_arena *arena,
 
 void records_entry_free(struct records_arena *arena, uint32_t ref);
 
-/* Puts another value and version in the place of the old if it has the same
- * size class; false: it has not, nothing is changed. */
+/* Bytes of the object that an entry is. */
+static inline size_t records_entry_size(const struct records_entry *entry)
+{
+    size_t data_len = records_entry_data_len(entry);
+    if (records_entry_is_big(data_len))
+        data_len = sizeof(uint8_t *);
+    return sizeof *entry + data_len;
+}
+
+/* Puts another value and version in the place of the old if it needs the
+ * same room; false: it has not, nothing is changed. */
 bool records_entry_replace(struct records_arena *arena, uint32_t ref,
                            struct span value, uint64_t version);
 

@@ -397,6 +397,21 @@ void records_hash_fill(struct records_hash *hash, uint64_t of, uint32_t *place,
     grow(hash);
 }
 
+void records_hash_rename(struct records_hash *hash, uint64_t of, uint32_t from,
+                         uint32_t to)
+{
+    struct records_bucket *bucket = bucket_of(hash, of);
+    for (;; bucket = chained(hash, bucket)) {
+        assert(bucket);
+        for (size_t i = 0; i < SLOTS && bucket->tags[i]; i++) {
+            if (bucket->refs[i] == from) {
+                bucket->refs[i] = to;
+                return;
+            }
+        }
+    }
+}
+
 /* Undoes the last division. */
 static void shrink(struct records_hash *hash)
 {

@@ -63,6 +63,10 @@ uint32_t *records_hash_reserve(struct records_hash *hash, uint64_t of);
 void records_hash_fill(struct records_hash *hash, uint64_t of, uint32_t *place,
                        uint32_t ref);
 
+/* An entry that is there has another name. */
+void records_hash_rename(struct records_hash *hash, uint64_t of, uint32_t from,
+                         uint32_t to);
+
 /* Takes out an entry that is there. Looks at the low 32 bits of its hash only.
  * May shrink the table. */
 void records_hash_erase(struct records_hash *hash, uint64_t of, uint32_t ref);

@@ -21,6 +21,21 @@ struct moved {
     uint32_t of; /* what the index needs of its hash */
 };
 
+/* A part that will be large is made of slabs, as if it had grown. */
+static bool copy_entries(const struct records *records, const uint32_t *refs,
+                         size_t count, struct records *part, uint32_t *copies)
+{
+    if (part->gather_from == 0 &&
+        records_gather_copies(records, refs, count, part, copies))
+        return true;
+    for (size_t i = 0; i < count; i++) {
+        copies[i] = records_entry_share(&records->arena, refs[i], &part->arena);
+        if (copies[i] == 0)
+            return false;
+    }
+    return true;
+}
+
 /* Copies entries [from, to) of a leaf to the end of part. */
 static int copy_leaf(const struct records *records,
                      const struct records_node *leaf, size_t from, size_t to,
@@ -29,15 +44,12 @@ static int copy_leaf(const struct records *records,
     const uint32_t *refs = records_node_refs(leaf);
     uint32_t copies[RECORDS_LEAF_KEYS];
     uint64_t of[RECORDS_LEAF_KEYS];
+    if (!copy_entries(records, refs + from, to - from, part, copies))
+        return DLHT_ENOMEM;
     for (size_t i = from; i < to; i++) {
-        uint32_t ref =
-            records_entry_share(&records->arena, refs[i], &part->arena);
-        if (ref == 0)
-            return DLHT_ENOMEM;
-        struct span key = records_entry_key(&part->arena, ref);
+        struct span key = records_entry_key(&part->arena, copies[i - from]);
         moved[i - from].ref = refs[i];
         moved[i - from].of = (uint32_t)records_hash_of(&records->hash, key);
-        copies[i - from] = ref;
         of[i - from] = records_hash_of(&part->hash, key);
         records_hash_prefetch(&part->hash, of[i - from]);
     }
@@ -49,6 +61,21 @@ static int copy_leaf(const struct records *records,
         part->digest += records_entry_digest(&part->arena, copies[i]);
     }
     return records_tree_append(&part->tree, leaf, from, to, copies);
+}
+
+/* Asks for the entries of the leaf after this one, and for the leaf behind
+ * that. */
+static void ahead(const struct records *records,
+                  const struct records_node *leaf)
+{
+    const struct records_arena *arena = &records->arena;
+    if (leaf->next == 0)
+        return;
+    leaf = records_node_at(arena, leaf->next);
+    if (leaf->next)
+        records_node_prefetch(records_node_at(arena, leaf->next));
+    for (size_t i = 0; i < leaf->count; i++)
+        records_entry_prefetch(arena, records_node_refs(leaf)[i]);
 }
 
 /* Copies count records from the n-th on into part, which is empty, noting
@@ -63,6 +90,7 @@ static int copy_range(const struct records *records, uint64_t n, uint64_t count,
     struct records_slot slot = records_tree_nth(&records->tree, n);
     for (;;) {
         size_t to = slot.leaf->count;
+        ahead(records, slot.leaf);
         if (to - slot.index > count)
             to = slot.index + (size_t)count;
         int rc = copy_leaf(records, slot.leaf, slot.index, to, part, moved);
@@ -108,6 +136,14 @@ static void adopt_all(struct records *records, struct records *part)
     }
 }
 
+/* Whether count of the records need the memory from which on leaves are
+ * gathered. */
+static bool will_be_large(const struct records *records, uint64_t count)
+{
+    uint64_t share = records->arena.taken / (records->tree.count + 1) * count;
+    return share >= records->gather_from;
+}
+
 /* Exchanges what two maps are; their addresses stay. */
 static void exchange(struct records *a, struct records *b)
 {
@@ -134,8 +170,12 @@ int records_split(struct records *records, struct span at,
     struct records *part =
         records_new_with(right_hash_seed, &records->arena.pages);
     int rc = DLHT_ENOMEM;
-    if (moved && part)
+    if (moved && part) {
+        bool large = will_be_large(records, count);
+        part->gather_from = large ? 0 : UINT64_MAX;
         rc = copy_range(records, first, count, part, moved);
+        part->gather_from = records->gather_from;
+    }
     if (rc == DLHT_OK) {
         if (moves_left)
             records_tree_cut_left(&records->tree, count);

@@ -277,6 +277,8 @@ static int insert_split(struct records_tree *tree, struct path *path,
     else
         records_node_insert(arena, right, index - cut, key, ref);
 
+    if (cut > 0 && right->count > 1)
+        tree->divided = leaf->self;
     tree->count++;
     tree->bytes += data_len;
     struct records_child child = {
@@ -303,6 +305,7 @@ int records_tree_insert(struct records_tree *tree, uint32_t ref)
     if (tree->root == 0 && !root_new(tree))
         return DLHT_ENOMEM;
     struct path path;
+    tree->divided = 0;
     struct records_entry *entry = records_entry_at(tree->arena, ref);
     struct span key = records_entry_key(tree->arena, ref);
     struct records_node *leaf = descend(tree, key, &path);
@@ -639,6 +642,13 @@ void records_tree_resize(struct records_tree *tree, struct span key,
     descend(tree, key, &path);
     path_add(&path, path.height, 0, (uint64_t)delta);
     tree->bytes += (uint64_t)delta;
+}
+
+struct records_node *records_tree_leaf(const struct records_tree *tree,
+                                       struct span key)
+{
+    struct path path;
+    return descend(tree, key, &path);
 }
 
 struct records_slot records_tree_seek(const struct records_tree *tree,

@@ -27,6 +27,8 @@ struct records_tree {
     uint64_t count;
     uint64_t bytes;
     uint64_t changes; /* grows whenever a slot may have moved */
+    uint32_t divided; /* the left of the two leaves that the last insertion
+                         made of one, 0: none */
 };
 
 /* A slot of a leaf; leaf is NULL if there is none. */
@@ -60,6 +62,10 @@ MUST_USE int records_tree_append(struct records_tree *tree,
  * there are. */
 void records_tree_cut_left(struct records_tree *tree, uint64_t count);
 void records_tree_cut_right(struct records_tree *tree, uint64_t count);
+
+/* The leaf that has or would have key. Not in an empty tree. */
+struct records_node *records_tree_leaf(const struct records_tree *tree,
+                                       struct span key);
 
 /* The first record with key >= from; the last with key < before. */
 struct records_slot records_tree_seek(const struct records_tree *tree,

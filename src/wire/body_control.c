@@ -11,6 +11,7 @@
 
 /* The least bytes of one packed. */
 enum {
+    SWIM_BODY_MIN = 1 + 1, /* its type */
     KEYSPACE_PACKED_MIN = 1 + 4,
     REPORT_PACKED_MIN = 1 + BODY_ARC_MIN
 };
@@ -62,8 +63,15 @@ static int pack_swim(const struct swim_message *s, struct buf *b)
     return DLHT_OK;
 }
 
-static void unpack_swim(struct mp_reader *r, struct swim_message *s)
+static void unpack_swim(struct mp_reader *r, struct codec_arena *arena,
+                        struct message *m)
 {
+    struct swim_message *s = body_array(arena, r, 1, sizeof *s, SWIM_BODY_MIN);
+    if (!s) {
+        mp_fail(r);
+        return;
+    }
+    m->u.swim = s;
     struct fields_in f = fields_open(r);
     s->type = (uint8_t)fields_uint(&f, SWIM_NACK);
     s->number = fields_uint(&f, UINT64_MAX);
@@ -459,7 +467,7 @@ int body_pack_control(const struct message *m, struct buf *b)
     /* clang-format off */
     switch ((int)m->type) {
     case MESSAGE_HELLO:   return pack_hello(&m->u.hello, b);
-    case MESSAGE_SWIM:    return pack_swim(&m->u.swim, b);
+    case MESSAGE_SWIM:    return pack_swim(m->u.swim, b);
     case MESSAGE_GOSSIP:  return pack_gossip(m, b);
     case MESSAGE_DIGEST:  return pack_digest(m, b);
     case MESSAGE_JOIN:    return pack_join(m, b);
@@ -482,7 +490,7 @@ void body_unpack_control(struct mp_reader *r, struct codec_arena *arena,
     /* clang-format off */
     switch ((int)m->type) {
     case MESSAGE_HELLO:   unpack_hello(r, &m->u.hello); break;
-    case MESSAGE_SWIM:    unpack_swim(r, &m->u.swim); break;
+    case MESSAGE_SWIM:    unpack_swim(r, arena, m); break;
     case MESSAGE_GOSSIP:  unpack_gossip(r, arena, m); break;
     case MESSAGE_DIGEST:  unpack_digest(r, m); break;
     case MESSAGE_JOIN:    unpack_join(r, m); break;

@@ -279,7 +279,7 @@ struct message {
         } raft;
         struct snapshot_chunk chunk;
         struct snapshot_ack ack;
-        struct swim_message swim;
+        const struct swim_message *swim; /* it alone is large */
         struct {
             const struct arc *arcs;
             size_t arc_count;

@@ -392,3 +392,134 @@ def cli_table(case):
     text = done.stdout.decode(errors="replace").strip().splitlines()
     ensure(done.returncode == 0, "; ".join(text[:3] + text[-1:]))
     return text[-1]
+
+
+# --- a disk without room
+
+class SmallDisk:
+    """A file system of its own, with a file that takes most of its room."""
+
+    def __init__(self, directory, mebibytes, taken):
+        self.path = directory
+        self.filler = os.path.join(directory, "filler")
+        os.makedirs(directory)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m",
+                        "tmpfs", directory], check=True)
+        with open(self.filler, "wb") as f:
+            f.write(bytes(taken << 20))
+
+    def make_room(self):
+        os.unlink(self.filler)
+
+    def close(self):
+        subprocess.run(["umount", "-l", self.path], check=False)
+
+
+def may_mount(directory):
+    probe = os.path.join(directory, "probe")
+    os.makedirs(probe)
+    if os.geteuid() != 0:
+        return False
+    done = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", probe],
+                          stderr=subprocess.DEVNULL, check=False)
+    if done.returncode == 0:
+        subprocess.run(["umount", probe], check=True)
+    return done.returncode == 0
+
+
+def put_big(ring, key, value, node=None):
+    return ring.cli("put", key, "-", data=value,
+                    nodes=node and node.address)
+
+
+def full_alone(case, disk):
+    """One node: reads only while its disk is full; nothing acked is lost."""
+    ring = case.ring("alone")
+    node = ring.new_node()
+    node.data = os.path.join(disk.path, "data")
+    node.start()
+    node.await_ready()
+    value = bytes(b"0123456789abcdef" * (1 << 16))
+    acked, answer = 0, None
+    while acked < 200:
+        answer = put_big(ring, f"k{acked:03}", value)
+        if answer.code != 0:
+            break
+        acked += 1
+    ensure(acked >= 10 and answer.code != 0, f"{acked} MiB were stored on a "
+           "disk without room")
+    answer = wait_for("the disk is said to be full", 10, lambda: (
+        lambda a: b"disk full" in a.err and a)(ring.cli("put", "x", "y")))
+    ensure(answer.code == 4, f"a full disk has exit code {answer.code}")
+    for i in (0, acked // 2, acked - 1):
+        ensure(ring.cli("get", f"k{i:03}").out.rstrip(b"\n") == value,
+               f"k{i:03} is not read while the disk is full")
+    ensure(count_all(ring) >= acked, "range --count while the disk is full")
+    disk.make_room()
+    began = time.monotonic()
+    wait_for("writes go on once there is room", 15,
+             lambda: ring.cli("put", "after", "room").code == 0)
+    took = time.monotonic() - began
+    node.kill()
+    node.start()
+    node.await_ready()
+    for i in (0, acked // 2, acked - 1):
+        ensure(ring.cli("get", f"k{i:03}").out.rstrip(b"\n") == value,
+               f"k{i:03} is lost")
+    ensure(ring.ask("get", "after") == "room", "what was stored after is lost")
+    return (f"{acked} MiB, then read-only; writes again {took:.1f} s after "
+            "there was room")
+
+
+def full_one_of_three(case, disk):
+    """Three nodes, one disk full: writes go on by the others."""
+    ring = case.ring("three")
+    for _ in range(3):
+        ring.new_node()
+    ring.nodes[0].data = os.path.join(disk.path, "data")
+    ring.nodes[0].start()
+    ring.nodes[0].await_ready()
+    for node in ring.nodes[1:]:
+        node.start([ring.nodes[0].address])
+        node.await_ready()
+    ring.await_safe(3)
+    value = bytes(b"0123456789abcdef" * (1 << 16))
+    stalls, acked = 0, []
+    for i in range(90):
+        if put_big(ring, f"k{i:03}", value).code == 0:
+            acked.append(i)
+        else:
+            stalls += 1
+    ensure(len(acked) >= 70, f"only {len(acked)} of 90 MiB were stored with "
+           "one disk of three full")
+    with open(ring.nodes[0].log) as log:
+        ensure("disk full" in log.read(), "the disk was not full")
+    ensure(put_big(ring, "last", value, ring.nodes[0]).code == 0,
+           "no write through the node whose disk is full")
+    disk.make_room()
+    ring.await_safe(3)
+    for i in acked:
+        ensure(ring.cli("get", f"k{i:03}").out.rstrip(b"\n") == value,
+               f"k{i:03} is lost")
+    return f"three nodes, one disk full: {stalls} of 90 puts failed"
+
+
+def full_disk(case):
+    """Reads go on while a disk is full, and writes once there is room."""
+    if not may_mount(case.directory):
+        return "SKIPPED: it needs root and mount, for a small tmpfs"
+    said = []
+    for name, run in (("one", full_alone), ("three", full_one_of_three)):
+        disk = SmallDisk(os.path.join(case.directory, f"disk-{name}"), 500, 400)
+        try:
+            said.append(run(case, disk))
+            for ring in case.rings:
+                ring.down()
+            case.rings.clear()
+        finally:
+            for ring in case.rings:
+                for node in ring.nodes:
+                    if node.runs():
+                        node.kill()
+            disk.close()
+    return "; ".join(said)

@@ -96,6 +96,15 @@ const struct response *alone_ask(struct alone *a, const struct request *request)
     return &a->response;
 }
 
+void alone_hear(struct alone *a, const struct message *message)
+{
+    struct event event = { .kind = EVENT_MESSAGE };
+    event.u.message.message = message;
+    step(a, &event);
+    struct event flush = { .kind = EVENT_FLUSH };
+    step(a, &flush);
+}
+
 int alone_put(struct alone *a, const char *key, const char *value)
 {
     struct request q = { .op = OP_PUT };

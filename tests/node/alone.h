@@ -28,6 +28,9 @@ void alone_run(struct alone *a, uint64_t ms);
 const struct response *alone_ask(struct alone *a,
                                  const struct request *request);
 
+/* A message comes from a peer. */
+void alone_hear(struct alone *a, const struct message *message);
+
 int alone_put(struct alone *a, const char *key, const char *value);
 
 #endif

@@ -231,3 +231,81 @@ Test(node, keyspaces_are_made_and_dropped)
     buf_deinit(&doc);
     alone_deinit(&a);
 }
+
+static int change_keyspace(struct alone *a, int op, const char *name)
+{
+    struct buf doc = { 0 };
+    mp_write_map(&doc, 1);
+    mp_write_cstr(&doc, "name");
+    mp_write_cstr(&doc, name);
+    struct request q = { .op = (uint8_t)op, .value = buf_span(&doc) };
+    int status = alone_ask(a, &q)->status;
+    buf_deinit(&doc);
+    return status;
+}
+
+/* More in a node's life than there is room for at a time. */
+Test(node, keyspaces_come_and_go_for_ever, .timeout = 60)
+{
+    struct alone a;
+    alone_init(&a, 8);
+    size_t before = inspect_keyspace_count(a.node);
+    for (int i = 0; i < 4200; i++) {
+        cr_assert_eq(change_keyspace(&a, OP_KEYSPACE_CREATE, "again"), DLHT_OK,
+                     "%d", i);
+        cr_assert_eq(change_keyspace(&a, OP_KEYSPACE_DROP, "again"), DLHT_OK,
+                     "%d", i);
+        cr_assert_eq(inspect_keyspace_count(a.node), before);
+    }
+    cr_assert_eq(change_keyspace(&a, OP_KEYSPACE_CREATE, "again"), DLHT_OK);
+    cr_expect_eq(inspect_keyspace_count(a.node), before + 1);
+    struct request put = { .op = OP_PUT,
+                           .keyspace_name = span_str("again"),
+                           .key = span_str("k"),
+                           .value = span_str("v") };
+    cr_expect_eq(alone_ask(&a, &put)->status, DLHT_OK);
+    alone_deinit(&a);
+}
+
+static void hear(struct alone *a, const struct keyspace_record *record)
+{
+    struct message m = { .type = MESSAGE_GOSSIP };
+    m.u.gossip.keyspaces = record;
+    m.u.gossip.keyspace_count = 1;
+    alone_hear(a, &m);
+}
+
+Test(node, old_news_of_a_dropped_keyspace_begins_nothing)
+{
+    struct alone a;
+    alone_init(&a, 9);
+    size_t before = inspect_keyspace_count(a.node);
+    struct keyspace_record live = { .id = 7777,
+                                    .name = span_str("zombie"),
+                                    .version = 7777,
+                                    .placement = PLACEMENT_ORDERED,
+                                    .replicas = 3 };
+    struct keyspace_record dropped = live;
+    dropped.name = span_str("-");
+    dropped.version = 8888;
+    dropped.dropped = true;
+    struct keyspace_record newer = live;
+    newer.version = 9999;
+    static const struct {
+        const char *why;
+        int news; /* 0: live, 1: dropped, 2: newer */
+        size_t more;
+    } steps[] = { { "it is made", 0, 1 },
+                  { "it is dropped", 1, 0 },
+                  { "old news", 0, 0 },
+                  { "the same again", 1, 0 },
+                  { "an id is never used again", 2, 0 } };
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        hear(&a, steps[i].news == 0   ? &live
+                 : steps[i].news == 1 ? &dropped
+                                      : &newer);
+        cr_expect_eq(inspect_keyspace_count(a.node), before + steps[i].more,
+                     "%s", steps[i].why);
+    }
+    alone_deinit(&a);
+}

@@ -12,6 +12,7 @@
 #include "base/hash.h"
 #include "base/rng.h"
 #include "dlht/err.h"
+#include "store/records_state.h"
 
 /* Memory that is counted and that can run out. */
 struct store {
@@ -43,6 +44,8 @@ static struct records *map_new(struct store *store, uint64_t seed)
     struct records_pages pages = { store_take, store_give, store };
     struct records *map = records_new_with(seed, &pages);
     cr_assert_not_null(map);
+    if (seed % 2) /* as if it was large */
+        map->gather_from = 0;
     return map;
 }
 
@@ -336,6 +339,8 @@ Test(records, does_what_a_sorted_array_does)
             cr_assert_eq(records_remove(map, key_of(e), &removed), DLHT_OK);
             cr_assert_neq(records_digest(map), before);
             model_remove(&m, e);
+            if (m.count % 64 == 0)
+                records_check(map);
         }
         records_check(again);
         records_check(map);
@@ -760,4 +765,108 @@ Test(records, grows_past_one_segment_of_buckets_and_shrinks_again)
     /* One idle chunk and the first segment of the index. */
     cr_expect_lt(records_memory_bytes(map), 5 << 20);
     records_free(map);
+}
+
+/* The share of records that lie right behind the one before in key order. */
+static double share_beside(const struct records *map)
+{
+    size_t beside = 0;
+    const uint8_t *end = NULL;
+    struct records_cursor cursor;
+    bool there = records_seek(map, span_empty(), &cursor);
+    for (; there; there = records_next(&cursor)) {
+        struct record record = records_at(&cursor);
+        const uint8_t *at = record.key.data - 16;
+        beside += at == end;
+        end = at + (16 + record.key.len + record.value.len + 7) / 8 * 8;
+    }
+    return (double)beside / (double)records_count(map);
+}
+
+static struct span scattered_key(uint32_t i, uint64_t *room)
+{
+    *room = hash64_mix(i, 5);
+    return span_of(room, sizeof *room);
+}
+
+Test(records, neighbours_in_order_are_neighbours_in_memory)
+{
+    enum {
+        N = 30000
+    };
+    struct store store = { 0, -1 };
+    struct records *gathered = map_new(&store, 1);
+    struct records *loose = map_new(&store, 2);
+    loose->gather_from = UINT64_MAX;
+    uint64_t room;
+    for (uint32_t i = 0; i < N; i++) {
+        struct span key = scattered_key(i, &room);
+        cr_assert_eq(put(gathered, key, i, 8 + i % 25, i), DLHT_OK);
+        cr_assert_eq(put(loose, key, i, 8 + i % 25, i), DLHT_OK);
+    }
+    records_check(gathered);
+    cr_assert_eq(records_digest(gathered), records_digest(loose));
+    cr_expect_lt(share_beside(loose), 0.05);
+    cr_expect_gt(share_beside(gathered), 0.5, "%g", share_beside(gathered));
+    cr_expect_lt(overhead(gathered), overhead(loose) + 48, "%g %g",
+                 overhead(gathered), overhead(loose));
+
+    struct records *right;
+    cr_assert_eq(records_split(gathered, span_str("\x80"), 3, &right), DLHT_OK);
+    records_check(gathered);
+    records_check(right);
+    cr_expect_gt(share_beside(right), 0.5, "%g", share_beside(right));
+    records_free(right);
+    records_free(gathered);
+    records_free(loose);
+    cr_assert_eq(store.outstanding, 0);
+}
+
+/* Values that outgrow their places three times, then fifteen of sixteen
+ * records go. Returns the memory before, between and after. */
+static void make_holes(struct records *map, uint64_t memory[3])
+{
+    enum {
+        N = 30000
+    };
+    uint64_t room;
+    for (uint32_t i = 0; i < N; i++)
+        cr_assert_eq(put(map, scattered_key(i, &room), i, 24, i), DLHT_OK);
+    memory[0] = records_memory_bytes(map);
+    for (uint32_t round = 1; round <= 3; round++) {
+        for (uint32_t i = 0; i < N; i++) {
+            struct span key = scattered_key(i, &room);
+            cr_assert_eq(put(map, key, i, 24 + 16 * round, i), DLHT_OK);
+        }
+    }
+    records_check(map);
+    memory[1] = records_memory_bytes(map);
+    for (uint32_t i = 0; i < N; i++) {
+        bool removed;
+        struct span key = scattered_key(i, &room);
+        if (i % 16)
+            cr_assert_eq(records_remove(map, key, &removed), DLHT_OK);
+    }
+    records_check(map);
+    memory[2] = records_memory_bytes(map);
+}
+
+Test(records, holes_beside_neighbours_are_given_up)
+{
+    struct store store = { 0, -1 };
+    struct records *map = map_new(&store, 1);
+    struct records *loose = map_new(&store, 2);
+    loose->gather_from = UINT64_MAX;
+    uint64_t memory[3];
+    uint64_t loose_memory[3];
+    make_holes(map, memory);
+    make_holes(loose, loose_memory);
+    cr_assert_eq(records_digest(map), records_digest(loose));
+    for (size_t i = 0; i < 3; i++)
+        cr_expect_lt(memory[i], loose_memory[i] * 8 / 5, "%zu: %llu %llu", i,
+                     (unsigned long long)memory[i],
+                     (unsigned long long)loose_memory[i]);
+    records_free(map);
+    records_free(loose);
+    cr_assert_eq(store.outstanding, 0);
 }

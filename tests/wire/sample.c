@@ -286,9 +286,10 @@ static void sample_raft(struct rng *rng, struct sample_pool *pool,
     out->u.raft.count = count;
 }
 
-static void sample_swim(struct rng *rng, struct sample_pool *pool,
-                        struct swim_message *s)
+static const struct swim_message *sample_swim(struct rng *rng,
+                                              struct sample_pool *pool)
 {
+    struct swim_message *s = take(pool, sizeof *s);
     s->type = (uint8_t)rng_range(rng, SWIM_PING, SWIM_NACK);
     s->number = number(rng, UINT64_MAX);
     s->target = id_or_zero(rng);
@@ -297,6 +298,7 @@ static void sample_swim(struct rng *rng, struct sample_pool *pool,
     s->update_count = rng_below(rng, flip(rng) ? 3 : SWIM_UPDATES_MAX + 1);
     for (size_t i = 0; i < s->update_count; i++)
         s->updates[i] = sample_peer(rng, pool);
+    return s;
 }
 
 static void sample_gossip(struct rng *rng, struct sample_pool *pool,
@@ -439,7 +441,7 @@ void sample_message(struct rng *rng, struct sample_pool *pool, uint8_t type,
     else if (type == MESSAGE_RAFT)
         sample_raft(rng, pool, out);
     else if (type == MESSAGE_SWIM)
-        sample_swim(rng, pool, &out->u.swim);
+        out->u.swim = sample_swim(rng, pool);
     else if (type == MESSAGE_GOSSIP)
         sample_gossip(rng, pool, out);
     else if (type == MESSAGE_REPORT)
@@ -757,7 +759,7 @@ const char *sample_difference(const struct message *a, const struct message *b)
     case MESSAGE_SNAPSHOT_ACK:
         return ack_difference(&a->u.ack, &b->u.ack);
     case MESSAGE_SWIM:
-        return swim_difference(&a->u.swim, &b->u.swim);
+        return swim_difference(a->u.swim, b->u.swim);
     case MESSAGE_DIGEST:
         SAME(u.digest.arcs);
         SAME(u.digest.keyspaces);

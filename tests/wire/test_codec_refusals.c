@@ -219,8 +219,11 @@ Test(codec_refusals, packs_nothing_that_would_be_refused)
     static const struct raft_envelope many_entries[] = {
         { .message.entry_count = RAFT_APPEND_ENTRIES_MAX + 1 }
     };
+    static const struct swim_message many_updates = {
+        .update_count = SWIM_UPDATES_MAX + 1
+    };
     static const struct message table[] = {
-        { .type = MESSAGE_SWIM, .u.swim.update_count = SWIM_UPDATES_MAX + 1 },
+        { .type = MESSAGE_SWIM, .u.swim = &many_updates },
         { .type = MESSAGE_GOSSIP, .u.gossip.arc_count = MESSAGE_ARCS_MAX + 1 },
         { .type = MESSAGE_GOSSIP,
           .u.gossip.keyspace_count = MESSAGE_KEYSPACES_MAX + 1 },

@@ -40,6 +40,20 @@ static const struct arc arc = ARC;
     "929315" ID_HEX("aa") "c3"                                                 \
                           "9216" ID_HEX("bb") "06" ID_HEX("aa")
 
+static const struct swim_message ping_request = {
+    .type = SWIM_PING_REQUEST,
+    .number = 8,
+    .target = ID(0xbb),
+    .updates = { { .id = ID(0xaa),
+                   .addr = "10.0.0.1:9000",
+                   .zone = "z1",
+                   .incarnation = 5,
+                   .refutation = 1,
+                   .weight_milli = 1000,
+                   .state = PEER_ALIVE } },
+    .update_count = 1
+};
+
 static const struct keyspace_record keyspace = { .id = 2,
                                                  .name = LIT("logs"),
                                                  .version = 1,
@@ -220,18 +234,7 @@ static const struct {
         .u.ack = { 300, 22, 21, 99, 2, true, false } },
       "96cd012c1615630201" },
     { "swim",
-      { .type = MESSAGE_SWIM,
-        .u.swim = { .type = SWIM_PING_REQUEST,
-                    .number = 8,
-                    .target = ID(0xbb),
-                    .updates = { { .id = ID(0xaa),
-                                   .addr = "10.0.0.1:9000",
-                                   .zone = "z1",
-                                   .incarnation = 5,
-                                   .refutation = 1,
-                                   .weight_milli = 1000,
-                                   .state = PEER_ALIVE } },
-                    .update_count = 1 } },
+      { .type = MESSAGE_SWIM, .u.swim = &ping_request },
       "940308" ID_HEX("bb") "91" PEER_HEX },
     { "gossip",
       { .type = MESSAGE_GOSSIP, .u.gossip = { &arc, 1, &keyspace, 1 } },
