@@ -31,7 +31,8 @@ static struct fate fates[JOBS];
 static atomic_int wanted;    /* jobs that the next steps may begin */
 static int begun, unflushed; /* the node's thread: begun at all, and reported
                               * since the last flush */
-static atomic_int done_count, drop_count, flushed_count;
+static enum event_kind last;
+static atomic_int done_count, drop_count, flushed_count, at_once_count;
 static atomic_int started_count, run_count;
 static atomic_bool gate; /* that jobs wait for */
 
@@ -67,9 +68,11 @@ int __wrap_node_step(struct node *node, const struct event *event,
 {
     int rc = __real_node_step(node, event, effects);
     if (event->kind == EVENT_FLUSH) {
+        at_once_count += last == EVENT_JOB;
         flushed_count += unflushed;
         unflushed = 0;
     }
+    last = event->kind;
     node->fx = effects;
     for (; wanted > 0 && begun < JOBS; wanted--) {
         int refused = jobs_begin(node, run, done, drop, &fates[begun], NULL);
@@ -122,6 +125,8 @@ int main(void)
     wanted = 100; /* more than may be open at once */
     CHECK(comes_to(&done_count, 100));
     CHECK(comes_to(&flushed_count, 100));
+    /* By the turn that reported it; a flush of the next tick has one before. */
+    CHECK(at_once_count > 0);
 
     /* While one runs and others wait, the node serves, and nothing ends. */
     gate = false;

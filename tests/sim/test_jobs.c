@@ -112,8 +112,12 @@ static void meddle(size_t second)
         world_stop(world, peer);
     else if (what == 1)
         world_pause(world, peer, 300 * WORLD_MS);
-    else if (second > 3)
+    else if (second > 3) {
         world_crash(world, peer, what == 2);
+        /* Jobs of the life before may still be to come. */
+        if (rng_chance(&chance, 0.5))
+            world_start(world, peer);
+    }
 }
 
 static void make_world(uint64_t seed)
