@@ -19,6 +19,7 @@
 #include "net/disk_worker.h"
 #include "net/door.h"
 #include "net/inproc.h"
+#include "net/job_worker.h"
 #include "net/links.h"
 #include "net/loop.h"
 #include "net/sys.h"
@@ -42,6 +43,8 @@ struct host {
     struct data_dir *dir;
     struct disk_worker *disk;
     struct loop_watch disk_watch;
+    struct job_worker *jobs;
+    struct loop_watch jobs_watch;
     struct effects effects;
     uint64_t now_ns;
     bool stepped;     /* a flush is owed */
@@ -139,6 +142,9 @@ static void host_carry_out(struct host *h, const struct effect *e)
     case EFFECT_CHECKPOINT_ABORT:
     case EFFECT_CHECKPOINT_REMOVE:
         host_checkpoint(h, e);
+        break;
+    case EFFECT_JOB:
+        job_worker_add(h->jobs, e->u.job.number, e->u.job.run, e->u.job.data);
         break;
     case EFFECT_LOG:
         host_say(h, e->u.log.level, e->u.log.text);
@@ -268,6 +274,20 @@ static void host_on_disk(void *context, bool readable, bool writable)
             host_enter(h, HOST_FAILED, DLHT_ENOMEM,
                        "no memory to go on after a sync");
     }
+}
+
+static void host_on_jobs(void *context, bool readable, bool writable)
+{
+    (void)readable;
+    (void)writable;
+    struct host *h = context;
+    (void)host_now(h);
+    struct event event;
+    event.kind = EVENT_JOB;
+    while (job_worker_take(h->jobs, &event.u.job.number))
+        if (host_step(h, &event) != DLHT_OK)
+            host_enter(h, HOST_FAILED, DLHT_ENOMEM,
+                       "no memory to go on after a job");
 }
 
 static void host_on_bell(void *context, bool readable, bool writable)
@@ -504,6 +524,12 @@ static int host_watch(struct host *h)
         return DLHT_EIO;
     if (!host_watch_one(h, &h->bell_watch, h->bell, host_on_bell))
         return DLHT_ENOMEM;
+    rc = job_worker_new(&h->jobs);
+    if (rc != DLHT_OK)
+        return rc;
+    if (!host_watch_one(h, &h->jobs_watch, job_worker_fd(h->jobs),
+                        host_on_jobs))
+        return DLHT_ENOMEM;
     snprintf(h->inner, sizeof h->inner, "inproc:.host-%016llx",
              (unsigned long long)sys_random());
     char bound[PEER_ADDR_MAX];
@@ -608,9 +634,11 @@ void host_free(struct host *h)
     if (!h)
         return;
     loop_watch_end(&h->disk_watch);
+    loop_watch_end(&h->jobs_watch);
     loop_watch_end(&h->inner_watch);
     loop_watch_end(&h->bell_watch);
     disk_worker_free(h->disk);
+    job_worker_free(h->jobs); /* what jobs write to is the node's */
     if (h->inner_fd != -1)
         inproc_unlisten(h->inner_fd);
     if (h->bell != -1)

@@ -5,7 +5,8 @@
  * One thread runs the node: each turn it feeds what came in, step by step,
  * then one flush, and carries out the effects of each step before the next.
  * Answers and messages are packed where they leave from; what a turn produced
- * leaves in one write a connection. Other threads sync and checkpoint.
+ * leaves in one write a connection. Other threads sync and checkpoint, and do
+ * the node's slow work.
  *
  * The clock runs through suspend and is read once after each read, never
  * before it: a lease that is judged by the time of a request must not be

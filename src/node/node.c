@@ -16,6 +16,7 @@
 #include "node/disk_full.h"
 #include "node/fingers.h"
 #include "node/gossip.h"
+#include "node/jobs.h"
 #include "node/join.h"
 #include "node/journal_types.h"
 #include "node/keeper.h"
@@ -101,6 +102,7 @@ void node_free(struct node *node)
     if (!node)
         return;
     node->fx = NULL;
+    jobs_deinit(node);
     pending_free(node, node->pending);
     checkpoint_run_free(node);
     empty_graveyard(node);
@@ -572,6 +574,9 @@ int node_step(struct node *node, const struct event *event,
     case EVENT_CHECKPOINT:
         checkpoint_done(node, event);
         break;
+    case EVENT_JOB:
+        jobs_done(node, event->u.job.number);
+        break;
     case EVENT_LINK_DOWN:
         pending_link_down(node, &event->u.link.peer);
         if (node->swim)
@@ -631,6 +636,8 @@ uint64_t node_hash(const struct node *node)
         h = hash64_mix(h, r->applied);
         h = hash64_mix(h, r->counter);
     }
+    if (node->jobs.last)
+        h = hash64_mix(hash64_mix(h, node->jobs.last), node->jobs.count);
     if (node->swim)
         h = hash64_mix(h, swim_hash(node->swim));
     return hash64_mix(h, keyspaces_digest(node));
@@ -651,4 +658,5 @@ void node_check(const struct node *node)
     }
     for (size_t i = 0; i < node->keyspace_count; i++)
         map_check(node->keyspaces[i].map);
+    jobs_check(node);
 }

@@ -32,7 +32,8 @@ struct node;
 struct records_pages;
 
 enum {
-    NODE_BOOTSTRAP_MAX = 16
+    NODE_BOOTSTRAP_MAX = 16,
+    NODE_JOBS_MAX = 64 /* EFFECT_JOBs that await their EVENT_JOB */
 };
 
 struct node_config {

@@ -6,7 +6,8 @@
  * brings snapshots, checkpoint_run.c writes checkpoints, restore.c reads all
  * back; pending.c carries a client's request to the owner of its key and
  * op_*.c say what each operation means; keyspaces.c and gossip.c spread who
- * keeps what; keeper.c plans and takes steps. */
+ * keeps what; keeper.c plans and takes steps; jobs.c has the world do slow
+ * work. */
 
 #ifndef NODE_NODE_STATE_H
 #define NODE_NODE_STATE_H
@@ -16,6 +17,7 @@
 #include "chord/ring.h"
 #include "chord/swim.h"
 #include "node/effects.h"
+#include "node/jobs.h"
 #include "node/node.h"
 #include "node/session.h"
 #include "replica/raft.h"
@@ -247,6 +249,7 @@ struct node {
     struct keeper *keeper;
     struct fingers *fingers;
     struct checkpoint_run *checkpoint;
+    struct jobs jobs;
 
     /* Remembered addresses of a journal, for rejoining. */
     char (*remembered)[PEER_ADDR_MAX];

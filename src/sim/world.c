@@ -213,6 +213,9 @@ static void do_thing(struct world *world, struct thing *thing)
     case THING_REPLY:
         world_client_reply(world, thing);
         break;
+    case THING_JOB:
+        world_job_done(world, thing);
+        break;
     }
 }
 

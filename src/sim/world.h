@@ -12,7 +12,8 @@
  * What is promised to nodes is what net/ promises: frames of a link come in
  * order or the link breaks and says so (unless the configuration asks for
  * worse), effects of a step are carried out in order, a sync is answered after
- * what was appended before it is durable or has failed.
+ * what was appended before it is durable or has failed, a job is reported once
+ * and to the process that asked for it. Jobs may overtake each other.
  *
  * The same seed and the same calls give the same events and the same
  * world_hash. Not for two threads at once. */

@@ -7,6 +7,7 @@
  * world_turn.c    what awaits a peer, its turns, effects carried out
  * world_client.c  requests from beside the nodes
  * world_net.c     the links
+ * world_job.c     slow work beside a peer's turns
  * world_disk.c    disks, their workers and recovery */
 
 #ifndef SIM_WORLD_INNER_H
@@ -29,7 +30,8 @@ enum thing_kind {
     THING_CLOG_ENDS,
     THING_DISK,    /* the disk worker's job is done */
     THING_REQUEST, /* a client's request arrives */
-    THING_REPLY    /* its answer */
+    THING_REPLY,   /* its answer */
+    THING_JOB      /* a node's slow work is done */
 };
 
 /* Something to come. Owned by the heap; which fields mean something depends on
@@ -43,6 +45,7 @@ struct thing {
     uint64_t epoch; /* of the link or the peer's life: else it is void */
     uint64_t argument;
     world_fn call;
+    void (*run)(void *data); /* of a job; context is its data */
     void *context;
     struct id id;
     uint8_t *bytes; /* owned */
@@ -56,13 +59,14 @@ enum input_kind {
     INPUT_LINK_DOWN,
     INPUT_SYNCED,
     INPUT_CHECKPOINT,
+    INPUT_JOB,
     INPUT_STOP
 };
 
 struct input {
     enum input_kind kind;
     struct id id;
-    uint64_t number; /* ticket, sync */
+    uint64_t number; /* ticket, sync, job */
     int status;
     arc_id arc;
     uint64_t journal_bytes;
@@ -257,6 +261,12 @@ void world_net_peer_gone(struct world *world, size_t peer, bool silent);
 /* The peer is told. */
 void world_net_link_down(struct world *world, const struct thing *thing);
 void world_net_deinit(struct world *world);
+
+/* world_job.c */
+/* EFFECT_JOB. */
+void world_job_effect(struct world *world, struct sim_peer *peer,
+                      const struct effect *effect);
+void world_job_done(struct world *world, const struct thing *thing);
 
 /* world_disk.c */
 int world_disk_init(struct world *world, struct sim_peer *peer);

@@ -79,6 +79,9 @@ static void carry_out(struct world *world, struct sim_peer *peer,
     case EFFECT_CHECKPOINT_REMOVE:
         world_disk_effect(world, peer, effect);
         break;
+    case EFFECT_JOB:
+        world_job_effect(world, peer, effect);
+        break;
     case EFFECT_LOG:
         world_trace(world, "n%u %s: %s", (unsigned)peer->index,
                     level_name(effect->u.log.level), effect->u.log.text);
@@ -166,6 +169,10 @@ static bool step_input(struct world *world, struct sim_peer *peer,
         event.u.checkpoint.arc = input->arc;
         event.u.checkpoint.number = input->number;
         event.u.checkpoint.status = input->status;
+        break;
+    case INPUT_JOB:
+        event.kind = EVENT_JOB;
+        event.u.job.number = input->number;
         break;
     case INPUT_STOP:
         event.kind = EVENT_STOP;

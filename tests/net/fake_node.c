@@ -260,6 +260,7 @@ int node_step(struct node *n, const struct event *event, struct effects *out)
     case EVENT_MESSAGE:
     case EVENT_TICK:
     case EVENT_CHECKPOINT:
+    case EVENT_JOB:
     case EVENT_LINK_DOWN:
         break;
     }

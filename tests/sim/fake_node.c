@@ -664,6 +664,7 @@ int node_step(struct node *node, const struct event *event, struct effects *out)
         add_effect(out, EFFECT_STOPPED);
         break;
     case EVENT_CHECKPOINT:
+    case EVENT_JOB:
         break;
     }
     return DLHT_OK;
