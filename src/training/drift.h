@@ -20,17 +20,18 @@
 enum drift_reason {
     DRIFT_NONE = 0,
     DRIFT_FIRST,        /* there is no model, and keys_min keys are there */
-    DRIFT_ERROR,        /* mean error above error_max */
-    DRIFT_TREND,        /* second half of the last checks worse than the first
-                         * by trend_max, relative */
+    DRIFT_ERROR,        /* mean error at least error_max */
+    DRIFT_TREND,        /* mean error of the second half of the last
+                         * DRIFT_CHECKS checks worse than that of the first
+                         * half by trend_max, relative, and worth a look */
     DRIFT_VOLUME,       /* keys that came or went, count or share */
-    DRIFT_STALE,        /* older than stale_ns */
-    DRIFT_DISTRIBUTION, /* max |share now - share in model| above
-                         * distribution_max and three times the noise, 3 checks
-                         * in a row */
-    DRIFT_HOT_LEAF,     /* one leaf holds more than hot_leaf_max times its part
-                         */
-    DRIFT_FORCE
+    DRIFT_STALE,        /* as old as stale_ns */
+    DRIFT_DISTRIBUTION, /* max |share now - share in model| at least
+                         * distribution_max and three times the noise,
+                         * DRIFT_APART checks in a row */
+    DRIFT_HOT_LEAF,     /* one leaf holds at least hot_leaf_max times its
+                         * part */
+    DRIFT_FORCE         /* somebody asked for it */
 };
 
 /* "error", "trend", ...; never NULL. */
@@ -52,45 +53,56 @@ struct drift_config drift_config_default(void);
 
 /* Sets one by its name as users write it ("error" = off or a number, "trend",
  * "volume", "volume-count", "stale" in seconds, "distribution", "hot-leaf",
- * "keys-min", "gap" in seconds).
+ * "keys-min", "gap" in seconds). A number is plain, of 15 digits at most, 9 of
+ * them after the point; it switches its trigger on. "volume" off silences
+ * volume-count, too; volume-count off (or 0) leaves the share.
  *   DLHT_ENOTFOUND  no such name
- *   DLHT_EINVAL     no such value */
+ *   DLHT_EINVAL     no such value; config is as before */
 MUST_USE int drift_config_set(struct drift_config *config, struct span name,
                               struct span value);
 
 /* Calls back with name, value as text and default as text, in a fixed order. */
-typedef void drift_option_fn(void *context, const char *name,
-                             const char *value, const char *default_value);
-void drift_config_list(const struct drift_config *config,
-                       drift_option_fn *each, void *context);
+typedef void drift_option_fn(void *context, const char *name, const char *value,
+                             const char *default_value);
+void drift_config_list(const struct drift_config *config, drift_option_fn *each,
+                       void *context);
 
 enum {
-    DRIFT_CHECKS = 32 /* remembered for the trend */
+    DRIFT_CHECKS = 32, /* remembered for the trend */
+    DRIFT_APART = 3    /* checks in a row for the distribution */
 };
 
+/* A trend is not worth a look while the error is below one in a thousand. */
+#define DRIFT_TREND_ERROR_MIN 0.001
+
 struct drift {
-    uint64_t trained_ns;    /* when the model in use was adopted */
-    uint64_t trained_keys;  /* how many it was fitted to; 0: no model */
+    uint64_t trained_ns;         /* when the model in use was adopted */
+    uint64_t trained_keys;       /* how many it was fitted to; 0: no model */
     double errors[DRIFT_CHECKS]; /* a ring */
-    size_t error_count;     /* ever */
-    uint32_t apart;         /* checks in a row beyond distribution_max */
+    size_t error_count;          /* ever */
+    uint32_t apart;              /* checks in a row beyond distribution_max */
     uint64_t fired[DRIFT_FORCE + 1]; /* how often each did */
 };
 
+/* A model fitted to so many keys was adopted; what was seen of the one before
+ * is forgotten, but for fired. */
 void drift_trained(struct drift *drift, uint64_t now_ns, uint64_t keys);
 
 struct drift_check {
     uint64_t now_ns;
-    uint64_t keys;       /* now */
-    uint64_t changed;    /* came or went since, as far as counted */
-    bool measured;       /* the following three are known */
+    uint64_t keys;    /* now */
+    uint64_t changed; /* came or went since, as far as counted */
+    bool measured;    /* the following three are known */
     double mean_error;
     double distribution; /* D */
     double hot_leaf;     /* fullest leaf's share times the leaf count */
     double noise;        /* of D: 0 where counts are exact */
+    bool force;          /* fires in any case */
 };
 
-/* The first trigger that fires, in the order of the list above. */
+/* The first trigger that fires, in the order of the list above, force before
+ * all. What is measured counts for trend and distribution even while nothing
+ * may fire. */
 enum drift_reason drift_check(struct drift *drift,
                               const struct drift_config *config,
                               const struct drift_check *check);

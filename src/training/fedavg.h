@@ -12,22 +12,25 @@
 
 #include "rmi/fit.h"
 
-/* One peer's model of its own keys over the same knots, and how many keys it
- * was fitted to. */
+/* One peer's model over the same knots, its own leaves fitted to its own keys,
+ * and how many keys those are. */
 struct fedavg_part {
     const struct model *model;
     uint64_t keys;
 };
 
-/* All parts must share their knots. *out is owned.
- *   DLHT_EINVAL, DLHT_ENOMEM */
+/* All parts must share their knots and kind of leaf. The counts before knots
+ * are those of the first part's model: peers who average know no others. *out
+ * is owned.
+ *   DLHT_EINVAL  no parts, no keys, or other knots
+ *   DLHT_ENOMEM */
 MUST_USE int fedavg_merge(const struct fedavg_part *parts, size_t count,
                           struct model **out);
 
 /* New keys are at least 40 % of those known before. */
 bool fedavg_ready(uint64_t keys_new, uint64_t keys_known);
 
-/* Ready itself, and at least 90 % of its neighbours are. */
+/* Ready itself, and at least 90 % of its neighbours are, if it has any. */
 bool fedavg_may_coordinate(bool self_ready, size_t neighbours_ready,
                            size_t neighbours);
 

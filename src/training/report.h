@@ -21,8 +21,13 @@
 #include "rmi/fit.h"
 
 enum {
-    REPORT_QUANTILES_MAX = 1024
+    REPORT_QUANTILES_MAX = 1024,
+    REPORT_KEY_LEN_MAX = 65536 /* as long as a key may be in the grid */
 };
+
+/* Far above what fits in an arc, which is cut at 64 MiB; so low that all
+ * claims of a round add up to less than a model may have. */
+#define REPORT_KEYS_MAX ((uint64_t)1 << 32)
 
 struct report {
     struct span lo;
@@ -30,7 +35,9 @@ struct report {
     bool has_hi;
     uint64_t keys;
     const struct fit_quantile *quantiles; /* strictly ascending, in [lo, hi);
-                                           * counts add up to keys */
+                                           * counts above 0 that add up to
+                                           * keys; a key may be cut short by
+                                           * report_separator */
     size_t quantile_count;                /* 0 if and only if keys is 0 */
     struct span end;                      /* the greatest key, if any */
 };
@@ -41,5 +48,9 @@ MUST_USE int report_check(const struct report *report);
 /* How many quantiles an arc with share (0 .. 1) of the keys should give for a
  * model of leaf_count leaves: about four a leaf, 8 at least. */
 size_t report_quantiles_wanted(double share, uint32_t leaf_count);
+
+/* The shortest begin of key that sorts after before, before < key: as good a
+ * quantile as key itself, with fewer bytes and less said about the data. */
+struct span report_separator(struct span before, struct span key);
 
 #endif

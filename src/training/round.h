@@ -22,9 +22,20 @@
 
 #include "training/report.h"
 
+enum {
+    ROUND_REPORTS_MAX = 1 << 20,
+    ROUND_HEARD_MAX = 8, /* replicas of an arc but the one that reports */
+    ROUND_SHARE_CAP = 4,
+    /* A count contradicts another if it is more by an eighth and this: writes
+     * go on while a round runs. */
+    ROUND_SLACK_PART = 8,
+    ROUND_SLACK_KEYS = 16
+};
+
 struct round;
 
-/* previous may be NULL (the first model); borrowed until round_free. */
+/* previous may be NULL (the first model: then there are no caps); borrowed
+ * until round_free. */
 MUST_USE int round_new(const struct fit_config *config,
                        const struct model *previous, struct round **out);
 void round_free(struct round *round); /* NULL is allowed */
@@ -32,7 +43,7 @@ void round_free(struct round *round); /* NULL is allowed */
 /* The next arc, copied. Its lo must be where the last one ended (empty at
  * first).
  *   DLHT_EPROTO  it contradicts itself
- *   DLHT_EINVAL  it leaves a gap or overlaps
+ *   DLHT_EINVAL  it leaves a gap or overlaps, or one too many
  *   DLHT_ENOMEM */
 MUST_USE int round_add(struct round *round, const struct report *report);
 
@@ -41,17 +52,18 @@ bool round_next(const struct round *round, struct span *lo);
 
 size_t round_report_count(const struct round *round);
 
-/* Bounds of report i. */
+/* Bounds of report i; good until the next round_add. */
 void round_bounds(const struct round *round, size_t i, struct span *lo,
                   struct span *hi, bool *has_hi);
 
-/* Another replica counted keys in [lo, hi) of report i: for the median. */
+/* Another replica counted keys in [lo, hi) of report i: for the median, of two
+ * the lower. To be told once of each; without effect after round_skeleton. */
 void round_hear_count(struct round *round, size_t i, uint64_t keys);
 
 /* Keys of all reports, after the median and the caps. */
 uint64_t round_keys(const struct round *round);
 
-/* Claims that were scaled down so far. */
+/* Arcs whose claim was scaled so far, and leaves of several arcs that were. */
 size_t round_lies(const struct round *round);
 
 /* How far the model is from the reports: see training/drift.h. */
@@ -64,26 +76,30 @@ void round_measure(const struct round *round, const struct model *model,
                    struct fit_error *out);
 
 /* Fits the skeleton. The tiling must be whole.
- *   DLHT_EINVAL  not tiled, or no keys at all
+ *   DLHT_EINVAL  not tiled, no keys at all, or done already
  *   DLHT_ENOMEM */
 MUST_USE int round_skeleton(struct round *round);
 
 /* The leaves of the skeleton that keys of [lo, hi) can fall into, as a model
  * of its own with the same knots, packed and appended to out; *first is the
- * first one's number in the skeleton. DLHT_ENOMEM */
+ * first one's number in the skeleton. [lo, hi) need not be as reported: arcs may
+ * have been cut or merged since. DLHT_ENOMEM */
 MUST_USE int round_slice(const struct round *round, struct span lo,
                          struct span hi, bool has_hi, uint32_t *first,
                          struct buf *out);
 
 /* Sums of the leaves first .. first + count - 1, from keys that all sort after
  * those already added.
- *   DLHT_EPROTO  not sane, or out of range */
+ *   DLHT_EPROTO  not sane, or out of range
+ *   DLHT_EINVAL  leaves are left out, or it is not their turn; no skeleton */
 MUST_USE int round_add_sums(struct round *round, uint32_t first,
                             const struct sums *sums, size_t count);
 
-/* The model; *out is owned. It is verified: monotone at every knot and between
- * them at 10,000 places.
- *   DLHT_EINVAL, DLHT_ENOMEM */
+/* The model; *out is owned. Sums that contradict the counts of pass 1 are
+ * scaled. It is verified: monotone at every knot and between them at 10,000
+ * places.
+ *   DLHT_EINVAL  sums are missing, or it is not monotone
+ *   DLHT_ENOMEM */
 MUST_USE int round_finish(struct round *round, struct model **out);
 
 #endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* tests/training/federation.h - sorted keys cut into arcs, and a round over
+ * them: what the holders of arcs and the one who runs the round would do. */
+
+#ifndef TESTS_TRAINING_FEDERATION_H
+#define TESTS_TRAINING_FEDERATION_H
+
+#include "base/rng.h"
+#include "training/round.h"
+
+/* Arc i holds keys[cut[i]] .. keys[cut[i + 1] - 1] and begins at lo[i]. */
+struct federation {
+    const struct span *keys; /* borrowed */
+    size_t count;
+    size_t arc_count;
+    size_t *cut;
+    struct span *lo;
+};
+
+/* Cut at random keys; with empties, about one arc of ten has no keys: between
+ * a key and the next. Aborts if there is no memory. */
+struct federation federation_cut(const struct span *keys, size_t count,
+                                 size_t arc_count, bool empties,
+                                 struct rng *rng);
+void federation_deinit(struct federation *f);
+
+uint64_t federation_keys(const struct federation *f, size_t i);
+
+/* What arc i says: wanted quantiles at equal depth, cut short. quantiles has
+ * room for REPORT_QUANTILES_MAX. */
+struct report federation_report(const struct federation *f, size_t i,
+                                size_t wanted, struct fit_quantile *quantiles);
+
+/* Bytes of a report: lengths, keys each without what it begins with as the one
+ * before, counts in groups of 7 bits. */
+size_t federation_report_size(const struct report *report);
+
+/* Likewise of sums: powers and rank sums as doubles, cells in groups of 7
+ * bits. */
+size_t federation_sums_size(const struct sums *sums, size_t count);
+
+/* Arc liar says factor times its keys, in both passes. */
+struct federation_plan {
+    struct fit_config config;
+    const struct model *previous;
+    size_t quantiles; /* of each arc; 0: as wanted by its share */
+    size_t liar;      /* SIZE_MAX: none */
+    uint64_t factor;
+    size_t replicas;  /* that count every arc, honestly */
+    size_t split;     /* arc whose sums come in two parts; SIZE_MAX: none */
+    bool honest_sums; /* the liar lies in pass 1 only */
+    bool lying_sums;  /* the liar lies in pass 2 only */
+};
+struct federation_plan federation_plan_default(void);
+
+struct federation_result {
+    struct model *model;
+    struct model *at_once; /* all keys summed at once over the skeleton */
+    uint64_t keys;
+    size_t lies;
+    double bytes[3];        /* of all arcs: report, slice, sums */
+    double most;            /* bytes of the arc that had most */
+    double sum_seconds;     /* processor time of summing, if clock is there */
+    struct fit_error error; /* of previous, if there is one */
+};
+
+/* Runs a round. Aborts on what must not be. */
+struct federation_result federation_run(const struct federation *f,
+                                        const struct federation_plan *plan,
+                                        double (*clock)(void));
+void federation_result_deinit(struct federation_result *result);
+
+#endif
