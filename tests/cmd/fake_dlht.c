@@ -579,6 +579,12 @@ static void answer(struct dlht *d, const struct dlht_request *request,
     case DLHT_OP_LEAVE:
         answer_change(request, result);
         break;
+    case DLHT_OP_MODEL:
+    case DLHT_OP_KEYSPACE_SET:
+    case DLHT_OP_KEYSPACE_SHOW:
+    case DLHT_OP_PRESPLIT:
+        result->status = DLHT_ENOTSUP;
+        break;
     }
 }
 
