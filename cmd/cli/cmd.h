@@ -35,6 +35,15 @@ int cmd_leave(struct cli *cli, const struct arguments *args);
 int cmd_keyspace_create(struct cli *cli, const struct arguments *args);
 int cmd_keyspace_list(struct cli *cli, const struct arguments *args);
 int cmd_keyspace_drop(struct cli *cli, const struct arguments *args);
+int cmd_keyspace_set(struct cli *cli, const struct arguments *args);
+int cmd_keyspace_show(struct cli *cli, const struct arguments *args);
+
+/* cmd_model.c */
+int cmd_model_show(struct cli *cli, const struct arguments *args);
+int cmd_model_train(struct cli *cli, const struct arguments *args);
+int cmd_model_export(struct cli *cli, const struct arguments *args);
+int cmd_model_import(struct cli *cli, const struct arguments *args);
+int cmd_model_history(struct cli *cli, const struct arguments *args);
 
 /* cmd_bench.c */
 int cmd_bench(struct cli *cli, const struct arguments *args);

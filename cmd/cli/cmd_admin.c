@@ -11,124 +11,14 @@
 #include <string.h>
 #include <time.h>
 
+#include "cells.h"
 #include "document.h"
 #include "output.h"
 
 enum {
-    CELL_MAX = 512,
-    BOUND_WIDTH = 24, /* columns of an arc's end in a table */
     LEAVE_EVERY_MS = 200,
     LEAVE_SECONDS = 600
 };
-
-/* A call answered with a document. document_close is the caller's if
- * CLI_DONE. */
-static int call_document(struct cli *cli, const struct dlht_request *request,
-                         struct dlht_result *result, struct document *document)
-{
-    int rc = cli_call(cli, request, result);
-
-    if (rc != CLI_DONE)
-        return rc;
-    if (document_open(document, result->value))
-        return CLI_DONE;
-    document_close(document);
-    return cli_fail(cli, DLHT_EPROTO, "the answer is no document");
-}
-
-static void add_text(struct output_table *table, const msgpack_object *row,
-                     const char *name)
-{
-    char cell[CELL_MAX];
-
-    output_table_add(table, output_printable(document_bytes(row, name), 64,
-                                             cell, sizeof(cell)));
-}
-
-static void add_u64(struct output_table *table, const msgpack_object *row,
-                    const char *name)
-{
-    char cell[CELL_MAX];
-
-    snprintf(cell, sizeof(cell), "%" PRIu64, document_u64(row, name));
-    output_table_add(table, cell);
-}
-
-static void add_hex(struct output_table *table, const msgpack_object *row,
-                    const char *name)
-{
-    char cell[CELL_MAX];
-
-    snprintf(cell, sizeof(cell), "%" PRIx64, document_u64(row, name));
-    output_table_add(table, cell);
-}
-
-static void add_size(struct output_table *table, const msgpack_object *row,
-                     const char *name)
-{
-    char cell[CELL_MAX];
-
-    output_table_add(table,
-                     output_size(document_u64(row, name), cell, sizeof(cell)));
-}
-
-/* A bound of an arc: -inf, +inf or the key. */
-static char *bound_text(const msgpack_object *row, const char *name, char *text,
-                        size_t size)
-{
-    struct dlht_bytes key = document_bytes(row, name);
-
-    if (!document_has(row, name))
-        snprintf(text, size, "(end)");
-    else if (key.len == 0)
-        snprintf(text, size, "(begin)");
-    else
-        output_printable(key, BOUND_WIDTH, text, size);
-    return text;
-}
-
-static void add_bound(struct output_table *table, const msgpack_object *row,
-                      const char *name)
-{
-    char cell[CELL_MAX];
-
-    output_table_add(table, bound_text(row, name, cell, sizeof(cell)));
-}
-
-/* The strings of an array, with spaces between. */
-static char *list_text(const msgpack_object *row, const char *name, char *text,
-                       size_t size)
-{
-    const msgpack_object *list = document_field(row, name);
-    size_t used = 0;
-
-    text[0] = 0;
-    if (!list || list->type != MSGPACK_OBJECT_ARRAY)
-        return text;
-    for (uint32_t i = 0; i < list->via.array.size; i++) {
-        const msgpack_object *item = &list->via.array.ptr[i];
-        char one[80];
-        int n;
-        if (item->type != MSGPACK_OBJECT_STR)
-            continue;
-        output_printable(
-            (struct dlht_bytes){ item->via.str.ptr, item->via.str.size }, 64,
-            one, sizeof(one));
-        n = snprintf(text + used, size - used, "%s%s", used ? " " : "", one);
-        if (n < 0 || (size_t)n >= size - used)
-            break;
-        used += (size_t)n;
-    }
-    return text;
-}
-
-static void add_list(struct output_table *table, const msgpack_object *row,
-                     const char *name)
-{
-    char cell[CELL_MAX];
-
-    output_table_add(table, list_text(row, name, cell, sizeof(cell)));
-}
 
 static void print_lookup(const msgpack_object *found)
 {
@@ -150,15 +40,15 @@ static void print_lookup(const msgpack_object *found)
     printf("arc            %" PRIx64 " generation %" PRIu64 "\n",
            document_u64(found, "arc"), document_u64(found, "generation"));
     printf("               from %s",
-           bound_text(found, "lo", text, sizeof(text)));
-    printf(" to %s\n", bound_text(found, "hi", text, sizeof(text)));
+           cells_bound_text(found, "lo", text, sizeof(text)));
+    printf(" to %s\n", cells_bound_text(found, "hi", text, sizeof(text)));
     printf("owner          %s\n",
            document_has(found, "owner")
                ? output_printable(document_bytes(found, "owner"), 64, text,
                                   sizeof(text))
                : "none known");
     printf("replicas       %s\n",
-           list_text(found, "replicas", text, sizeof(text)));
+           cells_list_text(found, "replicas", text, sizeof(text)));
     printf("hops           %" PRIu64 "\n", document_u64(found, "hops"));
     printf("model          %s, epoch %" PRIu64 "\n",
            output_printable(document_bytes(found, "model"), 64, text,
@@ -166,22 +56,85 @@ static void print_lookup(const msgpack_object *found)
            document_u64(found, "model_epoch"));
 }
 
+/* "37.5" of "37.5%": a share of all positions. */
+static bool parse_percent(const char *text, size_t len, uint64_t *position)
+{
+    char digits[32];
+    double percent;
+
+    if (len == 0 || len >= sizeof(digits) || *text == '.' ||
+        strspn(text, "0123456789.") != len)
+        return false;
+    memcpy(digits, text, len);
+    digits[len] = 0;
+    if (strchr(digits, '.') != strrchr(digits, '.'))
+        return false;
+    percent = strtod(digits, NULL);
+    if (percent > 100)
+        return false;
+    *position =
+        percent >= 100 ? UINT64_MAX : (uint64_t)(percent / 100 * 0x1p64);
+    return true;
+}
+
+/* A position as 0x..., a number or a percentage. */
+static bool parse_position(const struct word *word, uint64_t *position)
+{
+    const char *text = word->data;
+    size_t len = word->len;
+
+    if (strlen(text) != len || len == 0)
+        return false;
+    if (text[len - 1] == '%')
+        return parse_percent(text, len - 1, position);
+    if (len < 3 || memcmp(text, "0x", 2) != 0)
+        return options_parse_number(text, position);
+    if (len > 18 || strspn(text + 2, "0123456789abcdefABCDEF") != len - 2)
+        return false;
+    *position = strtoull(text + 2, NULL, 16);
+    return true;
+}
+
+/* What to look up: a key, or a position in a document that *buffer holds. */
+static int lookup_request(struct cli *cli, const struct arguments *args,
+                          struct dlht_request *request, msgpack_sbuffer *buffer)
+{
+    const struct option_value *at = options_get(args, "position");
+    uint64_t position = 0;
+    msgpack_packer packer;
+
+    if (at->given == (args->count > 0))
+        return cli_usage(cli, "a KEY is meant, or --position P");
+    if (!at->given) {
+        request->key = word_bytes(&args->list[0]);
+        return cli_check_key(cli, request->key);
+    }
+    if (!parse_position(&at->word, &position))
+        return cli_usage(cli,
+                         "--position '%s': 0x0 to 0xffffffffffffffff, a "
+                         "number, or 0%% to 100%% is meant",
+                         at->word.data);
+    msgpack_packer_init(&packer, buffer, msgpack_sbuffer_write);
+    msgpack_pack_map(&packer, 1);
+    document_pack_text(&packer, "position");
+    msgpack_pack_uint64(&packer, position);
+    request->document = (struct dlht_bytes){ buffer->data, buffer->size };
+    return CLI_DONE;
+}
+
 int cmd_lookup(struct cli *cli, const struct arguments *args)
 {
     struct dlht_request request = cli_request(cli, DLHT_OP_LOOKUP);
     struct dlht_result result;
     struct document document;
+    msgpack_sbuffer buffer;
     int rc;
 
-    if (options_has(args, "position"))
-        return cli_usage(cli, "--position needs the learned model, which is "
-                              "not in this version; name a KEY");
-    if (args->count == 0)
-        return cli_usage(cli, "a KEY is meant: lookup KEY");
-    request.key = word_bytes(&args->list[0]);
-    rc = cli_check_key(cli, request.key);
+    msgpack_sbuffer_init(&buffer);
+    rc = lookup_request(cli, args, &request, &buffer);
     if (rc == CLI_DONE)
-        rc = call_document(cli, &request, &result, &document);
+        rc = cells_call(cli, &request, &result, &document);
+    msgpack_sbuffer_destroy(&buffer);
     if (rc != CLI_DONE)
         return rc;
     if (cli->set.json)
@@ -194,15 +147,15 @@ int cmd_lookup(struct cli *cli, const struct arguments *args)
 
 static void add_arc(struct output_table *table, const msgpack_object *arc)
 {
-    add_text(table, arc, "keyspace");
-    add_hex(table, arc, "arc");
-    add_bound(table, arc, "lo");
-    add_bound(table, arc, "hi");
-    add_u64(table, arc, "generation");
-    add_text(table, arc, "owner");
-    add_list(table, arc, "replicas");
-    add_u64(table, arc, "keys");
-    add_size(table, arc, "bytes");
+    cells_text(table, arc, "keyspace");
+    cells_hex(table, arc, "arc");
+    cells_bound(table, arc, "lo");
+    cells_bound(table, arc, "hi");
+    cells_u64(table, arc, "generation");
+    cells_text(table, arc, "owner");
+    cells_list(table, arc, "replicas");
+    cells_u64(table, arc, "keys");
+    cells_size(table, arc, "bytes");
 }
 
 /* One page; *cursor (owned by the caller) is where the next begins. */
@@ -211,7 +164,7 @@ static int ring_page(struct cli *cli, struct dlht_request *request,
 {
     struct dlht_result result;
     struct document document;
-    int rc = call_document(cli, request, &result, &document);
+    int rc = cells_call(cli, request, &result, &document);
 
     if (rc != CLI_DONE)
         return rc;
@@ -260,17 +213,17 @@ static void add_peer(struct output_table *table, const msgpack_object *peer)
 {
     char cell[CELL_MAX];
 
-    add_text(table, peer, "peer");
+    cells_text(table, peer, "peer");
     output_table_add(table, output_printable(document_bytes(peer, "id"), 12,
                                              cell, sizeof(cell)));
-    add_text(table, peer, "state");
-    add_text(table, peer, "zone");
+    cells_text(table, peer, "state");
+    cells_text(table, peer, "zone");
     snprintf(cell, sizeof(cell), "%g", document_f64(peer, "weight"));
     output_table_add(table, cell);
-    add_u64(table, peer, "arcs_led");
-    add_u64(table, peer, "replicas");
-    add_u64(table, peer, "keys");
-    add_size(table, peer, "bytes");
+    cells_u64(table, peer, "arcs_led");
+    cells_u64(table, peer, "replicas");
+    cells_u64(table, peer, "keys");
+    cells_size(table, peer, "bytes");
 }
 
 int cmd_peers(struct cli *cli, const struct arguments *args)
@@ -282,7 +235,7 @@ int cmd_peers(struct cli *cli, const struct arguments *args)
     struct dlht_result result;
     struct document document;
     struct output_table table;
-    int rc = call_document(cli, &request, &result, &document);
+    int rc = cells_call(cli, &request, &result, &document);
 
     (void)args;
     if (rc != CLI_DONE)
@@ -358,7 +311,7 @@ int cmd_status(struct cli *cli, const struct arguments *args)
     struct dlht_request request = cli_request(cli, DLHT_OP_STATUS);
     struct dlht_result result;
     struct document document;
-    int rc = call_document(cli, &request, &result, &document);
+    int rc = cells_call(cli, &request, &result, &document);
 
     (void)args;
     if (rc != CLI_DONE)

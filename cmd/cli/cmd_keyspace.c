@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* keyspace create, list and drop. */
+/* keyspace create, list, drop, set and show. */
 
 #include "cmd.h"
 
@@ -8,20 +8,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cells.h"
 #include "document.h"
 #include "output.h"
 
-static void pack_text(msgpack_packer *packer, const char *text)
-{
-    msgpack_pack_str(packer, strlen(text));
-    msgpack_pack_str_body(packer, text, strlen(text));
-}
-
 static void pack_name(msgpack_packer *packer, const struct word *name)
 {
-    pack_text(packer, "name");
-    msgpack_pack_str(packer, name->len);
-    msgpack_pack_str_body(packer, name->data, name->len);
+    document_pack_text(packer, "name");
+    document_pack_str(packer, word_bytes(name));
 }
 
 /* Sends what buffer holds as the document of op, then frees buffer. */
@@ -62,14 +56,15 @@ int cmd_keyspace_create(struct cli *cli, const struct arguments *args)
     msgpack_packer_init(&packer, &buffer, msgpack_sbuffer_write);
     msgpack_pack_map(&packer, 2u + (replicas > 0) + is_volatile);
     pack_name(&packer, &args->list[0]);
-    pack_text(&packer, "placement");
-    pack_text(&packer, placements[options_number(args, "placement", 0)]);
+    document_pack_text(&packer, "placement");
+    document_pack_text(&packer,
+                       placements[options_number(args, "placement", 0)]);
     if (replicas) {
-        pack_text(&packer, "replicas");
+        document_pack_text(&packer, "replicas");
         msgpack_pack_uint64(&packer, replicas);
     }
     if (is_volatile) {
-        pack_text(&packer, "volatile");
+        document_pack_text(&packer, "volatile");
         msgpack_pack_true(&packer);
     }
     return send_document(cli, DLHT_OP_KEYSPACE_CREATE, &buffer);
@@ -116,15 +111,11 @@ int cmd_keyspace_list(struct cli *cli, const struct arguments *args)
     struct dlht_result result;
     struct document document;
     struct output_table table;
-    int rc = cli_call(cli, &request, &result);
+    int rc = cells_call(cli, &request, &result, &document);
 
     (void)args;
     if (rc != CLI_DONE)
         return rc;
-    if (!document_open(&document, result.value)) {
-        document_close(&document);
-        return cli_fail(cli, DLHT_EPROTO, "the answer is no document");
-    }
     output_table_init(&table, head, 6);
     for (size_t i = 0; i < document_rows(&document); i++) {
         if (cli->set.json)
@@ -132,6 +123,123 @@ int cmd_keyspace_list(struct cli *cli, const struct arguments *args)
         else
             add_keyspace(&table, document_row(&document, i));
     }
+    if (!cli->set.json)
+        output_table_end(&table);
+    document_close(&document);
+    return CLI_DONE;
+}
+
+/* OPTION=VALUE in halves, or a message and false. */
+static bool cut_setting(struct cli *cli, const struct word *word,
+                        struct dlht_bytes *option, struct dlht_bytes *value)
+{
+    const char *equals = memchr(word->data, '=', word->len);
+    size_t len = equals ? (size_t)(equals - word->data) : 0;
+
+    if (len == 0) {
+        cli_usage(cli, "'%s': OPTION=VALUE is meant; keyspace show lists them",
+                  word->data);
+        return false;
+    }
+    *option = (struct dlht_bytes){ word->data, len };
+    *value = (struct dlht_bytes){ equals + 1, word->len - len - 1 };
+    return true;
+}
+
+/* Behind the name, each option is to be named once. */
+static int check_settings(struct cli *cli, const struct arguments *args)
+{
+    struct dlht_bytes a, b, value;
+
+    for (size_t i = 1; i < args->count; i++) {
+        if (!cut_setting(cli, &args->list[i], &a, &value))
+            return CLI_USAGE;
+        for (size_t k = 1; k < i; k++) {
+            if (cut_setting(cli, &args->list[k], &b, &value) &&
+                a.len == b.len && memcmp(a.data, b.data, a.len) == 0)
+                return cli_usage(cli, "'%.*s' is given twice", (int)a.len,
+                                 (const char *)a.data);
+        }
+    }
+    return CLI_DONE;
+}
+
+int cmd_keyspace_set(struct cli *cli, const struct arguments *args)
+{
+    int rc = check_settings(cli, args);
+    msgpack_sbuffer buffer;
+    msgpack_packer packer;
+
+    if (rc != CLI_DONE)
+        return rc;
+    msgpack_sbuffer_init(&buffer);
+    msgpack_packer_init(&packer, &buffer, msgpack_sbuffer_write);
+    msgpack_pack_map(&packer, 2);
+    pack_name(&packer, &args->list[0]);
+    document_pack_text(&packer, "options");
+    msgpack_pack_map(&packer, args->count - 1);
+    for (size_t i = 1; i < args->count; i++) {
+        struct dlht_bytes option, value;
+        if (cut_setting(cli, &args->list[i], &option, &value)) {
+            document_pack_str(&packer, option);
+            document_pack_str(&packer, value);
+        }
+    }
+    return send_document(cli, DLHT_OP_KEYSPACE_SET, &buffer);
+}
+
+/* One option: an array of three texts, none of which is relied on. */
+static struct dlht_bytes part_of(const msgpack_object *row, uint32_t index)
+{
+    struct dlht_bytes none = { "", 0 };
+
+    if (row->type != MSGPACK_OBJECT_ARRAY || row->via.array.size <= index)
+        return none;
+    return document_value_bytes(&row->via.array.ptr[index]);
+}
+
+static void show_option(struct cli *cli, struct output_table *table,
+                        const msgpack_object *row)
+{
+    static const char *const names[] = { "option", "value", "default" };
+    char cell[CELL_MAX];
+
+    if (cli->set.json)
+        output_begin();
+    for (uint32_t i = 0; i < 3; i++) {
+        if (cli->set.json)
+            output_bytes(names[i], part_of(row, i));
+        else
+            output_table_add(table, output_printable(part_of(row, i), 64, cell,
+                                                     sizeof(cell)));
+    }
+    if (cli->set.json)
+        output_end();
+}
+
+int cmd_keyspace_show(struct cli *cli, const struct arguments *args)
+{
+    static const char *const head[] = { "OPTION", "VALUE", "DEFAULT" };
+    struct dlht_request request = cli_request(cli, DLHT_OP_KEYSPACE_SHOW);
+    struct dlht_result result;
+    struct document document;
+    struct output_table table;
+    msgpack_sbuffer buffer;
+    msgpack_packer packer;
+    int rc;
+
+    msgpack_sbuffer_init(&buffer);
+    msgpack_packer_init(&packer, &buffer, msgpack_sbuffer_write);
+    msgpack_pack_map(&packer, 1);
+    pack_name(&packer, &args->list[0]);
+    request.document = (struct dlht_bytes){ buffer.data, buffer.size };
+    rc = cells_call(cli, &request, &result, &document);
+    msgpack_sbuffer_destroy(&buffer);
+    if (rc != CLI_DONE)
+        return rc;
+    output_table_init(&table, head, 3);
+    for (size_t i = 0; i < document_rows(&document); i++)
+        show_option(cli, &table, document_row(&document, i));
     if (!cli->set.json)
         output_table_end(&table);
     document_close(&document);

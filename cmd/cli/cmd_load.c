@@ -5,7 +5,9 @@
  * Up to BATCHES_MAX batches are under way at once. A batch that was refused
  * for lack of room to run (busy, no leader yet) has surely not been applied in
  * that part and is sent again for a while; one whose outcome is unknown is
- * not, and counts as failed. */
+ * not, and counts as failed.
+ *
+ * Much input for few arcs is looked at first, see presplit.h. */
 
 #include "cmd.h"
 
@@ -17,16 +19,22 @@
 #include <unistd.h>
 
 #include "jsonl.h"
+#include "lines.h"
 #include "output.h"
+#include "presplit.h"
 
 enum {
     BATCH_RECORDS_MAX = 512,
     BATCH_BYTES_MAX = 1 << 20, /* beyond which a batch takes no more */
     BATCHES_MAX = 8,
-    TIMEOUT_MS = 30000,     /* of a batch, unless --timeout says else */
-    AGAIN_AFTER_MS = 50,    /* a refused batch is sent again */
-    AGAIN_FOR_MS = 30000,   /* until so long after its first try */
-    PROGRESS_EVERY_MS = 200 /* on a terminal */
+    TIMEOUT_MS = 30000,      /* of a batch, unless --timeout says else */
+    AGAIN_AFTER_MS = 50,     /* a refused batch is sent again */
+    AGAIN_FOR_MS = 30000,    /* until so long after its first try */
+    PROGRESS_EVERY_MS = 200, /* on a terminal */
+    /* What is held back of a pipe at most before its records are sent. */
+    HOLD_LINES_MAX = 100000,
+    HOLD_BYTES_MAX = 64 << 20,
+    HOLD_MS_MAX = 3000
 };
 
 enum load_format {
@@ -59,6 +67,7 @@ struct load {
     struct cli *cli;
     struct dlht *d;
     FILE *file;
+    struct lines lines; /* of file */
     enum load_format format;
     struct batch *batches; /* owned, BATCHES_MAX */
     uint64_t line;
@@ -278,21 +287,19 @@ static bool parse_line(struct load *load, char *line, size_t len,
 }
 
 /* Takes the next line into batch. False: there is none. */
-static bool take_line(struct load *load, struct batch *batch, char **line,
-                      size_t *cap)
+static bool take_line(struct load *load, struct batch *batch)
 {
     struct dlht_record record;
     const char *why = NULL;
     char number[24];
-    ssize_t len = getline(line, cap, load->file);
+    char *line;
+    size_t len;
 
-    if (len < 0)
+    if (!lines_next(&load->lines, &line, &len))
         return false;
     load->line++;
-    if (len > 0 && (*line)[len - 1] == '\n')
-        len--;
     memset(&record, 0, sizeof(record));
-    if (!parse_line(load, *line, (size_t)len, &record, number, &why))
+    if (!parse_line(load, line, len, &record, number, &why))
         note_bad_line(load, why);
     else if (!batch_add(batch, record.key, record.value))
         note_failure(load, 1, CLI_REFUSED, dlht_strerror(DLHT_ENOMEM));
@@ -301,8 +308,6 @@ static bool take_line(struct load *load, struct batch *batch, char **line,
 
 static void run(struct load *load)
 {
-    char *line = NULL;
-    size_t cap = 0;
     bool more = true;
 
     while (more) {
@@ -311,15 +316,91 @@ static void run(struct load *load)
             break;
         while (more && batch->count < BATCH_RECORDS_MAX &&
                batch->len < BATCH_BYTES_MAX)
-            more = take_line(load, batch, &line, &cap);
+            more = take_line(load, batch);
         if (batch->count)
             batch_close(batch);
     }
     while (has_open(load) && make_progress(load))
         ;
+    if (load->lines.failed)
+        note_failure(load, 1, CLI_REFUSED, dlht_strerror(DLHT_ENOMEM));
     if (ferror(load->file))
         note_failure(load, 0, CLI_USAGE, "the file cannot be read to its end");
-    free(line);
+}
+
+/* Whether enough of a pipe was held back. */
+static bool holds_enough(const struct load *load, uint64_t begin_ns)
+{
+    return lines_must_hold(&load->lines) &&
+           (load->line >= HOLD_LINES_MAX ||
+            lines_held_bytes(&load->lines) >= HOLD_BYTES_MAX ||
+            cli_now_ns() - begin_ns >= (uint64_t)HOLD_MS_MAX * 1000000u);
+}
+
+/* Reads all of a file, or the beginning of a pipe, into sample. False: no
+ * memory for it, or what was seen says nothing of the rest: a beginning in
+ * key order. */
+static bool look_ahead(struct load *load, struct presplit *sample)
+{
+    uint64_t begin_ns = cli_now_ns();
+    bool more = true;
+
+    while (more && !holds_enough(load, begin_ns)) {
+        struct dlht_record record = { .version = 0 };
+        const char *why = NULL;
+        char number[24];
+        char *line;
+        size_t len;
+        more = lines_next(&load->lines, &line, &len);
+        if (!more)
+            break;
+        load->line++;
+        if (parse_line(load, line, len, &record, number, &why) &&
+            !presplit_add(sample, record.key))
+            return false;
+    }
+    return !more || !sample->in_order;
+}
+
+static void say_presplit(const struct load *load, bool verbose, int64_t cut,
+                         const struct presplit *sample)
+{
+    if (!verbose && !load->progress)
+        return;
+    if (cut < 0)
+        fprintf(stderr, "dlht-cli: load: not cut ahead: %s\n",
+                dlht_strerror((int)cut));
+    else
+        fprintf(stderr,
+                "dlht-cli: load: %" PRId64 " arcs cut ahead, by a sample of "
+                "%zu of %" PRIu64 " records\n",
+                cut, sample->count, sample->seen);
+}
+
+/* Cuts the keyspace ahead if that is worth it; see presplit.h. False: the
+ * input could not be read again. */
+static bool presplit(struct load *load, const struct arguments *args)
+{
+    struct dlht_bytes cuts[PRESPLIT_ARCS_MAX];
+    struct presplit sample;
+    size_t arcs, count = 0;
+    bool again;
+
+    if (options_has(args, "no-presplit"))
+        return lines_again(&load->lines);
+    arcs = presplit_wanted(load->cli, options_number(args, "arcs", 0));
+    if (arcs == 0)
+        return lines_again(&load->lines);
+    if (presplit_init(&sample) && look_ahead(load, &sample) &&
+        sample.seen >= PRESPLIT_RECORDS_MIN)
+        count = presplit_plan(&sample, arcs, cuts);
+    if (count)
+        say_presplit(load, options_has(args, "verbose"),
+                     presplit_send(load->cli, cuts, count), &sample);
+    presplit_deinit(&sample);
+    again = lines_again(&load->lines);
+    load->line = 0;
+    return again;
 }
 
 static int report(struct load *load)
@@ -383,8 +464,12 @@ int cmd_load(struct cli *cli, const struct arguments *args)
         rc = cli_fail(cli, DLHT_ENOMEM, NULL);
     for (size_t i = 0; load.batches && i < BATCHES_MAX; i++)
         load.batches[i].load = &load;
+    lines_begin(&load.lines, load.file);
+    load.begin_ns = cli_now_ns();
+    if (rc == CLI_DONE && !presplit(&load, args))
+        rc = cli_usage(cli, "%s cannot be read again: %s; see --no-presplit",
+                       args->list[0].data, strerror(errno));
     if (rc == CLI_DONE) {
-        load.begin_ns = cli_now_ns();
         run(&load);
         /* Only a connection that failed for good leaves batches open; closing
          * it calls their callbacks while they still exist. */
@@ -395,6 +480,7 @@ int cmd_load(struct cli *cli, const struct arguments *args)
     for (size_t i = 0; load.batches && i < BATCHES_MAX; i++)
         free(load.batches[i].bytes);
     free(load.batches);
+    lines_deinit(&load.lines);
     if (load.file != stdin)
         fclose(load.file);
     return rc;

@@ -208,6 +208,29 @@ static int walk_count(struct cli *cli, struct walk *walk)
     return CLI_DONE;
 }
 
+/* One question to the model, which knows all the keyspace. */
+static int walk_estimate(struct cli *cli, struct walk *walk)
+{
+    struct dlht_result result;
+    int rc;
+
+    walk->request.op = DLHT_OP_COUNT;
+    walk->request.estimate = true;
+    rc = cli_call(cli, &walk->request, &result);
+    if (rc != CLI_DONE)
+        return rc;
+    tally(walk, &result);
+    if (cli->set.json) {
+        output_begin();
+        output_u64("count", result.count);
+        output_u64("error", result.version);
+        output_end();
+    } else {
+        printf("%" PRIu64 " +- %" PRIu64 "\n", result.count, result.version);
+    }
+    return CLI_DONE;
+}
+
 /* A request and its answer are a message each, and so is each forward of them.
  */
 static void print_stats(const struct walk *walk)
@@ -248,6 +271,11 @@ int cmd_range(struct cli *cli, const struct arguments *args)
     if (options_has(args, "positions"))
         return cli_usage(cli, "--positions needs the learned model, which is "
                               "not in this version; use FROM and TO");
+    if (options_has(args, "estimate") && !options_has(args, "count"))
+        return cli_usage(cli, "--estimate goes with --count");
+    if (options_has(args, "estimate") && options_has(args, "limit"))
+        return cli_usage(cli, "--estimate is of the whole range: leave out "
+                              "--limit");
     rc = walk_begin(cli, args, &walk);
     walk.limited = options_has(args, "limit");
     walk.left = options_number(args, "limit", 0);
@@ -255,7 +283,9 @@ int cmd_range(struct cli *cli, const struct arguments *args)
     walk.request.keys_only = walk.keys_only;
     walk.request.reverse = options_has(args, "reverse");
     walk.request.stale = options_has(args, "stale");
-    if (rc == CLI_DONE && options_has(args, "count"))
+    if (rc == CLI_DONE && options_has(args, "estimate"))
+        rc = walk_estimate(cli, &walk);
+    else if (rc == CLI_DONE && options_has(args, "count"))
         rc = walk_count(cli, &walk);
     else if (rc == CLI_DONE)
         rc = walk_records(cli, &walk);

@@ -110,14 +110,30 @@ static bool object_bytes(const msgpack_object *object, struct dlht_bytes *bytes)
     return true;
 }
 
+struct dlht_bytes document_value_bytes(const msgpack_object *object)
+{
+    struct dlht_bytes bytes = { "", 0 };
+
+    object_bytes(object, &bytes);
+    return bytes;
+}
+
 struct dlht_bytes document_bytes(const msgpack_object *map, const char *name)
 {
     const msgpack_object *field = document_field(map, name);
-    struct dlht_bytes bytes = { "", 0 };
 
-    if (field)
-        object_bytes(field, &bytes);
-    return bytes;
+    return field ? document_value_bytes(field) : (struct dlht_bytes){ "", 0 };
+}
+
+void document_pack_str(msgpack_packer *packer, struct dlht_bytes bytes)
+{
+    msgpack_pack_str(packer, bytes.len);
+    msgpack_pack_str_body(packer, bytes.data, bytes.len);
+}
+
+void document_pack_text(msgpack_packer *packer, const char *text)
+{
+    document_pack_str(packer, (struct dlht_bytes){ text, strlen(text) });
 }
 
 static void print_value(const msgpack_object *object);

@@ -41,8 +41,13 @@ bool document_has(const msgpack_object *map, const char *name); /* not nil */
 uint64_t document_u64(const msgpack_object *map, const char *name);
 double document_f64(const msgpack_object *map, const char *name);
 bool document_flag(const msgpack_object *map, const char *name);
-/* A str or bin. */
+/* A str or bin; of any other type empty. */
+struct dlht_bytes document_value_bytes(const msgpack_object *object);
 struct dlht_bytes document_bytes(const msgpack_object *map, const char *name);
+
+/* Appends a str to a document that is being made. */
+void document_pack_text(msgpack_packer *packer, const char *text);
+void document_pack_str(msgpack_packer *packer, struct dlht_bytes bytes);
 
 /* Writes the object as one line of JSON. */
 void document_print_json(const msgpack_object *object);

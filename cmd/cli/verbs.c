@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "presplit.h"
 
 static const struct option put_options[] = {
     { "file", OPTION_BYTES, "FILE", "the value is what FILE holds", 0, 0 },
@@ -37,6 +38,8 @@ static const struct option range_options[] = {
     { "reverse", OPTION_FLAG, NULL, "from the end downwards", 0, 0 },
     { "keys", OPTION_FLAG, NULL, "keys without values", 0, 0 },
     { "count", OPTION_FLAG, NULL, "only how many there are", 0, 0 },
+    { "estimate", OPTION_FLAG, NULL,
+      "with --count: what the learned model says, N +- E, at once", 0, 0 },
     { "stats", OPTION_FLAG, NULL,
       "on standard error: parts, peers asked, messages, hops", 0, 0 },
     { "stale", OPTION_FLAG, NULL, "any replica may answer, perhaps late", 0,
@@ -54,14 +57,18 @@ static const struct option dump_options[] = {
 static const struct option load_options[] = {
     { "format", OPTION_CHOICE, "lines|tsv|jsonl", "what FILE holds (lines)", 0,
       0 },
+    { "arcs", OPTION_NUMBER, "N",
+      "cut the keyspace ahead into about N arcs (8 a peer)", 1,
+      PRESPLIT_ARCS_MAX },
+    { "no-presplit", OPTION_FLAG, NULL, "do not cut it ahead", 0, 0 },
+    { "verbose", OPTION_FLAG, NULL, "say on standard error what was cut", 0,
+      0 },
     { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
 };
 
 static const struct option lookup_options[] = {
     { "position", OPTION_BYTES, "P",
-      "what is there on the ring; needs the learned model, not in this "
-      "version",
-      0, 0 },
+      "what is there on the ring: 0x..., a number or 37.5%", 0, 0 },
     { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
 };
 
@@ -72,6 +79,11 @@ static const struct option create_options[] = {
       5 },
     { "volatile", OPTION_FLAG, NULL, "in memory, unreplicated: loss is a miss",
       0, 0 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
+static const struct option train_options[] = {
+    { "wait", OPTION_FLAG, NULL, "until the model is published", 0, 0 },
     { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
 };
 
@@ -115,12 +127,17 @@ const struct verb verbs_table[] = {
     { "load", "FILE | -", "store many records",
       "lines: the key is the line, the value its number. tsv: KEY<TAB>VALUE.\n"
       "jsonl: {\"key\": ..., \"value\": ...} a line, bytes as "
-      "{\"base64\": ...}.",
+      "{\"base64\": ...}.\n"
+      "From 20,000 records on, a keyspace in key order that is not yet cut\n"
+      "into as many arcs as its peers could lead is cut at the quantiles of\n"
+      "a sample first, so that all peers take part from the start. For that\n"
+      "FILE is read twice; of standard input the first lines are held back,\n"
+      "100,000 or those of 3 seconds.",
       cmd_load, 1, 1, load_options },
     { "dump", "", "print all records as load reads them", NULL, cmd_dump, 0, 0,
       dump_options },
-    { "lookup", "KEY", "where a key lives and how it is found", NULL,
-      cmd_lookup, 0, 1, lookup_options },
+    { "lookup", "KEY | --position P", "where a key lives and how it is found",
+      NULL, cmd_lookup, 0, 1, lookup_options },
     { "ring", "", "the arcs", "All keyspaces, or the one of -k.", cmd_ring, 0,
       0, NULL },
     { "peers", "", "the peers and what they hold", NULL, cmd_peers, 0, 0,
@@ -133,8 +150,25 @@ const struct verb verbs_table[] = {
       NULL },
     { "keyspace drop", "NAME", "remove a keyspace and all it holds", NULL,
       cmd_keyspace_drop, 1, 1, NULL },
+    { "keyspace set", "NAME OPTION=VALUE...", "change options while it runs",
+      "All of them are changed, or none. keyspace show lists them.",
+      cmd_keyspace_set, 2, SIZE_MAX, NULL },
+    { "keyspace show", "NAME", "its options, their values and defaults", NULL,
+      cmd_keyspace_show, 1, 1, NULL },
     { "keyspaces", "", "the same as keyspace list", NULL, cmd_keyspace_list, 0,
       0, NULL },
+    { "model show", "", "the learned model of the keyspace",
+      "Errors are shares of all keys, measured now: KS is the greatest "
+      "distance of\nthe model from the true distribution.",
+      cmd_model_show, 0, 0, NULL },
+    { "model train", "", "train it anew, whatever the triggers say", NULL,
+      cmd_model_train, 0, 0, train_options },
+    { "model export", "FILE | -", "write the packed model to FILE", NULL,
+      cmd_model_export, 1, 1, NULL },
+    { "model import", "FILE | -", "publish what was exported", NULL,
+      cmd_model_import, 1, 1, NULL },
+    { "model history", "", "the models so far, newest first", NULL,
+      cmd_model_history, 0, 0, NULL },
     { "leave", "HOST:PORT", "empty a peer so that it may be stopped",
       "Returns when the peer may be stopped.", cmd_leave, 1, 1, leave_options },
     { "bench", "", "measure rate and latency",
@@ -167,26 +201,38 @@ const struct verb *verbs_find(const struct word *words, size_t count,
     return NULL;
 }
 
-/* Whether some verb of two words begins with this one. */
-static bool is_first_half(const struct word *word)
+/* The second words of the verbs that begin with this one, as in "a, b or c";
+ * false if there are none. */
+static bool second_words(const struct word *word, char *text, size_t size)
 {
+    const char *last = NULL;
+    size_t used = 0;
+
+    text[0] = 0;
     for (const struct verb *v = verbs_table; v->name; v++) {
         size_t first = strcspn(v->name, " ");
-        if (v->name[first] && word_is(word, v->name, first))
-            return true;
+        if (!v->name[first] || !word_is(word, v->name, first))
+            continue;
+        if (last && used < size)
+            used += (size_t)snprintf(text + used, size - used, "%s%s",
+                                     used ? ", " : "", last);
+        last = v->name + first + 1;
     }
-    return false;
+    if (last && used < size)
+        snprintf(text + used, size - used, "%s%s", used ? " or " : "", last);
+    return last != NULL;
 }
 
 static int unknown_verb(const struct cli *cli, const struct word *words)
 {
     char text[64];
+    char seconds[128];
     size_t n = words[0].len < 40 ? words[0].len : 40;
 
     memcpy(text, words[0].data, n);
     text[n] = 0;
-    if (is_first_half(&words[0]))
-        return cli_usage(cli, "%s what? create, list or drop", text);
+    if (second_words(&words[0], seconds, sizeof(seconds)))
+        return cli_usage(cli, "%s what? %s", text, seconds);
     return cli_usage(cli, "unknown verb '%s'; %s lists them", text,
                      cli->in_shell ? "help" : "dlht-cli --help");
 }

@@ -133,7 +133,11 @@ enum dlht_op {
     DLHT_OP_KEYSPACE_CREATE = 14,
     DLHT_OP_KEYSPACE_LIST = 15,
     DLHT_OP_KEYSPACE_DROP = 16,
-    DLHT_OP_LEAVE = 17
+    DLHT_OP_LEAVE = 17,
+    DLHT_OP_MODEL = 19, /* document: action, keyspace, ... */
+    DLHT_OP_KEYSPACE_SET = 20,
+    DLHT_OP_KEYSPACE_SHOW = 21,
+    DLHT_OP_PRESPLIT = 22
 };
 
 struct dlht_bytes {
@@ -158,6 +162,7 @@ struct dlht_request {
     uint64_t version; /* CAS: expected; 0: absent */
     uint64_t limit;   /* RANGE, RING; 0: a page */
     bool reverse, keys_only, stale, strict, all;
+    bool estimate;                     /* COUNT: by the learned model alone */
     uint32_t timeout_ms;               /* 0: 5000 */
     const struct dlht_record *records; /* BATCH; MGET: keys */
     size_t record_count;
@@ -168,7 +173,8 @@ struct dlht_request {
  * handle, for dlht_call). */
 struct dlht_result {
     int status;
-    uint64_t version;        /* CAS that differs: the current one */
+    uint64_t version;        /* CAS that differs: the current one; COUNT with
+                              * estimate: what count may be off by */
     struct dlht_bytes value; /* GET; admin operations: a MessagePack document */
     const struct dlht_record *records; /* RANGE, MGET */
     size_t record_count;

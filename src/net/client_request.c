@@ -14,8 +14,31 @@
 
 _Static_assert((int)DLHT_OP_PING == (int)OP_PING &&
                    (int)DLHT_OP_RANGE == (int)OP_RANGE &&
-                   (int)DLHT_OP_LEAVE == (int)OP_LEAVE,
+                   (int)DLHT_OP_LEAVE == (int)OP_LEAVE &&
+                   (int)DLHT_OP_MODEL == (int)OP_MODEL &&
+                   (int)DLHT_OP_PRESPLIT == (int)OP_PRESPLIT,
                "the numbers of operations travel");
+
+/* The action that a document of OP_MODEL names, empty if none. */
+static struct span model_action(struct span document)
+{
+    struct mp_reader r;
+    mp_reader_init(&r, document);
+    size_t pairs = document.len ? mp_read_map(&r) : 0;
+    for (size_t i = 0; i < pairs && !r.bad; i++) {
+        if (span_equal(mp_read_bytes(&r), span_str("action")))
+            return mp_read_bytes(&r);
+        mp_skip(&r);
+    }
+    return span_empty();
+}
+
+static bool model_is_write(struct span document)
+{
+    struct span action = model_action(document);
+    return span_equal(action, span_str("train")) ||
+           span_equal(action, span_str("import"));
+}
 
 bool client_request_is_write(const struct request *request)
 {
@@ -26,7 +49,11 @@ bool client_request_is_write(const struct request *request)
     case OP_BATCH:
     case OP_KEYSPACE_CREATE:
     case OP_KEYSPACE_DROP:
+    case OP_KEYSPACE_SET:
+    case OP_PRESPLIT:
         return true;
+    case OP_MODEL:
+        return model_is_write(request->value);
     default:
         return false;
     }
@@ -56,9 +83,18 @@ static int request_check_records(const struct dlht_request *q)
     return total > WIRE_BODY_MAX - (256 << 10) ? DLHT_ETOOBIG : DLHT_OK;
 }
 
+/* What users may ask: the numbers between are for peers. */
+static bool request_is_known(enum dlht_op op)
+{
+    return (op >= DLHT_OP_PING && op <= DLHT_OP_LEAVE) ||
+           (op >= DLHT_OP_MODEL && op <= DLHT_OP_PRESPLIT);
+}
+
 static int request_check(const struct dlht_request *q)
 {
-    if (q->op < DLHT_OP_PING || q->op > DLHT_OP_LEAVE)
+    if (!request_is_known(q->op))
+        return DLHT_EINVAL;
+    if (q->estimate && q->op != DLHT_OP_COUNT)
         return DLHT_EINVAL;
     if (request_needs_key(q->op) && q->key.len == 0)
         return DLHT_EINVAL;
@@ -81,7 +117,8 @@ static uint16_t request_flags(const struct dlht_request *q)
                 (q->reverse ? REQUEST_REVERSE : 0) |
                 (q->keys_only ? REQUEST_KEYS_ONLY : 0) |
                 (q->stale ? REQUEST_STALE : 0) |
-                (q->strict ? REQUEST_STRICT : 0) | (q->all ? REQUEST_ALL : 0);
+                (q->strict ? REQUEST_STRICT : 0) | (q->all ? REQUEST_ALL : 0) |
+                (q->estimate ? REQUEST_ESTIMATE : 0);
     return (uint16_t)flags;
 }
 

@@ -10,7 +10,7 @@
 #include "wire/fields.h"
 
 enum {
-    REQUEST_FLAGS_ALL = 0xff
+    REQUEST_FLAGS_ALL = 0x1ff
 };
 
 /* An op whose list is keys, or keys and values: items a record; else 0. */
@@ -160,7 +160,7 @@ static bool is_document(struct span bytes)
 
 static bool request_is_sound(const struct request *q)
 {
-    if (q->op < OP_PING || q->op > OP_ARC_INFO)
+    if (q->op < OP_PING || q->op > OP_MODEL_SUMS)
         return false;
     if (op_needs_key(q->op) && q->key.len == 0)
         return false;

@@ -82,8 +82,9 @@ enum request_flag {
     REQUEST_TO_ARC = 64,   /* between peers: arc and generation are named;
                               * the receiver serves it or says NOT_OWNER, and
                               * never forwards */
-    REQUEST_SCAN = 128     /* RANGE of a hashed keyspace, in hash order: key
+    REQUEST_SCAN = 128,    /* RANGE of a hashed keyspace, in hash order: key
                             * is the cursor of the page before */
+    REQUEST_ESTIMATE = 256 /* COUNT: by the model alone, see response */
 };
 
 struct request {
@@ -111,7 +112,8 @@ struct request {
 
 struct response {
     int32_t status;        /* enum dlht_err */
-    uint64_t version;      /* of the value; CAS that differs: current */
+    uint64_t version;      /* of the value; CAS that differs: current;
+                            * COUNT with ESTIMATE: count may be off by it */
     struct span value;     /* GET; admin operations: a MessagePack
                                  * document */
     struct span list;      /* RANGE, MGET: key, value, version triples

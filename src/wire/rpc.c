@@ -4,6 +4,8 @@
 
 #include "wire/rpc.h"
 
+#include <assert.h>
+
 #include "dlht/err.h"
 #include "wire/body.h"
 #include "wire/mp.h"
@@ -21,7 +23,9 @@ enum option {
     OPT_NUMBER = 1 << 9,
     OPT_LOWEST_OPEN = 1 << 10,
     OPT_SCAN = 1 << 11,
-    OPT_DOCUMENT = 1 << 12 /* others too: the map is the node's to read */
+    OPT_DOCUMENT = 1 << 12, /* others too: the map is the node's to read */
+    OPT_ESTIMATE = 1 << 13,
+    OPT_LARGE = 1 << 14 /* not an option: they may be as large as a model */
 };
 
 /* What the methods take. */
@@ -34,8 +38,9 @@ enum {
     OPTS_ADMIN = OPTS_ANY | OPT_LIMIT | OPT_DOCUMENT
 };
 
-/* params, in order: k key, v value, n version, l keys, r records, s name of a
- * keyspace, a address; these may be nil or left out: F from, T to. */
+/* params, in order: k key, v value, n version, l keys, r records, a address;
+ * into the document: s name of a keyspace, A action, L keys, O options of a
+ * keyspace; these may be nil or left out: F from, T to. */
 struct method {
     const char *name;
     const char *params;
@@ -51,7 +56,7 @@ static const struct method methods[] = {
     { "mget", "l", OPTS_READ, OP_MGET },
     { "batch", "r", OPTS_BATCH, OP_BATCH },
     { "range", "FT", OPTS_RANGE, OP_RANGE },
-    { "count", "FT", OPTS_READ, OP_COUNT },
+    { "count", "FT", OPTS_READ | OPT_ESTIMATE, OP_COUNT },
     { "ping", "", OPT_TIMEOUT, OP_PING },
     { "lookup", "F", OPTS_ADMIN, OP_LOOKUP },
     { "ring", "F", OPTS_ADMIN, OP_RING },
@@ -60,7 +65,11 @@ static const struct method methods[] = {
     { "keyspace_create", "s", OPTS_ADMIN, OP_KEYSPACE_CREATE },
     { "keyspace_list", "", OPTS_ADMIN, OP_KEYSPACE_LIST },
     { "keyspace_drop", "s", OPTS_ADMIN, OP_KEYSPACE_DROP },
-    { "leave", "a", OPTS_ADMIN, OP_LEAVE }
+    { "leave", "a", OPTS_ADMIN, OP_LEAVE },
+    { "model", "A", OPTS_ADMIN | OPT_LARGE, OP_MODEL },
+    { "keyspace_set", "sO", OPTS_ADMIN, OP_KEYSPACE_SET },
+    { "keyspace_show", "s", OPTS_ADMIN, OP_KEYSPACE_SHOW },
+    { "presplit", "L", OPTS_ADMIN, OP_PRESPLIT }
 };
 
 static const struct {
@@ -76,14 +85,24 @@ static const struct {
                 { "reverse", OPT_REVERSE, REQUEST_REVERSE },
                 { "keys_only", OPT_KEYS_ONLY, REQUEST_KEYS_ONLY },
                 { "scan", OPT_SCAN, REQUEST_SCAN },
+                { "estimate", OPT_ESTIMATE, REQUEST_ESTIMATE },
                 { "session", OPT_SESSION, 0 },
                 { "number", OPT_NUMBER, 0 },
                 { "lowest_open", OPT_LOWEST_OPEN, 0 } };
 
 enum {
     OPTIONS_BYTES_MAX = 64 << 10,
+    OPTIONS_LARGE_MAX = (1 << 20) + OPTIONS_BYTES_MAX, /* a model, and more */
+    ACTION_LEN_MAX = 16,
+    FIELDS_OF_DOCUMENT_MAX = 2,
     METHOD_COUNT = sizeof methods / sizeof *methods,
     OPTION_COUNT = sizeof options / sizeof *options
+};
+
+/* A param of an admin method that goes into its document. */
+struct field {
+    const char *name;
+    struct span value; /* MessagePack */
 };
 
 /* The params being read. text is NULL as long as all is well. */
@@ -92,7 +111,8 @@ struct parse {
     struct request *q;
     struct buf *scratch;
     const struct method *method;
-    struct span name;  /* param s */
+    struct field fields[FIELDS_OF_DOCUMENT_MAX];
+    size_t field_count;
     struct span pairs; /* of the option map of an admin method */
     size_t pair_count;
     const char *text;
@@ -224,6 +244,52 @@ static void parse_record_pairs(struct parse *p)
     p->q->list_count = (uint32_t)(2 * count);
 }
 
+static void parse_name_only(struct parse *p)
+{
+    (void)parse_name(p);
+}
+
+static void parse_action(struct parse *p)
+{
+    struct span action = mp_read_bytes(&p->r);
+    if (p->r.bad || action.len == 0 || action.len > ACTION_LEN_MAX)
+        refuse(p, "an action is str, as \"show\"");
+}
+
+static void parse_bare_keys(struct parse *p)
+{
+    size_t count = mp_read_array(&p->r);
+    if (p->r.bad || count > BATCH_COUNT_MAX)
+        refuse(p, "keys are an array of at most 4096");
+    for (size_t i = 0; i < count && !p->r.bad; i++)
+        (void)parse_key(p);
+}
+
+static void parse_settings(struct parse *p)
+{
+    const uint8_t *from = p->r.at;
+    size_t count = mp_read_map(&p->r);
+    for (size_t i = 0; i < 2 * count && !p->r.bad; i++)
+        (void)mp_read_bytes(&p->r);
+    if (p->r.bad)
+        refuse(p, "options of a keyspace are a map from str to str");
+    else if ((size_t)(p->r.at - from) > OPTIONS_BYTES_MAX)
+        refuse(p, "options have at most 65536 bytes");
+}
+
+/* A param that goes into the document as it is. */
+static void parse_field(struct parse *p, const char *name,
+                        void (*parse)(struct parse *p))
+{
+    const uint8_t *from = p->r.at;
+    parse(p);
+    if (p->r.bad)
+        return;
+    assert(p->field_count < FIELDS_OF_DOCUMENT_MAX);
+    p->fields[p->field_count++] =
+        (struct field){ name, span_of(from, (size_t)(p->r.at - from)) };
+}
+
 static void parse_param(struct parse *p, char kind)
 {
     struct request *q = p->q;
@@ -247,7 +313,16 @@ static void parse_param(struct parse *p, char kind)
             parse_record_pairs(p);
         break;
     case 's':
-        p->name = parse_name(p);
+        parse_field(p, "name", parse_name_only);
+        break;
+    case 'A':
+        parse_field(p, "action", parse_action);
+        break;
+    case 'L':
+        parse_field(p, "keys", parse_bare_keys);
+        break;
+    case 'O':
+        parse_field(p, "options", parse_settings);
         break;
     case 'a':
         parse_addr(p);
@@ -313,7 +388,9 @@ static void parse_option(struct parse *p, size_t which)
     case OPT_REVERSE:
     case OPT_KEYS_ONLY:
     case OPT_SCAN:
+    case OPT_ESTIMATE:
     case OPT_DOCUMENT:
+    case OPT_LARGE:
     default:
         parse_flag(p, options[which].flag);
     }
@@ -345,8 +422,11 @@ static void parse_options(struct parse *p)
         refuse(p, "options are a map whose keys are str");
         return;
     }
-    if ((size_t)(p->r.at - from) > OPTIONS_BYTES_MAX)
-        refuse(p, "options have at most 65536 bytes");
+    bool large = p->method->options & OPT_LARGE;
+    size_t max = large ? OPTIONS_LARGE_MAX : OPTIONS_BYTES_MAX;
+    if ((size_t)(p->r.at - from) > max)
+        refuse(p, large ? "options have at most 1114112 bytes"
+                        : "options have at most 65536 bytes");
     p->pairs = span_of(from, (size_t)(p->r.at - from));
     p->pair_count = count;
     if (id_is_zero(&p->q->session) != (p->q->number == 0))
@@ -377,18 +457,20 @@ static void parse_params(struct parse *p)
         refuse(p, "too many params, or options that are no map");
 }
 
-/* The document of an admin method: its options, and the name param. */
+/* The document of an admin method: some params, and its options. */
 static void make_document(struct parse *p)
 {
-    if (!(p->method->options & OPT_DOCUMENT) ||
-        (p->pair_count == 0 && p->name.len == 0))
+    size_t count = p->field_count + p->pair_count;
+    if (!(p->method->options & OPT_DOCUMENT) || count == 0)
         return;
-    mp_write_map(p->scratch, p->pair_count + (p->name.len > 0));
-    if (p->name.len > 0) {
-        mp_write_cstr(p->scratch, "name");
-        mp_write_str(p->scratch, p->name);
+    mp_write_map(p->scratch, count);
+    for (size_t i = 0; i < p->field_count; i++) {
+        mp_write_cstr(p->scratch, p->fields[i].name);
+        buf_append_span(p->scratch, p->fields[i].value);
     }
     buf_append_span(p->scratch, p->pairs);
+    if (p->scratch->len > VALUE_LEN_MAX)
+        refuse(p, "params have at most 16 MiB");
     p->q->value = buf_span(p->scratch);
 }
 
@@ -497,10 +579,23 @@ static bool write_document(struct buf *b, struct span document)
     return true;
 }
 
-static bool write_result(struct buf *b, uint8_t op, const struct response *s)
+/* An estimate says by how much it may be off. */
+static void write_count(struct buf *b, const struct request *q,
+                        const struct response *s)
+{
+    bool estimate = q->flags & REQUEST_ESTIMATE;
+    if (estimate)
+        mp_write_array(b, 2);
+    mp_write_uint(b, s->count);
+    if (estimate)
+        mp_write_uint(b, s->version);
+}
+
+static bool write_result(struct buf *b, const struct request *q,
+                         const struct response *s)
 {
     bool found = s->status == DLHT_OK;
-    switch ((enum op)op) {
+    switch ((enum op)q->op) {
     case OP_PUT:
         mp_write_uint(b, s->version);
         return true;
@@ -524,8 +619,10 @@ static bool write_result(struct buf *b, uint8_t op, const struct response *s)
     case OP_MGET:
         return write_records(b, s);
     case OP_BATCH:
-    case OP_COUNT:
         mp_write_uint(b, s->count);
+        return true;
+    case OP_COUNT:
+        write_count(b, q, s);
         return true;
     case OP_RANGE:
         mp_write_array(b, 2);
@@ -548,6 +645,12 @@ static bool write_result(struct buf *b, uint8_t op, const struct response *s)
     case OP_KEYSPACE_DROP:
     case OP_LEAVE:
     case OP_ARC_INFO:
+    case OP_MODEL:
+    case OP_KEYSPACE_SET:
+    case OP_KEYSPACE_SHOW:
+    case OP_PRESPLIT:
+    case OP_MODEL_REPORT:
+    case OP_MODEL_SUMS:
     default:
         return write_document(b, s->value);
     }
@@ -569,7 +672,7 @@ int rpc_pack_response(const struct rpc_call *call,
         write_error(out, response->status, response->text);
     } else {
         mp_write_nil(out);
-        if (!write_result(out, call->request.op, response)) {
+        if (!write_result(out, &call->request, response)) {
             out->len = after_id;
             write_error(out, DLHT_EPROTO, span_empty());
         }

@@ -10,8 +10,9 @@
  *
  * Where things go in a request: the address of leave and the first key of a
  * page of ring into key; the options of an admin method into the document in
- * value, with the name that keyspace_create and keyspace_drop are given as
- * "name". */
+ * value, with the name that keyspace_... are given as "name", the map that
+ * keyspace_set is given as "options", the keys of presplit as "keys", what
+ * model is to do as "action". */
 
 #ifndef WIRE_RPC_H
 #define WIRE_RPC_H

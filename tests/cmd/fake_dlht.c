@@ -7,7 +7,11 @@
  * '!' answer as they are named (!unknown, !timeout, !unavailable, !full); a
  * batch with the key !busy is refused once. Administrative documents are the
  * same ever: two arcs, two peers, one keyspace. Pages are PAGE records, so
- * that paging is exercised by little data. */
+ * that paging is exercised by little data.
+ *
+ * $FAKE_DLHT_MODEL: `none`, there is no model; `stays`, training publishes
+ * none; `bad`, answers that no node gives. What keyspace set and presplit are
+ * told is written to $FAKE_DLHT_TOLD, without which presplit is not known. */
 
 #include <assert.h>
 #include <msgpack.h>
@@ -295,6 +299,59 @@ static void pack_float(msgpack_packer *p, const char *name, double number)
     msgpack_pack_double(p, number);
 }
 
+/* The field of a document that was sent; nil if it has none of that name. */
+static msgpack_object asked(const struct dlht_request *request,
+                            msgpack_unpacked *room, const char *name)
+{
+    msgpack_object none = { .type = MSGPACK_OBJECT_NIL };
+    size_t at = 0;
+
+    msgpack_unpacked_init(room);
+    if (request->document.len == 0)
+        return none;
+    assert(msgpack_unpack_next(room, request->document.data,
+                               request->document.len,
+                               &at) == MSGPACK_UNPACK_SUCCESS);
+    assert(room->data.type == MSGPACK_OBJECT_MAP);
+    for (uint32_t i = 0; i < room->data.via.map.size; i++) {
+        msgpack_object_kv *pair = &room->data.via.map.ptr[i];
+        assert(pair->key.type == MSGPACK_OBJECT_STR);
+        if (pair->key.via.str.size == strlen(name) &&
+            memcmp(pair->key.via.str.ptr, name, strlen(name)) == 0)
+            return pair->val;
+    }
+    return none;
+}
+
+static bool is_text(const msgpack_object *object, const char *text)
+{
+    return object->type == MSGPACK_OBJECT_STR &&
+           object->via.str.size == strlen(text) &&
+           memcmp(object->via.str.ptr, text, strlen(text)) == 0;
+}
+
+static bool model_is(const char *name)
+{
+    const char *model = getenv("FAKE_DLHT_MODEL");
+
+    return model && strcmp(model, name) == 0;
+}
+
+static uint64_t asked_position(const struct dlht_request *request)
+{
+    msgpack_unpacked room;
+    msgpack_object position = asked(request, &room, "position");
+    uint64_t value = 0x6100000000000000u;
+
+    if (position.type != MSGPACK_OBJECT_NIL) {
+        assert(position.type == MSGPACK_OBJECT_POSITIVE_INTEGER);
+        assert(request->key.len == 0);
+        value = position.via.u64;
+    }
+    msgpack_unpacked_destroy(&room);
+    return value;
+}
+
 static void lookup(msgpack_packer *p, const struct dlht_request *request)
 {
     msgpack_pack_map(p, 15);
@@ -307,7 +364,7 @@ static void lookup(msgpack_packer *p, const struct dlht_request *request)
     pack_pair(p, "owner", "127.0.0.1:9000");
     pack_replicas(p);
     pack_number(p, "hops", 1);
-    pack_number(p, "position", 0x6100000000000000u);
+    pack_number(p, "position", asked_position(request));
     pack_float(p, "percent", 37.890625);
     pack_pair(p, "predicted_arc", NULL);
     pack_pair(p, "error", NULL);
@@ -384,6 +441,211 @@ static void keyspaces(msgpack_packer *p)
     pack_flag(p, "dropped", false);
 }
 
+static void errors(msgpack_packer *p)
+{
+    pack_float(p, "ks", 0.0025);
+    pack_float(p, "mean_error", 0.0005);
+    pack_float(p, "max_error", 0.0025);
+}
+
+static void model_none(msgpack_packer *p)
+{
+    msgpack_pack_map(p, 5);
+    pack_pair(p, "keyspace", "default");
+    pack_number(p, "epoch", 0);
+    pack_pair(p, "ks", NULL);
+    pack_pair(p, "reason", "none");
+    pack_text(p, "triggers");
+    msgpack_pack_map(p, 0);
+}
+
+static void model_show(msgpack_packer *p)
+{
+    msgpack_pack_map(p, 17);
+    pack_pair(p, "keyspace", "default");
+    pack_number(p, "epoch", 3);
+    pack_number(p, "keys", 20000);
+    pack_number(p, "leaves", 128);
+    pack_pair(p, "root", "cubic");
+    pack_pair(p, "leaf", "linear");
+    errors(p);
+    pack_number(p, "bytes", 1536);
+    pack_float(p, "age_s", 300);
+    pack_pair(p, "reason", "volume");
+    pack_float(p, "distance", 0.125);
+    pack_pair(p, "trained_by", "127.0.0.1:9000");
+    pack_number(p, "took_ms", 42);
+    pack_number(p, "lies", 1);
+    pack_text(p, "triggers");
+    msgpack_pack_map(p, 2);
+    pack_number(p, "first", 1);
+    pack_number(p, "volume", 2);
+}
+
+static void model_history(msgpack_packer *p)
+{
+    msgpack_pack_array(p, 2);
+    for (unsigned i = 0; i < 2; i++) {
+        msgpack_pack_map(p, 12);
+        pack_number(p, "epoch", 3 - i);
+        pack_number(p, "keys", 20000);
+        pack_number(p, "leaves", 128);
+        pack_number(p, "bytes", 1536);
+        pack_pair(p, "reason", i ? "first" : "volume");
+        if (i)
+            pack_pair(p, "distance", NULL);
+        else
+            pack_float(p, "distance", 0.125);
+        errors(p);
+        pack_number(p, "took_ms", 42);
+        pack_number(p, "age_s", i ? 90000 : 42);
+        pack_pair(p, "trained_by", "127.0.0.1:9000");
+    }
+}
+
+static void model_train(msgpack_packer *p, bool wait)
+{
+    bool stays = model_is("stays");
+
+    msgpack_pack_map(p, wait ? 4 : 2);
+    pack_number(p, "epoch", wait && !stays ? 4 : 3);
+    if (!wait) {
+        pack_flag(p, "started", true);
+        return;
+    }
+    pack_flag(p, "published", !stays);
+    pack_pair(p, "reason", stays ? "it hardly differs" : "force");
+    pack_number(p, "took_ms", 42);
+}
+
+static const char exported[] = "\xff model \0 packed";
+
+static void model_import(msgpack_packer *p, const struct dlht_request *request,
+                         struct dlht_result *result)
+{
+    msgpack_unpacked room;
+    msgpack_object model = asked(request, &room, "model");
+
+    assert(model.type == MSGPACK_OBJECT_BIN);
+    if (model.via.bin.size != sizeof(exported) ||
+        memcmp(model.via.bin.ptr, exported, sizeof(exported)) != 0) {
+        result->status = DLHT_ECORRUPT;
+        result->text = "this is no model";
+    }
+    msgpack_pack_map(p, 1);
+    pack_number(p, "epoch", 5);
+    msgpack_unpacked_destroy(&room);
+}
+
+static void answer_model(msgpack_packer *p, const struct dlht_request *request,
+                         struct dlht_result *result)
+{
+    msgpack_unpacked room[3];
+    msgpack_object action = asked(request, &room[0], "action");
+    msgpack_object keyspace = asked(request, &room[1], "keyspace");
+    msgpack_object wait = asked(request, &room[2], "wait");
+
+    assert(is_text(&keyspace, "default"));
+    if (model_is("bad")) {
+        msgpack_pack_array(p, 1);
+        msgpack_pack_nil(p);
+    } else if (is_text(&action, "show")) {
+        if (model_is("none"))
+            model_none(p);
+        else
+            model_show(p);
+    } else if (is_text(&action, "history")) {
+        model_history(p);
+    } else if (is_text(&action, "train")) {
+        assert(wait.type == MSGPACK_OBJECT_BOOLEAN);
+        model_train(p, wait.via.boolean);
+    } else if (is_text(&action, "import")) {
+        model_import(p, request, result);
+    } else if (is_text(&action, "export") && !model_is("none")) {
+        msgpack_pack_bin(p, sizeof(exported));
+        msgpack_pack_bin_body(p, exported, sizeof(exported));
+    } else {
+        result->status = DLHT_ENOTSUP;
+        result->text = "there is no model";
+    }
+    for (size_t i = 0; i < 3; i++)
+        msgpack_unpacked_destroy(&room[i]);
+}
+
+static void options_shown(msgpack_packer *p)
+{
+    msgpack_pack_array(p, 2);
+    msgpack_pack_array(p, 3);
+    pack_text(p, "error");
+    pack_text(p, "0.02");
+    pack_text(p, "0.01");
+    msgpack_pack_array(p, 3);
+    pack_text(p, "stale");
+    pack_text(p, "off");
+    pack_text(p, "86400");
+}
+
+static void tell(FILE *file, const msgpack_object *object, const char *end)
+{
+    assert(object->type == MSGPACK_OBJECT_STR ||
+           object->type == MSGPACK_OBJECT_BIN);
+    if (object->type == MSGPACK_OBJECT_STR)
+        fwrite(object->via.str.ptr, 1, object->via.str.size, file);
+    else
+        fwrite(object->via.bin.ptr, 1, object->via.bin.size, file);
+    fputs(end, file);
+}
+
+static void answer_set(const struct dlht_request *request,
+                       struct dlht_result *result)
+{
+    const char *told = getenv("FAKE_DLHT_TOLD");
+    FILE *file = told ? fopen(told, "w") : NULL;
+    msgpack_unpacked room[2];
+    msgpack_object name = asked(request, &room[0], "name");
+    msgpack_object options = asked(request, &room[1], "options");
+
+    assert(options.type == MSGPACK_OBJECT_MAP);
+    for (uint32_t i = 0; i < options.via.map.size; i++) {
+        const msgpack_object_kv *pair = &options.via.map.ptr[i];
+        if (is_text(&pair->key, "nonsense")) {
+            result->status = DLHT_EINVAL;
+            result->text = "no such option: nonsense";
+        }
+        if (file) {
+            tell(file, &name, " ");
+            tell(file, &pair->key, "=");
+            tell(file, &pair->val, "\n");
+        }
+    }
+    if (file)
+        fclose(file);
+    msgpack_unpacked_destroy(&room[0]);
+    msgpack_unpacked_destroy(&room[1]);
+}
+
+static void answer_presplit(msgpack_packer *p,
+                            const struct dlht_request *request,
+                            struct dlht_result *result)
+{
+    const char *told = getenv("FAKE_DLHT_TOLD");
+    FILE *file = told ? fopen(told, "w") : NULL;
+    msgpack_unpacked room;
+    msgpack_object keys = asked(request, &room, "keys");
+
+    assert(keys.type == MSGPACK_OBJECT_ARRAY && keys.via.array.size > 0);
+    assert(entry_count == 0); /* before the first record */
+    for (uint32_t i = 0; file && i < keys.via.array.size; i++)
+        tell(file, &keys.via.array.ptr[i], "\n");
+    if (file)
+        fclose(file);
+    else
+        result->status = DLHT_ENOTSUP;
+    msgpack_pack_map(p, 1);
+    pack_number(p, "cut", keys.via.array.size);
+    msgpack_unpacked_destroy(&room);
+}
+
 static void answer_document(struct dlht *d, const struct dlht_request *request,
                             struct dlht_result *result)
 {
@@ -399,6 +661,12 @@ static void answer_document(struct dlht *d, const struct dlht_request *request,
         peers(&p);
     else if (request->op == DLHT_OP_STATUS)
         status(&p);
+    else if (request->op == DLHT_OP_MODEL)
+        answer_model(&p, request, result);
+    else if (request->op == DLHT_OP_KEYSPACE_SHOW)
+        options_shown(&p);
+    else if (request->op == DLHT_OP_PRESPLIT)
+        answer_presplit(&p, request, result);
     else
         keyspaces(&p);
     if (request->op == DLHT_OP_RING && request->key.len == 0) {
@@ -429,6 +697,11 @@ static void answer_range(struct dlht *d, const struct dlht_request *request,
     result->peers_asked = 1;
     if (request->op == DLHT_OP_COUNT) {
         result->count = all;
+        if (request->estimate) {
+            result->version = 3;
+            result->status = model_is("none") ? DLHT_ENOTSUP : DLHT_OK;
+            result->text = "there is no model";
+        }
         return;
     }
     if (request->limit && request->limit < n)
@@ -572,12 +845,18 @@ static void answer(struct dlht *d, const struct dlht_request *request,
     case DLHT_OP_PEERS:
     case DLHT_OP_STATUS:
     case DLHT_OP_KEYSPACE_LIST:
+    case DLHT_OP_KEYSPACE_SHOW:
+    case DLHT_OP_MODEL:
+    case DLHT_OP_PRESPLIT:
         answer_document(d, request, result);
         break;
     case DLHT_OP_KEYSPACE_CREATE:
     case DLHT_OP_KEYSPACE_DROP:
     case DLHT_OP_LEAVE:
         answer_change(request, result);
+        break;
+    case DLHT_OP_KEYSPACE_SET:
+        answer_set(request, result);
         break;
     }
 }

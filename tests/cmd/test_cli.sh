@@ -62,6 +62,36 @@ says() {
     fi
 }
 
+# What the fake was told is what standard input says.
+told() {
+    if diff - "$dir/told" >"$dir/diff"; then
+        passed=$((passed + 1))
+    else
+        echo "FAILED: it was told:"
+        sed 's/^/    /' "$dir/diff"
+        failed=$((failed + 1))
+    fi
+}
+
+# ahead WHY FILE KEYS CUTS OPTIONS...: loads standard input or FILE into a
+# keyspace of nothing; KEYS are there then, after CUTS ascending cuts. Runs in
+# a pipe too, so what failed is in a file.
+ahead() {
+    local why=$1 file=$2 keys=$3 cuts=$4 got
+    shift 4
+    rm -f "$FAKE_DLHT_FILE" "$dir/told"
+    : >"$dir/told"
+    "$cli" load "$file" "$@" >"$dir/out" 2>"$dir/err"
+    got="$?, $("$cli" range --count </dev/null) keys, $(wc -l <"$dir/told") cuts"
+    if [ "$got" != "0, $keys keys, $cuts cuts" ] || [ -s "$dir/err" ] ||
+        ! LC_ALL=C sort -cu "$dir/told"; then
+        echo "FAILED: cut ahead $why: $got; $keys keys, $cuts cuts are right"
+        sed 's/^/    stderr: /' "$dir/err"
+        echo x >>"$dir/ahead.failed"
+    fi
+    rm -f "$FAKE_DLHT_FILE"
+}
+
 # Of the last command's standard output.
 shows() {
     if ! grep -q -- "$1" "$dir/out"; then
@@ -249,7 +279,44 @@ says "one of lines|tsv|jsonl is meant"
 check "unknown verb" 2 '' frobnicate
 says "unknown verb 'frobnicate'"
 check "half a verb" 2 '' keyspace
-says "keyspace what? create, list or drop"
+says "keyspace what? create, list, drop, set or show"
+check "half another" 2 '' model
+says "model what? show, train, export, import or history"
+check "an estimate without --count" 2 '' range --estimate
+says "goes with --count"
+check "an estimate of a part" 2 '' range --count --estimate --limit 5
+says "leave out --limit"
+for p in '' x 0x 0xg 0x10000000000000000 18446744073709551616 -1 % 101% 1.2.3% \
+    .5% 1e2% '37 %' +5; do
+    check "no position: '$p'" 2 '' lookup --position "$p"
+    says "--position '$p': 0x0 to "
+done
+check "a key and a position" 2 '' lookup a --position 5
+says "a KEY is meant, or --position P"
+check "neither" 2 '' lookup
+says "a KEY is meant, or --position P"
+check "no setting" 2 '' keyspace set default error
+says "'error': OPTION=VALUE is meant"
+check "a setting of nothing" 2 '' keyspace set default =5
+says "'=5': OPTION=VALUE is meant"
+check "a setting twice" 2 '' keyspace set default a=1 b=2 a=3
+says "'a' is given twice"
+check "no settings" 2 '' keyspace set default
+says "too few arguments"
+check "import of no file" 2 '' model import "$dir/none"
+says "cannot be opened"
+check "import of a directory" 2 '' model import "$dir"
+says "cannot be read"
+: >"$dir/nothing"
+check "import of nothing" 2 '' model import "$dir/nothing"
+says "is no model: it is empty"
+head -c 1048577 /dev/zero >"$dir/long"
+check "import of too much" 2 '' model import "$dir/long"
+says "1 MiB at the most"
+check_pipe "import of the commands" 2 '' 'model import -\n'
+says "standard input holds the commands"
+check "no arcs" 2 '' load "$dir/keys" --arcs 0
+says "a number of 1 to 4096"
 check "unknown option" 2 '' get a --frob
 says "unknown option --frob"
 check "unknown option before the verb" 2 '' --frob get a
@@ -280,8 +347,9 @@ shows '^  --prefix P '
 check "help of a verb of two words" 0 '*' keyspace create --help
 shows '--placement ordered|hashed'
 for verb in put get del cas mget range load dump lookup ring peers status \
-    "keyspace create" "keyspace list" "keyspace drop" keyspaces leave bench \
-    ping; do
+    "keyspace create" "keyspace list" "keyspace drop" "keyspace set" \
+    "keyspace show" keyspaces "model show" "model train" "model export" \
+    "model import" "model history" leave bench ping; do
     # shellcheck disable=SC2086
     check "help of $verb" 0 '*' $verb --help
     shows "^usage: dlht-cli .* $verb"
@@ -314,8 +382,13 @@ model          identity, epoch 0\n' lookup a
     check "lookup as JSON" 0 '*' lookup a --json
     shows '"key": "a", "arc": 161, "lo": "", "hi": "m", '
     shows '"predicted_arc": null, "error": null, "model_epoch": 0'
-    check "lookup of a position is for later" 2 '' lookup --position 0x1
-    says "needs the learned model"
+    for row in 0x1:1 0xfFffFFffffffffff:18446744073709551615 7:7 \
+        18446744073709551615:18446744073709551615 0%:0 \
+        37.5%:6917529027641081856 100%:18446744073709551615; do
+        check "lookup of the position ${row%:*}" 0 '*' \
+            lookup --position "${row%:*}" --json
+        shows "\"key\": null, .*\"position\": ${row#*:}, "
+    done
     check "the ring, two pages" 0 \
 'KEYSPACE  ARC  FROM     TO     GEN  OWNER           REPLICAS                       KEYS     SIZE
 default    a1  (begin)  m        3  127.0.0.1:9000  127.0.0.1:9000 127.0.0.1:9001    10  1.5 KiB
@@ -345,6 +418,122 @@ default  ordered     1         3     2  durable\n' keyspace list
     check "replicas 2" 2 '' keyspace create k --replicas 2
     says "1, 3 or 5"
     check "dropped" 0 'OK\n' keyspace drop k
+    check "options" 0 'OPTION  VALUE  DEFAULT
+error   0.02   0.01
+stale   off    86400\n' keyspace show default
+    check "options as JSON" 0 '{"option": "error", "value": "0.02", "default": "0.01"}
+{"option": "stale", "value": "off", "default": "86400"}\n' \
+        keyspace show default --json
+    export FAKE_DLHT_TOLD=$dir/told
+    check "options set" 0 'OK\n' keyspace set k error=0.02 stale= 'hot-leaf=a=b'
+    printf 'k error=0.02\nk stale=\nk hot-leaf=a=b\n' | told
+    check "as JSON" 0 '{"ok": true}\n' keyspace set k error=off --json
+    check "no such option" 2 '' keyspace set k error=off nonsense=1
+    says "no such option: nonsense"
+
+    # --- the learned model
+    check "the model" 0 'keyspace    default
+epoch       3
+keys        20000
+shape       cubic root, 128 linear leaves, 1.5 KiB
+error now   KS 0.002500, mean 0.000500, max 0.002500
+trained     5 min ago in 42 ms, because: volume
+trained by  127.0.0.1:9000
+distance    0.125000 from the one before
+lies        1 claims were scaled down
+triggers    first 1, volume 2\n' model show
+    check "the model as JSON" 0 '*' model show --json
+    shows '^{"keyspace": "default", "epoch": 3, .*"root": "cubic", .*"ks": 0.0025, .*"age_s": 300'
+    export FAKE_DLHT_MODEL=none
+    check "no model" 0 'keyspace    default
+epoch       none: no model is trained yet
+triggers    none fired\n' model show
+    check "no model as JSON" 0 '*' model show --json
+    shows '"epoch": 0, "ks": null, "reason": "none"'
+    check "no model to export" 4 '' model export "$dir/packed"
+    says "there is no model"
+    [ ! -e "$dir/packed" ] || { echo "FAILED: no file is made"; failed=1; }
+    check "no estimate without a model" 4 '' range --count --estimate
+    says "there is no model"
+    export FAKE_DLHT_MODEL=stays
+    check "training that publishes nothing" 0 \
+        'OK: epoch 3 stays: it hardly differs\n' model train --wait
+    export FAKE_DLHT_MODEL=bad
+    check "a strange answer to export" 4 '' model export "$dir/packed"
+    says "the answer is no model"
+    check "a strange model" 0 '*' model show
+    check "a strange history" 0 '*' model history
+    check "a strange round" 0 '*' model train
+    unset FAKE_DLHT_MODEL
+    check "training" 0 'OK: begun; the epoch is 3 until it is published\n' \
+        model train
+    check "training, awaited" 0 'OK: epoch 4 published after 42 ms\n' \
+        model train --wait
+    check "training as JSON" 0 \
+        '{"epoch": 4, "published": true, "reason": "force", "took_ms": 42}\n' \
+        model train --wait --json
+    check "history" 0 \
+'EPOCH   AGE  REASON   KEYS  LEAVES     SIZE  MOVED      KS  MEAN ERROR     MAX   TOOK  TRAINED BY
+    3  42 s  volume  20000     128  1.5 KiB  0.125  0.0025      0.0005  0.0025  42 ms  127.0.0.1:9000
+    2  25 h  first   20000     128  1.5 KiB      -  0.0025      0.0005  0.0025  42 ms  127.0.0.1:9000\n' \
+        model history
+    check "history as JSON" 0 '*' model history --json
+    shows '"epoch": 2, .*"distance": null, '
+    check "export" 0 'OK: 17 bytes\n' model export "$dir/packed"
+    check "export as JSON" 0 '{"ok": true, "bytes": 17}\n' \
+        model export "$dir/packed" --json
+    check "export to standard output" 0 '\0377 model \0000 packed\0000' \
+        model export -
+    cmp -s "$dir/packed" "$dir/out" ||
+        { echo "FAILED: both exports are the same"; failed=$((failed + 1)); }
+    check "export to nowhere" 2 '' model export "$dir/none/packed"
+    says "cannot be written"
+    check "import" 0 'OK: epoch 5\n' model import "$dir/packed"
+    check_pipe "import from standard input" 0 '{"epoch": 5}\n' \
+        '\0377 model \0000 packed\0000' model import - --json
+    check "import of something else" 4 '' model import "$dir/keys"
+    says "this is no model"
+    check "an estimate" 0 "$("$cli" range --count) +- 3\n" \
+        range --count --estimate
+    check "an estimate as JSON" 0 '*' range --count --estimate --json
+    shows '^{"count": [0-9]*, "error": 3}$'
+
+    # --- cutting ahead: 2 arcs there, 2 peers up
+    export FAKE_DLHT_FILE=$dir/ahead
+    shuf -i 0-29999 --random-source=<(yes) | sed 's/^/00000/; s/.*\(.....\)$/k\1/' \
+        >"$dir/many"
+    ahead "16 arcs of 30,000 lines" "$dir/many" 30000 15
+    ahead "as many as are told" "$dir/many" 30000 3 --arcs 4
+    ahead "none has fewer than 1,000 records" "$dir/many" 30000 29 --arcs 4096
+    ahead "not if there are as many already" "$dir/many" 30000 0 --arcs 2
+    ahead "not if told so" "$dir/many" 30000 0 --no-presplit
+    head -19999 "$dir/many" >"$dir/few"
+    ahead "not of few lines" "$dir/few" 19999 0
+    sed 's/.*/same\t&/' "$dir/many" >"$dir/same"
+    ahead "nor of one key only" "$dir/same" 1 0 --format tsv
+    ahead "from a pipe" - 30000 15 <"$dir/many"
+    cat "$dir/many" | ahead "that cannot seek" - 30000 15
+    sort "$dir/many" >"$dir/sorted"
+    cat "$dir/sorted" | ahead "whole, though in order" - 30000 15
+    # 10,000 records more than are held back, of keys seen before.
+    cat "$dir/many" "$dir/many" "$dir/many" "$dir/many" >"$dir/long"
+    cat "$dir/long" | ahead "of a pipe's beginning" - 30000 15
+    sed 's/.*/&\n&\n&\n&/' "$dir/sorted" | ahead "but not in order" - 30000 0
+    # The cuts are where the quantiles are, within five times the noise of a
+    # sample of 10,000.
+    ahead "to see where" "$dir/many" 30000 15
+    awk '{ k = substr($1 "00000", 2, 5) + 0; want = NR * 1875
+           if (k < want - 750 || k > want + 750) exit 1 }' "$dir/told" ||
+        { echo "FAILED: cuts off the quantiles:"; cat "$dir/told"
+          failed=$((failed + 1)); }
+    check "it is said if asked for" 0 '*' load "$dir/many" --verbose
+    says "15 arcs cut ahead, by a sample of 10000 of 30000 records"
+    rm -f "$dir/ahead"
+    unset FAKE_DLHT_TOLD
+    check "an old cluster" 0 '*' load "$dir/many" --verbose
+    says "not cut ahead: "
+    shows '^loaded 30000 records'
+    export FAKE_DLHT_FILE=$dir/records
     check "leave tells its progress" 0 \
         '2 replicas left\n1 replica left\nOK: h:1 may be stopped\n' leave h:1
 
@@ -380,5 +569,6 @@ if [ -e /dev/full ]; then
     says "standard output cannot be written"
 fi
 
+[ ! -e "$dir/ahead.failed" ] || failed=$((failed + 1))
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

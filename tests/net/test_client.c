@@ -330,6 +330,9 @@ static void what_cannot_be_asked_is_refused(void)
             .value = { big, sizeof big } },
           DLHT_ETOOBIG },
         { { .op = DLHT_OP_MGET }, DLHT_EINVAL },
+        { { .op = (enum dlht_op)OP_ARC_INFO, .key = { "k", 1 } }, DLHT_EINVAL },
+        { { .op = (enum dlht_op)OP_MODEL_REPORT }, DLHT_EINVAL },
+        { { .op = DLHT_OP_RANGE, .estimate = true }, DLHT_EINVAL },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct outcome o = { 0 };
@@ -349,6 +352,64 @@ static void what_cannot_be_asked_is_refused(void)
     CHECK_EQ(o.status, DLHT_ECLOSED);
 }
 
+/* What trains or replaces a model has a number, what shows it has none. */
+static void models_are_asked_and_changed(void)
+{
+    static const struct {
+        enum dlht_op op;
+        const char *document;
+        bool estimate;
+        bool is_write;
+    } rows[] = {
+        { DLHT_OP_MODEL,
+          "\x81\xa6"
+          "action\xa4show",
+          false, false },
+        { DLHT_OP_MODEL,
+          "\x82\xa5model\xa1x\xa6"
+          "action\xa6import",
+          false, true },
+        { DLHT_OP_MODEL,
+          "\x81\xa6"
+          "action\xa5train",
+          false, true },
+        { DLHT_OP_MODEL,
+          "\x81\xa6"
+          "action\xa7history",
+          false, false },
+        { DLHT_OP_MODEL, "", false, false },
+        { DLHT_OP_KEYSPACE_SET, "\x81\xa4name\xa1k", false, true },
+        { DLHT_OP_KEYSPACE_SHOW, "\x81\xa4name\xa1k", false, false },
+        { DLHT_OP_PRESPLIT, "\x81\xa4keys\x90", false, true },
+        { DLHT_OP_COUNT, "", true, false },
+    };
+    char a[64];
+    int fd = raw_listen(a);
+    struct client *c;
+    CHECK_EQ(client_new(a, false, &c, NULL), DLHT_OK);
+    struct raw raw = { 0 };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const char *text = rows[i].document;
+        struct dlht_request q = { .op = rows[i].op,
+                                  .estimate = rows[i].estimate,
+                                  .document = { text, strlen(text) } };
+        struct outcome o = { 0 };
+        CHECK_EQ(client_submit(c, &q, on_answer, &o), DLHT_OK);
+        if (i == 0)
+            raw = serve(fd, c, DLHT_OK);
+        struct request got = next_request(&raw, c);
+        CHECK_EQ(got.op, (uint8_t)rows[i].op);
+        CHECK_EQ(got.number != 0, rows[i].is_write);
+        CHECK_EQ(got.flags, rows[i].estimate ? REQUEST_ESTIMATE : 0);
+        CHECK(span_equal(got.value, span_str(text)));
+        answer(&raw, c, raw.message.stream, DLHT_OK);
+        CHECK_EQ(o.count, 1);
+    }
+    client_free(c);
+    raw_close(&raw);
+    close(fd);
+}
+
 int main(void)
 {
     a_lost_write_is_sent_again_under_its_number();
@@ -358,5 +419,6 @@ int main(void)
     peers_are_learned();
     a_server_that_babbles_is_left();
     what_cannot_be_asked_is_refused();
+    models_are_asked_and_changed();
     return check_done();
 }

@@ -177,9 +177,10 @@ static struct span list(struct rng *rng, struct sample_pool *pool,
 static void sample_request(struct rng *rng, struct sample_pool *pool,
                            struct request *q)
 {
-    *q = (struct request){ .op = (uint8_t)rng_range(rng, OP_PING, OP_ARC_INFO),
-                           .flags = (uint16_t)number(rng, 255),
-                           .key = bytes(rng, pool, 1, 300) };
+    *q =
+        (struct request){ .op = (uint8_t)rng_range(rng, OP_PING, OP_MODEL_SUMS),
+                          .flags = (uint16_t)number(rng, 511),
+                          .key = bytes(rng, pool, 1, 300) };
     if (flip(rng))
         q->keyspace = (keyspace_id)positive(rng);
     else

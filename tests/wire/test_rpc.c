@@ -133,12 +133,28 @@ static const struct {
     { LIT("\x94\x00\x01\xadkeyspace_list\x90"), "1 op=15" },
     { LIT("\x94\x00\x01\xadkeyspace_drop\x91\xa2ks"), "1 op=16 document=9" },
     { LIT("\x94\x00\x01\xa5leave\x91\xa9host:9000"), "1 op=17 key=host:9000" },
+    { LIT("\x94\x00\x01\xa5"
+          "count\x93\xc0\xc0\x81\xa8"
+          "estimate\xc3"),
+      "1 op=9 flags=256" },
+    { LIT("\x94\x00\x01\xa5model\x91\xa4show"), "1 op=19 document=13" },
+    { LIT("\x94\x00\x01\xa5model\x92\xa5train\x82\xa8keyspace\xa2ks\xa4"
+          "wait\xc3"),
+      "1 op=19 name=ks document=32" },
+    { LIT("\x94\x00\x01\xackeyspace_set\x92\xa2ks\x81\xa5"
+          "error\xa3off"),
+      "1 op=20 document=28" },
+    { LIT("\x94\x00\x01\xadkeyspace_show\x91\xa2ks"), "1 op=21 document=9" },
+    { LIT("\x94\x00\x01\xa8presplit\x92\x92\xa1"
+          "b\xc4\x01"
+          "c\x81\xa8keyspace\xa2ks"),
+      "1 op=22 name=ks document=24" },
 };
 
 Test(rpc, understands_every_method)
 {
     struct buf scratch = { 0 };
-    bool seen[OP_ARC_INFO] = { false };
+    bool seen[OP_PRESPLIT + 1] = { false };
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
         struct rpc_call call;
         const char *text;
@@ -150,8 +166,8 @@ Test(rpc, understands_every_method)
                          calls[i].meant);
         seen[call.request.op] = true;
     }
-    for (int op = OP_PING; op < OP_ARC_INFO; op++)
-        cr_expect(seen[op], "op %d has a row", op);
+    for (int op = OP_PING; op <= OP_PRESPLIT; op++)
+        cr_expect_neq(seen[op], op == OP_ARC_INFO, "op %d has a row", op);
     buf_deinit(&scratch);
 }
 
@@ -241,6 +257,19 @@ static const struct {
     { LIT("\x94\x00\x07\xa5leave\x91\xa0"), DLHT_EINVAL, "an address" },
     { LIT("\x94\x00\x07\xafkeyspace_create\x91\xa0"), DLHT_EINVAL,
       "the name of" },
+    { LIT("\x94\x00\x07\xa3get\x92\xa1k\x81\xa8"
+          "estimate\xc3"),
+      DLHT_EINVAL, "no such option" },
+    { LIT("\x94\x00\x07\xa5model\x90"), DLHT_EINVAL, "too few" },
+    { LIT("\x94\x00\x07\xa5model\x91\x05"), DLHT_EINVAL, "an action is" },
+    { LIT("\x94\x00\x07\xa5model\x91\xb1seventeen letters"), DLHT_EINVAL,
+      "an action is" },
+    { LIT("\x94\x00\x07\xackeyspace_set\x91\xa2ks"), DLHT_EINVAL, "too few" },
+    { LIT("\x94\x00\x07\xackeyspace_set\x92\xa2ks\x81\xa5"
+          "error\x05"),
+      DLHT_EINVAL, "options of a keyspace" },
+    { LIT("\x94\x00\x07\xa8presplit\x91\xa1k"), DLHT_EINVAL, "keys are" },
+    { LIT("\x94\x00\x07\xa8presplit\x91\x91\xa0"), DLHT_EINVAL, "a key is" },
 };
 
 Test(rpc, refuses_with_a_reason_or_not_at_all)
@@ -412,19 +441,49 @@ Test(rpc, never_answers_a_notification)
     cr_expect_eq(b.len, 0);
 }
 
-Test(rpc, puts_the_name_into_the_document)
+Test(rpc, puts_params_into_the_document)
 {
-    static const uint8_t create[] =
-        "\x94\x00\x01\xafkeyspace_create\x92\xa2ks\x81\xa8replicas\x03";
-    struct buf scratch = { 0 };
-    struct rpc_call call;
-    const char *text;
-    cr_assert_eq(
-        rpc_unpack(span_of(create, sizeof create - 1), &scratch, &call, &text),
-        DLHT_OK);
-    cr_expect(span_equal(call.request.value,
-                         span_str("\x82\xa4name\xa2ks\xa8replicas\x03")));
-    buf_deinit(&scratch);
+    static const struct {
+        struct span call;
+        struct span document;
+    } table[] = {
+        { LIT("\x94\x00\x01\xafkeyspace_create\x92\xa2ks\x81\xa8replicas\x03"),
+          LIT("\x82\xa4name\xa2ks\xa8replicas\x03") },
+        { LIT("\x94\x00\x01\xa5model\x92\xa5train\x81\xa4wait\xc3"),
+          LIT("\x82\xa6"
+              "action\xa5train\xa4wait\xc3") },
+        { LIT("\x94\x00\x01\xackeyspace_set\x92\xa2ks\x81\xa5"
+              "error\xa3off"),
+          LIT("\x82\xa4name\xa2ks\xa7options\x81\xa5"
+              "error\xa3off") },
+        { LIT("\x94\x00\x01\xa8presplit\x92\x91\xa1"
+              "b\x81\xa8keyspace\xa2ks"),
+          LIT("\x82\xa4keys\x91\xa1"
+              "b\xa8keyspace\xa2ks") },
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        struct buf scratch = { 0 };
+        struct rpc_call call;
+        const char *text;
+        cr_assert_eq(rpc_unpack(table[i].call, &scratch, &call, &text), DLHT_OK,
+                     "row %zu: %s", i, text);
+        cr_expect(span_equal(call.request.value, table[i].document), "row %zu",
+                  i);
+        buf_deinit(&scratch);
+    }
+}
+
+Test(rpc, answers_an_estimate_with_its_bound)
+{
+    struct rpc_call call = { .id = 7, .wants_answer = true };
+    struct response response = { .count = 300, .version = 5 };
+    struct buf b = { 0 };
+    call.request.op = OP_COUNT;
+    call.request.flags = REQUEST_ESTIMATE;
+    cr_assert_eq(rpc_pack_response(&call, &response, &b), DLHT_OK);
+    cr_expect(span_equal(buf_span(&b),
+                         span_of("\x94\x01\x07\xc0\x92\xcd\x01\x2c\x05", 9)));
+    buf_deinit(&b);
 }
 
 /* A call whose one long part is a str of as many bytes as its limit allows, or
@@ -445,6 +504,12 @@ static const struct {
       "an address" },
     { LIT("\x94\x00\x07\xa6status\x91\x81"), LIT("\xc0"), 65536 - 4,
       "options have" },
+    { LIT("\x94\x00\x07\xa5model\x92\xa6import\x81\xa5model"), LIT(""),
+      (1 << 20) + 65536 - 11, "options have" },
+    { LIT("\x94\x00\x07\xackeyspace_set\x92\xa2ks\x81\xa1x"), LIT(""),
+      65536 - 6, "options have" },
+    { LIT("\x94\x00\x07\xa8presplit\x91\x91"), LIT(""), KEY_LEN_MAX,
+      "a key is" },
 };
 
 Test(rpc, draws_each_line_at_the_byte)
