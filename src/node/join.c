@@ -13,6 +13,7 @@
 #include "node/gossip.h"
 #include "node/journal_types.h"
 #include "node/keyspaces.h"
+#include "node/models.h"
 #include "node/replica.h"
 #include "wire/mp.h"
 
@@ -151,6 +152,7 @@ static void come_back(struct node *node)
             gossip_notice_arc(node, r->arc);
     }
     keyspaces_scan(node);
+    models_scan(node);
     for (size_t i = 0; i < node->replica_count; i++)
         replica_notice(node, node->replicas[i]);
 }

@@ -14,6 +14,7 @@
 #include "node/replica.h"
 #include "placement/planner.h"
 #include "store/records.h"
+#include "wire/mp.h"
 
 enum {
     REPORTS_MAX = 256, /* in one message */
@@ -63,6 +64,7 @@ struct arc_report keeper_report_of(struct node *node, struct replica *r)
                                  .keys = records_count(r->records),
                                  .bytes = records_data_bytes(r->records),
                                  .requests = r->requests,
+                                 .changes = r->changes,
                                  .lost = r->lost_mask };
     report.busy = r->splitting || raft_is_changing(r->raft) ||
                   r->applied_term != raft_term(r->raft);
@@ -120,6 +122,9 @@ static void hear(struct node *node, const struct arc_report *report)
     }
     h->report = *report;
     h->at_ns = node->now_ns;
+    struct keyspace *ks = keyspaces_find(node, report->arc.keyspace);
+    if (ks)
+        ks->changes += report->changes;
 }
 
 void keeper_receive_report(struct node *node, const struct id *from,
@@ -143,8 +148,10 @@ static void report_to(struct node *node, const struct id *owner)
     size_t count = 0;
     for (size_t i = 0; list && i < node->replica_count; i++) {
         struct replica *r = node->replicas[i];
-        if (!r->empty && replica_leads(r))
+        if (!r->empty && replica_leads(r)) {
             list[count++] = keeper_report_of(node, r);
+            r->changes = 0;
+        }
         bool last = i + 1 == node->replica_count;
         if (count && (count == REPORTS_MAX || last)) {
             struct message m = { .type = MESSAGE_REPORT };
@@ -279,13 +286,15 @@ static size_t gather_arcs(struct node *node, struct plan_arc *arcs)
     return count;
 }
 
-static void send_step(struct node *node, const struct plan_step *planned)
+static void send_step(struct node *node, const struct plan_step *planned,
+                      struct span keys)
 {
     struct step step = { .kind = (uint8_t)planned->kind,
                          .keyspace = planned->arc->keyspace,
                          .arc = planned->arc->id,
                          .generation = planned->arc->generation,
-                         .peer = planned->peer };
+                         .peer = planned->peer,
+                         .keys = keys };
     size_t at;
     struct heard *h = find_heard(node->keeper, step.arc, &at);
     if (h) {
@@ -299,7 +308,62 @@ static void send_step(struct node *node, const struct plan_step *planned)
     }
     struct message m = { .type = MESSAGE_STEP };
     m.u.step = step;
+    m.u.step.keys = effects_copy(node->fx, keys);
     node_send(node, &planned->arc->owner, &m);
+}
+
+void keeper_totals(const struct node *node, const struct keyspace *ks,
+                   uint64_t *keys, size_t *arcs)
+{
+    const struct keeper *k = node->keeper;
+    *keys = 0;
+    *arcs = 0;
+    for (size_t i = 0; i < k->count; i++) {
+        const struct heard *h = &k->list[i];
+        if (h->arc->keyspace != ks->record.id ||
+            node->now_ns - h->at_ns > REPORT_OLD_NS)
+            continue;
+        *keys += h->report.keys;
+        ++*arcs;
+    }
+}
+
+/* Of keys, those inside the arc, packed; how many. */
+static size_t pack_cuts(const struct arc *arc, const struct span *keys,
+                        size_t count, struct buf *out)
+{
+    size_t inside = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!arc_has(arc, keys[i]) || span_equal(arc->lo, keys[i]))
+            continue;
+        if (out->len + keys[i].len + 8 > STEP_KEYS_MAX)
+            break;
+        mp_write_bin(out, keys[i]);
+        inside++;
+    }
+    return out->failed ? 0 : inside;
+}
+
+size_t keeper_cut(struct node *node, const struct keyspace *ks,
+                  const struct span *keys, size_t count)
+{
+    struct keeper *k = node->keeper;
+    size_t cut = 0;
+    for (size_t i = 0; i < k->count; i++) {
+        struct heard *h = &k->list[i];
+        if (h->arc->keyspace != ks->record.id || h->report.busy ||
+            node->now_ns - h->at_ns > REPORT_OLD_NS ||
+            id_is_zero(&h->arc->owner))
+            continue;
+        struct buf packed = { 0 };
+        size_t inside = pack_cuts(h->arc, keys, count, &packed);
+        struct plan_step step = { .kind = PLAN_SPLIT, .arc = h->arc };
+        if (inside)
+            send_step(node, &step, buf_span(&packed));
+        cut += inside;
+        buf_deinit(&packed);
+    }
+    return cut;
 }
 
 static void plan(struct node *node)
@@ -321,7 +385,7 @@ static void plan(struct node *node)
         };
         size_t count = planner_steps(&input, steps, STEPS_MAX);
         for (size_t i = 0; i < count; i++)
-            send_step(node, &steps[i]);
+            send_step(node, &steps[i], span_empty());
     }
     free(peers);
     free(arcs);
@@ -454,7 +518,8 @@ void keeper_receive_step(struct node *node, const struct step *step)
         return;
     int rc;
     if (step->kind == STEP_SPLIT) {
-        rc = split_at_median(node, r);
+        rc = step->keys.len ? replica_cut(node, r, step->keys)
+                            : split_at_median(node, r);
     } else if (step->kind == STEP_TRANSFER) {
         const struct arc_member *to = arc_member_of(r->arc, &step->peer);
         rc = to ? hand_to(node, r, to->replica) : DLHT_EINVAL;

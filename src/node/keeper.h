@@ -21,6 +21,17 @@ void keeper_receive_step(struct node *node, const struct step *step);
 void keeper_receive_gone(struct node *node, const struct id *from,
                          const struct message *message);
 
+/* Keys and arcs of a keyspace as its leaders last reported them. Only where
+ * the system arc is led; else zeros. */
+void keeper_totals(const struct node *node, const struct keyspace *ks,
+                   uint64_t *keys, size_t *arcs);
+
+/* Asks the leaders of the arcs that hold keys (ascending) to cut there, and
+ * says of how many. Arcs in which something is under way are left as they
+ * are. Only where the system arc is led. */
+size_t keeper_cut(struct node *node, const struct keyspace *ks,
+                  const struct span *keys, size_t count);
+
 /* What this node, as the leader of r, would report. */
 struct arc_report keeper_report_of(struct node *node, struct replica *r);
 

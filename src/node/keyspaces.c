@@ -12,8 +12,10 @@
 #include "base/mem.h"
 #include "dlht/err.h"
 #include "node/gossip.h"
+#include "node/models.h"
 #include "node/pending.h"
 #include "node/replica.h"
+#include "node/trainer.h"
 #include "wire/codec.h"
 #include "wire/mp.h"
 
@@ -102,14 +104,23 @@ static void free_keyspace(struct keyspace *ks)
 {
     free((void *)(uintptr_t)ks->record.name.data);
     free(ks->packed);
+    free(ks->options);
     map_free(ks->map);
     free(ks->rings);
 }
 
+static void forget_models(struct node *node, struct keyspace *ks)
+{
+    trainer_forget(node, ks);
+    models_forget(ks);
+}
+
 void keyspaces_deinit(struct node *node)
 {
-    for (size_t i = 0; i < node->keyspace_count; i++)
+    for (size_t i = 0; i < node->keyspace_count; i++) {
+        forget_models(node, &node->keyspaces[i]);
         free_keyspace(&node->keyspaces[i]);
+    }
     free(node->keyspaces);
     free(node->gone);
 }
@@ -192,6 +203,7 @@ static bool forget(struct node *node, const struct keyspace_record *record)
     struct keyspace *ks = keyspaces_find(node, record->id);
     if (ks) {
         size_t at = (size_t)(ks - node->keyspaces);
+        forget_models(node, ks);
         free_keyspace(ks);
         memmove(ks, ks + 1,
                 (node->keyspace_count - at - 1) * sizeof *node->keyspaces);
@@ -226,8 +238,10 @@ bool keyspaces_notice(struct node *node, const struct keyspace_record *record)
         return true;
     struct buf packed = { 0 };
     codec_pack_keyspace(&packed, record);
-    if (packed.failed || (is_new && add(node, record) != DLHT_OK)) {
+    char *options = malloc(record->options.len + 1);
+    if (packed.failed || !options || (is_new && add(node, record) != DLHT_OK)) {
         buf_deinit(&packed);
+        free(options);
         return false;
     }
     ks = keyspaces_find(node, record->id);
@@ -238,6 +252,11 @@ bool keyspaces_notice(struct node *node, const struct keyspace_record *record)
     ks->record.first_arc_count = 0;
     free(ks->packed);
     ks->packed = buf_take(&packed, &ks->packed_len);
+    if (record->options.len)
+        memcpy(options, record->options.data, record->options.len);
+    free(ks->options);
+    ks->options = options;
+    ks->record.options = span_of(options, record->options.len);
     gossip_queue_keyspace(node, record->id);
     if (record->dropped)
         close_dropped(node, record->id);

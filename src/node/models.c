@@ -10,8 +10,7 @@
 #include "base/mem.h"
 #include "dlht/err.h"
 #include "node/replica.h"
-#include "node/trainer.h"
-#include "training/drift.h"
+#include "node/trainer_state.h"
 #include "wire/mp.h"
 
 static const char key_prefix[] = "model/";
@@ -268,6 +267,7 @@ static void adopt(struct node *node, struct keyspace *ks, struct span packed)
         free(held);
         model_free(model);
         ks->models_refused++;
+        ks->refused_epoch = info.epoch;
         node_log(node, LOG_WARNING, "keyspace %.*s: model epoch %llu: %s",
                  (int)ks->record.name.len, (const char *)ks->record.name.data,
                  (unsigned long long)info.epoch,
@@ -284,8 +284,7 @@ static void adopt(struct node *node, struct keyspace *ks, struct span packed)
              "keyspace %.*s: model epoch %llu, %llu keys, because of %s",
              (int)ks->record.name.len, (const char *)ks->record.name.data,
              (unsigned long long)info.epoch, (unsigned long long)info.keys,
-             info.imported ? "an import"
-                           : drift_reason_name((enum drift_reason)info.reason));
+             trainer_reason_name(&info));
     if (node->swim)
         tell_some(node, ks);
 }
@@ -360,7 +359,8 @@ static void receive_news(struct node *node, struct keyspace *ks,
         say(node, from, MODEL_NEWS, ks->record.id, epoch_of(ks));
         return;
     }
-    if (epoch == epoch_of(ks) || (ks->fetch && ks->fetch->epoch >= epoch))
+    if (epoch == epoch_of(ks) || epoch == ks->refused_epoch ||
+        (ks->fetch && ks->fetch->epoch >= epoch))
         return;
     fetch_end(ks);
     ks->fetch = mem_zero(1, sizeof *ks->fetch);
@@ -454,8 +454,8 @@ void models_tick(struct node *node)
     size_t count = node->swim ? swim_count(node->swim) : 0;
     bool tells = node->now_ns >= node->models_next_ns && count > 1;
     if (tells)
-        node->models_next_ns = node->now_ns + TELL_NS / 2 +
-                               rng_below(&node->rng, TELL_NS);
+        node->models_next_ns =
+            node->now_ns + TELL_NS / 2 + rng_below(&node->rng, TELL_NS);
     const struct peer *to =
         tells ? swim_at(node->swim, (size_t)rng_below(&node->rng, count))
               : NULL;

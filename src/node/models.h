@@ -28,7 +28,7 @@ struct model_info {
     uint8_t root, leaf; /* enum model_kind */
     uint8_t reason;     /* enum drift_reason */
     bool imported;
-    double distance; /* from the epoch before */
+    double distance;              /* from the epoch before */
     double mean_error, max_error; /* over the quantiles it was made from */
     uint64_t bytes;
     uint64_t took_ms;

@@ -21,8 +21,10 @@
 #include "node/journal_types.h"
 #include "node/keeper.h"
 #include "node/keyspaces.h"
-#include "node/op.h"
+#include "node/models.h"
+#include "node/op_model.h"
 #include "node/replica.h"
+#include "node/trainer.h"
 #include "node/transfer.h"
 #include "wire/codec.h"
 
@@ -110,6 +112,7 @@ void node_free(struct node *node)
     for (size_t i = 0; i < node->replica_count; i++)
         replica_free(node->replicas[i]);
     free(node->replicas);
+    op_model_stop(node);
     keyspaces_deinit(node);
     gossip_free(node->gossip);
     keeper_free(node->keeper);
@@ -375,6 +378,9 @@ static void receive(struct node *node, const struct id *from,
     case MESSAGE_RING:
         fingers_receive(node, from, m);
         break;
+    case MESSAGE_MODEL:
+        models_receive(node, from, &m->u.model);
+        break;
     default:
         break;
     }
@@ -470,6 +476,9 @@ static void tick(struct node *node)
     pending_tick(node);
     gossip_tick(node);
     keeper_tick(node);
+    models_tick(node);
+    trainer_tick(node);
+    op_model_tick(node);
     fingers_tick(node);
     checkpoint_run_tick(node);
     if (pending_count(node))

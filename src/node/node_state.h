@@ -67,6 +67,15 @@ struct keyspace {
     const struct ring **rings; /* of arcs led here; fingers.c */
     size_t ring_count, ring_cap;
     size_t reported; /* arcs that leaders report; keeper.c */
+    char *options;   /* what record.options points to; owned */
+
+    struct held_model *held;   /* newest adopted; models.c; NULL: none */
+    struct model_fetch *fetch; /* one on its way here */
+    uint64_t models_refused;   /* received and found unsound */
+    uint64_t refused_epoch;    /* newest of them */
+    struct training *training; /* trainer.c; where the system arc is led */
+    uint64_t changes;          /* keys that came or went since its model, as
+                                 * reported to this node */
 };
 
 /* A write that waits to be applied, or a read that waits for its index. */
@@ -121,7 +130,9 @@ struct replica {
     size_t held_count, held_cap;
     struct ring *ring; /* fingers.c; NULL: none is kept */
     bool splitting;    /* a SPLIT is in the log and not applied */
+    struct buf cuts;   /* keys to cut at next: MessagePack bins */
     uint64_t requests;
+    uint64_t changes;   /* keys that came or went since the last report */
     uint16_t lost_mask; /* members that said they lost their replica */
     struct outgoing *outgoing[RAFT_MEMBERS_MAX];
 
@@ -235,6 +246,10 @@ struct node {
     uint64_t disk_full_since_ns;
     uint64_t probe_ns;     /* when the disk is asked again */
     uint64_t hand_over_ns; /* when leaderships are offered to others */
+
+    struct summing *summing; /* op_model.c: sums under way */
+    size_t summing_count;
+    uint64_t models_next_ns; /* models.c: when to tell of epochs */
 
     uint64_t memory_used; /* by records, as of the last flush */
     uint64_t next_tick_ns;

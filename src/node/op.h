@@ -94,6 +94,9 @@ void op_keyspace_begin(struct node *node, const struct request *request,
                        const struct origin *origin);
 void op_keyspace_list(struct node *node, const struct request *request,
                       const struct origin *origin);
+/* OP_KEYSPACE_SET, OP_KEYSPACE_SHOW */
+void op_keyspace_options(struct node *node, const struct request *request,
+                         const struct origin *origin);
 /* At the owner of the system arc. */
 void op_leave_serve(struct node *node, const struct request *request,
                     const struct origin *origin);

@@ -12,13 +12,21 @@
 #include "node/keeper.h"
 #include "node/keyspaces.h"
 #include "node/op.h"
+#include "node/options.h"
 #include "wire/codec.h"
 #include "wire/mp.h"
 
+enum change_kind {
+    CHANGE_CREATE,
+    CHANGE_DROP,
+    CHANGE_SET
+};
+
 struct change {
     struct origin origin;
-    bool drop;
+    enum change_kind kind;
     struct buf name;
+    struct buf options; /* SET: a MessagePack map of texts */
     uint8_t placement;
     uint8_t replicas;
     uint64_t deadline_ns;
@@ -30,8 +38,35 @@ static void change_end(struct node *node, struct change *c, int status,
 {
     node_answer_status(node, &c->origin, status, text);
     buf_deinit(&c->name);
+    buf_deinit(&c->options);
     buf_deinit(&c->value);
     free(c);
+}
+
+/* Sets all options or none, and packs the record. */
+static bool set_options(struct node *node, struct change *c,
+                        struct keyspace_record *record)
+{
+    struct buf options = { 0 };
+    const char *text = NULL;
+    struct mp_reader r;
+    mp_reader_init(&r, buf_span(&c->options));
+    buf_append_span(&options, record->options);
+    size_t pairs = mp_read_map(&r);
+    int rc = pairs ? DLHT_OK : DLHT_EINVAL;
+    for (size_t i = 0; i < pairs && rc == DLHT_OK; i++) {
+        struct span name = mp_read_bytes(&r), value = mp_read_bytes(&r);
+        rc = r.bad ? DLHT_EINVAL
+                   : options_set(record, &options, name, value, &text);
+    }
+    record->options = buf_span(&options);
+    if (rc == DLHT_OK)
+        codec_pack_keyspace(&c->value, record);
+    buf_deinit(&options);
+    if (rc != DLHT_OK)
+        change_end(node, c, rc == DLHT_ENOMEM ? DLHT_EBUSY : rc,
+                   text ? text : "options are a map of names and texts");
+    return rc == DLHT_OK;
 }
 
 static void change_written(struct node *node, void *context,
@@ -75,22 +110,27 @@ static bool make_record(struct node *node, struct change *c,
         there = !r.bad && !record.dropped;
     }
     bool ok = true;
-    if (c->drop && !there) {
+    if (c->kind != CHANGE_CREATE && !there) {
         change_end(node, c, DLHT_ENOKEYSPACE, "no such keyspace");
         ok = false;
-    } else if (!c->drop && there) {
+    } else if (c->kind == CHANGE_CREATE && there) {
         change_end(node, c, DLHT_EEXISTS, "this keyspace exists already");
         ok = false;
-    } else if (!c->drop && node->keyspace_count >= KEYSPACES_MAX) {
+    } else if (c->kind == CHANGE_CREATE &&
+               node->keyspace_count >= KEYSPACES_MAX) {
         change_end(node, c, DLHT_EFULL,
                    "there are 4095 keyspaces: drop one first");
         ok = false;
-    } else if (!c->drop && node->gone_count >= KEYSPACES_GONE_MAX) {
+    } else if (c->kind == CHANGE_CREATE &&
+               node->gone_count >= KEYSPACES_GONE_MAX) {
         change_end(node, c, DLHT_EFULL,
                    "65536 keyspaces were dropped already, which all peers "
                    "must remember");
         ok = false;
-    } else if (c->drop) {
+    } else if (c->kind == CHANGE_SET) {
+        record.first_arc_count = 0;
+        ok = set_options(node, c, &record);
+    } else if (c->kind == CHANGE_DROP) {
         record.dropped = true;
         record.first_arc_count = 0;
         codec_pack_keyspace(&c->value, &record);
@@ -151,13 +191,19 @@ static const char *read_options(struct node *node, struct span doc,
             if (n != 1 && n != 3 && n != 5)
                 return "replicas is 1, 3 or 5";
             c->replicas = (uint8_t)n;
+        } else if (span_equal(field, span_str("options"))) {
+            const uint8_t *at = r.at;
+            mp_skip(&r);
+            buf_reset(&c->options);
+            if (!r.bad)
+                buf_append(&c->options, at, (size_t)(r.at - at));
         } else if (span_equal(field, span_str("volatile"))) {
             is_volatile = mp_read_bool(&r);
         } else {
             mp_skip(&r);
         }
     }
-    if (r.bad || c->name.failed)
+    if (r.bad || c->name.failed || c->options.failed)
         return "the options of a keyspace are a map of name, placement, "
                "replicas";
     if (c->name.len == 0 || c->name.len > KEYSPACE_NAME_MAX ||
@@ -177,10 +223,12 @@ void op_keyspace_begin(struct node *node, const struct request *request,
         return;
     }
     c->origin = *origin;
-    c->drop = request->op == OP_KEYSPACE_DROP;
+    c->kind = request->op == OP_KEYSPACE_DROP  ? CHANGE_DROP
+              : request->op == OP_KEYSPACE_SET ? CHANGE_SET
+                                               : CHANGE_CREATE;
     c->deadline_ns = op_deadline_ns(node, request);
     const char *wrong = read_options(node, request->value, c);
-    if (!wrong && c->drop &&
+    if (!wrong && c->kind == CHANGE_DROP &&
         span_equal(buf_span(&c->name), span_str("default")))
         wrong = "the keyspace `default` stays";
     if (wrong) {
@@ -226,6 +274,38 @@ void op_keyspace_list(struct node *node, const struct request *request,
         mp_write_cstr(&doc, "dropped");
         mp_write_bool(&doc, ks->record.dropped);
     }
+    struct response response = { .status = doc.failed ? DLHT_EBUSY : DLHT_OK,
+                                 .value = buf_span(&doc) };
+    node_answer(node, origin, &response);
+    buf_deinit(&doc);
+}
+
+void op_keyspace_options(struct node *node, const struct request *request,
+                         const struct origin *origin)
+{
+    if (request->op == OP_KEYSPACE_SET) {
+        op_keyspace_begin(node, request, origin);
+        return;
+    }
+    struct mp_reader r;
+    mp_reader_init(&r, request->value);
+    struct span name = span_str("default");
+    for (size_t pairs = mp_read_map(&r); pairs > 0 && !r.bad; pairs--) {
+        struct span field = mp_read_bytes(&r);
+        if (span_equal(field, span_str("name")))
+            name = mp_read_bytes(&r);
+        else
+            mp_skip(&r);
+    }
+    const struct keyspace *ks = r.bad ? NULL : keyspaces_find_name(node, name);
+    if (!ks || ks->record.dropped) {
+        node_answer_status(node, origin, DLHT_ENOKEYSPACE,
+                           "no such keyspace; keyspace list shows those there "
+                           "are");
+        return;
+    }
+    struct buf doc = { 0 };
+    options_list(&ks->record, &doc);
     struct response response = { .status = doc.failed ? DLHT_EBUSY : DLHT_OK,
                                  .value = buf_span(&doc) };
     node_answer(node, origin, &response);

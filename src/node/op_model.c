@@ -9,13 +9,15 @@
 
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/keeper.h"
 #include "node/models.h"
+#include "node/pending.h"
 #include "node/replica.h"
 #include "node/trainer.h"
 #include "wire/mp.h"
 
 enum {
-    SUM_SLICE = 4096,  /* keys summed in one turn: well below a millisecond */
+    SUM_SLICE = 4096, /* keys summed in one turn: well below a millisecond */
     SUM_CHUNK = 256,
     SUMS_OPEN_MAX = 64 /* at once in one node */
 };
@@ -302,4 +304,168 @@ void op_model_read(struct node *node, struct replica *r,
         read_report(node, r, q, origin);
     else
         begin_sums(node, r, q, origin);
+}
+
+static void carry_to_system(struct node *node, const struct request *request,
+                            const struct origin *origin)
+{
+    struct request q = { .op = request->op,
+                         .keyspace = SYSTEM_KEYSPACE,
+                         .value = request->value };
+    struct pending_target target = { .origin = *origin };
+    if (pending_begin(node, &q, op_deadline_ns(node, request), &target) !=
+        DLHT_OK)
+        node_answer_status(node, origin, DLHT_EBUSY, NULL);
+}
+
+/* What a document of OP_MODEL or OP_PRESPLIT asks. */
+struct ask {
+    struct span action;
+    struct span keyspace;
+    struct span model;
+    bool wait;
+    struct span keys; /* a MessagePack array */
+};
+
+static bool read_ask(struct span doc, struct ask *out)
+{
+    struct mp_reader r;
+    mp_reader_init(&r, doc);
+    *out = (struct ask){ .keyspace = span_str("default") };
+    for (size_t pairs = mp_read_map(&r); pairs > 0 && !r.bad; pairs--) {
+        struct span field = mp_read_bytes(&r);
+        if (span_equal(field, span_str("action"))) {
+            out->action = mp_read_bytes(&r);
+        } else if (span_equal(field, span_str("keyspace"))) {
+            out->keyspace = mp_read_bytes(&r);
+        } else if (span_equal(field, span_str("model"))) {
+            out->model = mp_read_bytes(&r);
+        } else if (span_equal(field, span_str("wait"))) {
+            out->wait = mp_read_bool(&r);
+        } else if (span_equal(field, span_str("keys"))) {
+            const uint8_t *at = r.at;
+            mp_skip(&r);
+            out->keys = span_of(at, (size_t)(r.at - at));
+        } else {
+            mp_skip(&r);
+        }
+    }
+    return !r.bad;
+}
+
+/* The ordered keyspace that is meant; NULL after answering why not. */
+static struct keyspace *asked_keyspace(struct node *node, const struct ask *ask,
+                                       const struct origin *origin)
+{
+    struct keyspace *ks = keyspaces_find_name(node, ask->keyspace);
+    if (!ks || ks->record.dropped || ks->record.id == SYSTEM_KEYSPACE) {
+        node_answer_status(node, origin, DLHT_ENOKEYSPACE,
+                           "no such keyspace; keyspace list shows those there "
+                           "are");
+        return NULL;
+    }
+    if (ks->record.placement != PLACEMENT_HASHED)
+        return ks;
+    node_answer_status(node, origin, DLHT_ENOTSUP,
+                       "a hashed keyspace has no model: its hash is spread "
+                       "evenly as it is");
+    return NULL;
+}
+
+/* Any peer has the bytes of its epoch. */
+static void export_model(struct node *node, const struct keyspace *ks,
+                         const struct origin *origin)
+{
+    if (!ks->held) {
+        node_answer_status(node, origin, DLHT_ENOTFOUND,
+                           "no model is trained yet; model train makes one");
+        return;
+    }
+    struct buf doc = { 0 }, packed = { 0 };
+    int rc = model_pack(ks->held->model, &packed);
+    mp_write_bin(&doc, buf_span(&packed));
+    struct response response = { .status = rc, .value = buf_span(&doc) };
+    if (rc != DLHT_OK || doc.failed)
+        response.status = DLHT_EBUSY;
+    node_answer(node, origin, &response);
+    buf_deinit(&doc);
+    buf_deinit(&packed);
+}
+
+void op_model_begin(struct node *node, const struct request *request,
+                    const struct origin *origin)
+{
+    struct ask ask;
+    if (!read_ask(request->value, &ask)) {
+        node_answer_status(node, origin, DLHT_EINVAL,
+                           "this operation takes a map of action, keyspace "
+                           "and what the action needs");
+        return;
+    }
+    struct keyspace *ks = asked_keyspace(node, &ask, origin);
+    if (!ks)
+        return;
+    if (request->op == OP_MODEL && span_equal(ask.action, span_str("export")))
+        export_model(node, ks, origin);
+    else
+        carry_to_system(node, request, origin);
+}
+
+static void presplit(struct node *node, const struct keyspace *ks,
+                     struct span keys, const struct origin *origin)
+{
+    struct mp_reader r;
+    mp_reader_init(&r, keys);
+    size_t count = mp_read_array(&r);
+    struct span *list =
+        count <= mp_left(&r) ? mem_zero(count + 1, sizeof *list) : NULL;
+    struct span before = span_empty();
+    bool sound = list != NULL;
+    for (size_t i = 0; i < count && sound; i++) {
+        list[i] = mp_read_bytes(&r);
+        sound = !r.bad && list[i].len > 0 && list[i].len <= KEY_LEN_MAX &&
+                span_compare(before, list[i]) < 0;
+        before = list[i];
+    }
+    if (sound) {
+        struct buf doc = { 0 };
+        mp_write_map(&doc, 1);
+        mp_write_cstr(&doc, "cut");
+        mp_write_uint(&doc, keeper_cut(node, ks, list, count));
+        struct response response = { .status =
+                                         doc.failed ? DLHT_EBUSY : DLHT_OK,
+                                     .value = buf_span(&doc) };
+        node_answer(node, origin, &response);
+        buf_deinit(&doc);
+    } else {
+        node_answer_status(node, origin, DLHT_EINVAL,
+                           "keys to cut at are an array of keys in ascending "
+                           "order");
+    }
+    free(list);
+}
+
+void op_model_serve(struct node *node, const struct request *request,
+                    const struct origin *origin)
+{
+    struct ask ask;
+    struct keyspace *ks = read_ask(request->value, &ask)
+                              ? asked_keyspace(node, &ask, origin)
+                              : NULL;
+    if (!ks)
+        return;
+    if (request->op == OP_PRESPLIT)
+        presplit(node, ks, ask.keys, origin);
+    else if (span_equal(ask.action, span_str("show")))
+        trainer_show(node, ks, origin);
+    else if (span_equal(ask.action, span_str("train")))
+        trainer_force(node, ks, ask.wait, origin);
+    else if (span_equal(ask.action, span_str("history")))
+        trainer_history(node, ks, origin);
+    else if (span_equal(ask.action, span_str("import")))
+        trainer_import(node, ks, ask.model, origin);
+    else
+        node_answer_status(node, origin, DLHT_EINVAL,
+                           "the action is show, train, export, import or "
+                           "history");
 }

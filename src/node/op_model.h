@@ -49,7 +49,4 @@ MUST_USE int op_model_read_sums(const struct response *response,
                                 uint32_t *first, struct sums **sums,
                                 size_t *count);
 
-/* Model or options of a keyspace as they stand. */
-struct fit_config op_model_fit_config(const struct keyspace *ks);
-
 #endif

@@ -13,7 +13,7 @@
 #include "node/disk_full.h"
 #include "node/fingers.h"
 #include "node/gossip.h"
-#include "node/op.h"
+#include "node/op_model.h"
 #include "node/replica.h"
 
 uint64_t op_deadline_ns(const struct node *node, const struct request *request)
@@ -179,6 +179,10 @@ void op_read(struct node *node, struct replica *r,
     case OP_COUNT:
         op_range_read(node, r, request, origin);
         break;
+    case OP_MODEL_REPORT:
+    case OP_MODEL_SUMS:
+        op_model_read(node, r, request, origin);
+        break;
     default:
         op_arc_info_read(node, r, request, origin);
         break;
@@ -221,6 +225,8 @@ void op_serve(struct node *node, const struct request *request,
         answer_write_refusal(node, origin, DLHT_ENOTOWNER, r);
     else if (request->op == OP_LEAVE)
         op_leave_serve(node, request, origin);
+    else if (request->op == OP_MODEL || request->op == OP_PRESPLIT)
+        op_model_serve(node, request, origin);
     else if (write)
         serve_write(node, r, request, origin);
     else
@@ -362,6 +368,14 @@ void op_begin(struct node *node, const struct request *request,
         break;
     case OP_KEYSPACE_LIST:
         op_keyspace_list(node, request, origin);
+        break;
+    case OP_KEYSPACE_SET:
+    case OP_KEYSPACE_SHOW:
+        op_keyspace_options(node, request, origin);
+        break;
+    case OP_MODEL:
+    case OP_PRESPLIT:
+        op_model_begin(node, request, origin);
         break;
     case OP_LEAVE:
         op_leave_begin(node, request, origin);

@@ -52,6 +52,7 @@ void replica_free(struct replica *r)
     free(r->held);
     free(r->waiters);
     sessions_deinit(&r->sessions);
+    buf_deinit(&r->cuts);
     records_free(r->records);
     raft_free(r->raft);
     ring_free(r->ring);
@@ -497,6 +498,32 @@ static bool is_left_behind(const struct node *node, const struct replica *r)
     return node->now_ns - r->heard_ns > FORGOTTEN_NS;
 }
 
+/* Cuts at the last key that is to be cut at: the right child is done with, and
+ * the left one goes on here. */
+static void cut_next(struct node *node, struct replica *r)
+{
+    if (!replica_leads(r)) {
+        buf_deinit(&r->cuts);
+        return;
+    }
+    struct mp_reader reader;
+    mp_reader_init(&reader, buf_span(&r->cuts));
+    struct span last = span_empty();
+    const uint8_t *before = reader.at;
+    while (!mp_at_end(&reader)) {
+        before = reader.at;
+        last = mp_read_bytes(&reader);
+    }
+    if (reader.bad) {
+        buf_deinit(&r->cuts);
+        return;
+    }
+    node_wake_at(node, node->now_ns + NS_PER_MS);
+    int rc = replica_split(node, r, last);
+    if (rc == DLHT_OK || rc == DLHT_EINVAL)
+        r->cuts.len = (size_t)(before - r->cuts.data);
+}
+
 void replica_tick(struct node *node, struct replica *r)
 {
     if (r->heard_ns == 0)
@@ -513,6 +540,8 @@ void replica_tick(struct node *node, struct replica *r)
     transfer_tick(node, r);
     if (r->held_count)
         replica_touch(node, r);
+    if (r->cuts.len)
+        cut_next(node, r);
     if (r->doomed)
         replica_remove(node, r);
 }
@@ -605,6 +634,7 @@ static void follow_role(struct node *node, struct replica *r)
         r->time_base_ns = node->now_ns;
         r->splitting = false;
         r->lost_mask = 0;
+        r->changes = 0;
         node_log(node, LOG_DEBUG, "arc %016llx: leads in term %llu",
                  (unsigned long long)r->id, (unsigned long long)term);
     } else if (!leads && r->led_term != 0) {
@@ -827,6 +857,18 @@ int replica_split(struct node *node, struct replica *r, struct span key)
     return rc;
 }
 
+int replica_cut(struct node *node, struct replica *r, struct span keys)
+{
+    buf_reset(&r->cuts);
+    buf_append_span(&r->cuts, keys);
+    if (r->cuts.failed) {
+        buf_reset(&r->cuts);
+        return DLHT_ENOMEM;
+    }
+    node_wake_at(node, node->now_ns);
+    return DLHT_OK;
+}
+
 static int hold_read(struct replica *r, const struct waiting_read *w)
 {
     if (r->read_count == r->read_cap) {
@@ -839,16 +881,19 @@ static int hold_read(struct replica *r, const struct waiting_read *w)
     }
     r->reads[r->read_count] = *w;
     struct request *q = &r->reads[r->read_count].request;
-    uint8_t *bytes = mem_array(q->key.len + q->end.len, 1);
+    size_t len = q->key.len + q->end.len + q->value.len;
+    uint8_t *bytes = mem_array(len ? len : 1, 1);
     if (!bytes)
         return DLHT_ENOMEM;
-    if (q->key.len)
-        memcpy(bytes, q->key.data, q->key.len);
-    if (q->end.len)
-        memcpy(bytes + q->key.len, q->end.data, q->end.len);
-    q->key.data = bytes;
-    q->end.data = bytes + q->key.len;
-    q->value = q->list = q->keyspace_name = span_empty();
+    uint8_t *at = bytes;
+    struct span *spans[] = { &q->key, &q->end, &q->value };
+    for (size_t i = 0; i < 3; i++) {
+        if (spans[i]->len)
+            memcpy(at, spans[i]->data, spans[i]->len);
+        spans[i]->data = at;
+        at += spans[i]->len;
+    }
+    q->list = q->keyspace_name = span_empty();
     r->reads[r->read_count++].bytes = bytes;
     return DLHT_OK;
 }

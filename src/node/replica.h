@@ -102,6 +102,11 @@ MUST_USE int replica_propose(struct node *node, struct replica *r,
 MUST_USE int replica_change(struct node *node, struct replica *r,
                             const struct arc_member *members, size_t count);
 
+/* Cuts at each of keys (MessagePack bins one after the other, ascending), one
+ * after the other, as long as this node leads. DLHT_ENOMEM */
+MUST_USE int replica_cut(struct node *node, struct replica *r,
+                         struct span keys);
+
 /* Begins a split at key, lo < key < hi. Codes as above. */
 MUST_USE int replica_split(struct node *node, struct replica *r,
                            struct span key);

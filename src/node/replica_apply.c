@@ -11,6 +11,7 @@
 #include "node/gossip.h"
 #include "node/journal_types.h"
 #include "node/keyspaces.h"
+#include "node/models.h"
 #include "node/op.h"
 #include "node/replica.h"
 #include "node/transfer.h"
@@ -302,9 +303,14 @@ static int apply_data(struct node *node, struct replica *r,
         r->time_ms = c.now_ms;
     if (c.kind == COMMAND_SPLIT)
         return apply_split(node, r, &c, entry->index);
+    uint64_t before = records_count(r->records);
     int rc = apply_write(r, &c, result);
-    if (rc == DLHT_OK && r->keyspace == SYSTEM_KEYSPACE)
+    uint64_t after = records_count(r->records);
+    r->changes += after > before ? after - before : before - after;
+    if (rc == DLHT_OK && r->keyspace == SYSTEM_KEYSPACE) {
         keyspaces_applied(node, &c, result);
+        models_applied(node, &c, result);
+    }
     return rc;
 }
 

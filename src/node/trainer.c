@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "dlht/err.h"
 #include "node/keeper.h"
-#include "node/keyspaces.h"
+#include "node/options.h"
 #include "node/replica.h"
 #include "node/trainer_state.h"
 #include "wire/mp.h"
@@ -79,13 +79,6 @@ void trainer_adopted(struct node *node, struct keyspace *ks)
     t->surveyed = false;
 }
 
-static struct drift_config triggers_of(const struct keyspace *ks)
-{
-    struct drift_config config;
-    keyspaces_triggers(ks, &config);
-    return config;
-}
-
 /* Keys that came or went since the model in use was made: as reported, or if
  * this node has not watched all the time at least what the totals differ. */
 static uint64_t changed_since(const struct keyspace *ks,
@@ -99,7 +92,8 @@ static uint64_t changed_since(const struct keyspace *ks,
 static enum drift_reason check(struct node *node, struct keyspace *ks,
                                struct training *t, bool measured)
 {
-    struct drift_config config = triggers_of(ks);
+    struct keyspace_settings settings;
+    options_read(ks->record.options, &settings);
     struct drift_check now = { .now_ns = node->now_ns, .measured = measured };
     size_t arcs;
     keeper_totals(node, ks, &now.keys, &arcs);
@@ -110,7 +104,7 @@ static enum drift_reason check(struct node *node, struct keyspace *ks,
         now.distribution = t->seen.max;
         now.hot_leaf = t->seen.hot_leaf;
     }
-    return drift_check(&t->drift, &config, &now);
+    return drift_check(&t->drift, &settings.triggers, &now);
 }
 
 /* Enough has changed that a look is worth its messages; again and again while
@@ -417,8 +411,7 @@ void trainer_import(struct node *node, struct keyspace *ks, struct span bytes,
         if (t->phase != TRAINING_IDLE)
             trainer_round_drop(node, t);
         struct model_info info = { .imported = true };
-        info.distance =
-            ks->held ? model_distance(ks->held->model, model) : 1;
+        info.distance = ks->held ? model_distance(ks->held->model, model) : 1;
         t->survey = false;
         t->reason = DRIFT_FORCE;
         t->began_ns = node->now_ns;

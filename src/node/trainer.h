@@ -39,6 +39,10 @@ void trainer_import(struct node *node, struct keyspace *ks, struct span bytes,
 void trainer_show(struct node *node, struct keyspace *ks,
                   const struct origin *origin);
 
+/* OP_MODEL of action history. */
+void trainer_history(struct node *node, struct keyspace *ks,
+                     const struct origin *origin);
+
 /* What the other replicas of the arcs count: asked by a round, answered by
  * each peer. */
 void trainer_count(struct node *node, const struct keyspace *ks,

@@ -13,6 +13,7 @@
 #include "node/jobs.h"
 #include "node/keeper.h"
 #include "node/op_model.h"
+#include "node/options.h"
 #include "node/pending.h"
 #include "node/replica.h"
 
@@ -38,8 +39,7 @@ struct fit_job {
     int status;
 };
 
-static struct training *training_by(struct node *node,
-                                    const struct question *q,
+static struct training *training_by(struct node *node, const struct question *q,
                                     enum training_phase phase)
 {
     struct keyspace *ks = keyspaces_find(node, q->keyspace);
@@ -105,6 +105,13 @@ static bool note_arc(struct training *t, arc_id arc)
     return true;
 }
 
+static struct fit_config fit_config_of(const struct keyspace *ks)
+{
+    struct keyspace_settings settings;
+    options_read(ks->record.options, &settings);
+    return settings.fit;
+}
+
 static void report_done(struct node *node, void *context,
                         const struct response *response);
 
@@ -115,7 +122,7 @@ static void ask_report(struct node *node, struct training *t)
     uint64_t keys;
     size_t arcs;
     keeper_totals(node, ks, &keys, &arcs);
-    q.limit = t->survey ? SURVEY_LEAVES : op_model_fit_config(ks).leaf_count;
+    q.limit = t->survey ? SURVEY_LEAVES : fit_config_of(ks).leaf_count;
     q.version = keys;
     (void)round_next(t->round, &q.key);
     carry(node, t, &q, report_done);
@@ -412,8 +419,7 @@ static void fitted(struct node *node, struct training *t, struct model *model)
     round_measure(t->round, model, &error);
     info.mean_error = error.mean;
     info.max_error = error.max;
-    info.distance =
-        t->previous ? model_distance(t->previous->model, model) : 1;
+    info.distance = t->previous ? model_distance(t->previous->model, model) : 1;
     if (info.lies)
         node_log(node, LOG_WARNING,
                  "model round: %zu arcs claim keys that their other replicas "
@@ -460,14 +466,14 @@ void trainer_round_begin(struct node *node, struct training *t, bool survey,
 {
     assert(t->phase == TRAINING_IDLE);
     struct keyspace *ks = keyspaces_find(node, t->keyspace);
-    struct fit_config config = op_model_fit_config(ks);
+    struct fit_config config = fit_config_of(ks);
     t->phase = TRAINING_REPORTS;
     t->survey = survey;
     t->reason = reason;
     t->began_ns = node->now_ns;
     t->previous = models_hold(ks->held);
-    int rc = round_new(&config, t->previous ? t->previous->model : NULL,
-                       &t->round);
+    int rc =
+        round_new(&config, t->previous ? t->previous->model : NULL, &t->round);
     if (rc == DLHT_OK)
         ask_report(node, t);
     else

@@ -53,8 +53,8 @@ struct training {
     size_t at;         /* SUMS: the report being summed */
     struct buf cursor; /* where its next part begins, if has_cursor */
     bool has_cursor;
-    uint32_t first;    /* leaf of the slice that was sent */
-    uint64_t job;      /* under way; it has the round; 0: none */
+    uint32_t first; /* leaf of the slice that was sent */
+    uint64_t job;   /* under way; it has the round; 0: none */
     struct waiting waiting[TRAINING_WAITING_MAX];
     size_t waiting_count;
 };
@@ -77,6 +77,9 @@ void trainer_surveyed(struct node *node, struct training *training);
 /* The round is over. text says why nothing was published, or NULL. */
 void trainer_round_over(struct node *node, struct training *training,
                         int status, bool published, const char *text);
+
+/* Why an epoch was made. */
+const char *trainer_reason_name(const struct model_info *info);
 
 /* Milliseconds of the system arc: the only clock that outlives a node. */
 uint64_t trainer_time_ms(const struct node *node);

@@ -290,7 +290,7 @@ static int pack_step(const struct step *s, struct buf *b)
     fields_put_uint(&f, s->arc);
     fields_put_uint(&f, s->generation);
     fields_put_id(&f, &s->peer);
-    fields_put_bytes(&f, s->key);
+    fields_put_bytes(&f, s->keys);
     fields_end(&f);
     return DLHT_OK;
 }
@@ -303,7 +303,7 @@ static void unpack_step(struct mp_reader *r, struct step *s)
     s->arc = fields_uint(&f, UINT64_MAX);
     s->generation = fields_uint(&f, UINT64_MAX);
     s->peer = fields_id(&f);
-    s->key = fields_bytes(&f, CODEC_KEY_MAX);
+    s->keys = fields_bytes(&f, STEP_KEYS_MAX);
     fields_close(&f);
     if (s->kind < STEP_ADD || s->arc == 0 ||
         (s->kind != STEP_SPLIT && id_is_zero(&s->peer)))

@@ -30,16 +30,17 @@ enum {
     VALUE_LEN_MAX = 16 << 20,
     KEYSPACE_NAME_MAX = 64, /* bytes */
     KEYSPACE_OPTIONS_MAX = 1024,
-    MESSAGE_ARCS_MAX = 256, /* descriptors in one message */
+    STEP_KEYS_MAX = 256 << 10, /* bytes of keys to cut at */
+    MESSAGE_ARCS_MAX = 256,    /* descriptors in one message */
     MESSAGE_PEERS_MAX = 256,
     MESSAGE_KEYSPACES_MAX = 64,
     MESSAGE_COUNTS_MAX = 4096,
     MODEL_PART_MAX = 64 << 10,
     MODEL_TOTAL_MAX = (1 << 20) + (64 << 10), /* a model and what is known of
                                                * it */
-    MESSAGE_RAFTS_MAX = 4096, /* raft messages in one frame */
-    BATCH_COUNT_MAX = 4096,   /* records in one batch or mget */
-    PAGE_BYTES_MAX = 1 << 20  /* of a range answer, beyond which it stops; one
+    MESSAGE_RAFTS_MAX = 4096,                 /* raft messages in one frame */
+    BATCH_COUNT_MAX = 4096,                   /* records in one batch or mget */
+    PAGE_BYTES_MAX = 1 << 20 /* of a range answer, beyond which it stops; one
                                * record always fits */
 };
 
@@ -157,10 +158,10 @@ struct keyspace_record {
     uint8_t placement;
     uint8_t replicas; /* 1, 3, 5 */
     bool is_volatile;
-    bool dropped;                 /* being removed; its arcs close */
-    uint64_t floor_keys;          /* an arc keeps at least as many when split */
-    uint64_t ceiling_bytes;       /* an arc that passes it is split */
-    struct span options; /* "name=value name=value": what was set by hand */
+    bool dropped;           /* being removed; its arcs close */
+    uint64_t floor_keys;    /* an arc keeps at least as many when split */
+    uint64_t ceiling_bytes; /* an arc that passes it is split */
+    struct span options;    /* "name=value name=value": what was set by hand */
     const struct arc *first_arcs; /* founded by their members from this */
     size_t first_arc_count;
 };
@@ -212,7 +213,7 @@ enum step_kind {
     STEP_DEMOTE,  /* voter becomes a learner */
     STEP_REMOVE,
     STEP_TRANSFER, /* leadership goes to peer */
-    STEP_SPLIT     /* at key, or if that is empty at the median */
+    STEP_SPLIT     /* at each of keys, or if there are none at the median */
 };
 
 struct step {
@@ -221,7 +222,7 @@ struct step {
     arc_id arc;
     uint64_t generation; /* the arc's, else the step is void */
     struct id peer;
-    struct span key;
+    struct span keys; /* MessagePack bins, one after the other, ascending */
 };
 
 /* Models on their way: who has a newer epoch says so, who lacks it asks. */
