@@ -71,4 +71,22 @@ struct federation_result federation_run(const struct federation *f,
                                         double (*clock)(void));
 void federation_result_deinit(struct federation_result *result);
 
+/* The keys as they were before inserts of 30 % in one region: without most of
+ * those between 40 % and 70 % of all. The caller frees them. */
+struct span *federation_before(const struct federation *f, struct rng *rng,
+                               size_t *count);
+
+/* Every arc fits the leaves it has for itself in the model before to its own
+ * keys; then coefficients are averaged. */
+struct model *federation_average(const struct federation *f,
+                                 const struct model *before);
+
+/* Straight lines between so many quantiles of each arc. */
+struct model *federation_concatenate(const struct federation *f,
+                                     size_t quantiles);
+
+/* Greatest difference of two models with the same knots, in ranks, at keys. */
+double federation_apart(const struct federation *f, const struct model *a,
+                        const struct model *b);
+
 #endif
