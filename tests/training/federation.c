@@ -251,11 +251,12 @@ static void pass_two(const struct federation *f,
 /* All keys over the whole skeleton, in one look. */
 static struct model *fit_at_once(const struct federation *f,
                                  struct round *round,
-                                 const struct fit_config *config)
+                                 const struct fit_config *config,
+                                 struct model **out)
 {
     struct buf packed = { 0 };
     uint32_t first;
-    struct model *skeleton;
+    struct model *skeleton = NULL;
     struct model *model;
     check(round_slice(round, span_empty(), span_empty(), false, &first,
                       &packed) == DLHT_OK &&
@@ -266,7 +267,7 @@ static struct model *fit_at_once(const struct federation *f,
     fit_sum(skeleton, f->keys, f->count, sums);
     check(fit_leaves(skeleton, sums, config, &model) == DLHT_OK, "no fit");
     free(sums);
-    model_free(skeleton);
+    *out = skeleton;
     buf_deinit(&packed);
     return model;
 }
@@ -285,10 +286,14 @@ struct federation_result federation_run(const struct federation *f,
         result.bytes[0] += bytes[i];
     if (plan->previous)
         round_measure(round, plan->previous, &result.error);
+    double from = clock ? clock() : 0;
     check(round_skeleton(round) == DLHT_OK, "no skeleton");
+    result.fit_seconds = clock ? clock() - from : 0;
     pass_two(f, plan, round, &result, bytes, clock);
+    from = clock ? clock() : 0;
     check(round_finish(round, &result.model) == DLHT_OK, "no model");
-    result.at_once = fit_at_once(f, round, &plan->config);
+    result.fit_seconds += clock ? clock() - from : 0;
+    result.at_once = fit_at_once(f, round, &plan->config, &result.skeleton);
     result.keys = round_keys(round);
     result.lies = round_lies(round);
     for (size_t i = 0; i < f->arc_count; i++)
@@ -301,6 +306,7 @@ struct federation_result federation_run(const struct federation *f,
 void federation_result_deinit(struct federation_result *result)
 {
     model_free(result->model);
+    model_free(result->skeleton);
     model_free(result->at_once);
 }
 

@@ -56,12 +56,14 @@ struct federation_plan federation_plan_default(void);
 
 struct federation_result {
     struct model *model;
-    struct model *at_once; /* all keys summed at once over the skeleton */
+    struct model *skeleton; /* as a slice of all leaves */
+    struct model *at_once;  /* all keys summed at once over the skeleton */
     uint64_t keys;
     size_t lies;
-    double bytes[3];        /* of all arcs: report, slice, sums */
-    double most;            /* bytes of the arc that had most */
-    double sum_seconds;     /* processor time of summing, if clock is there */
+    double bytes[3]; /* of all arcs: report, slice, sums */
+    double most;     /* bytes of the arc that had most */
+    /* Processor time of summing and of the two fits, if clock is there. */
+    double sum_seconds, fit_seconds;
     struct fit_error error; /* of previous, if there is one */
 };
 
