@@ -62,24 +62,22 @@ static size_t source_at_weight(const struct source *source, uint64_t weight)
     return lo;
 }
 
-/* Begin and end of the run of keys equal to key i: looked for at growing
- * distance, since most runs are short. */
+/* Begin and end of the run of keys equal to key i. */
 static void source_run(const struct source *source, size_t i, size_t *begin,
                        size_t *end)
 {
-    size_t lo = i;
-    for (size_t step = 1; lo > 0 && source_same(source, lo - 1, i); step *= 2)
-        lo =
-            lo > step && source_same(source, lo - step, i) ? lo - step : lo - 1;
-    size_t hi = i + 1;
-    for (size_t step = 1; hi < source->count && source_same(source, hi, i);
-         step *= 2) {
-        bool far =
-            source->count - hi > step && source_same(source, hi + step - 1, i);
-        hi += far ? step : 1;
+    uint8_t bytes[8];
+    *begin = source_lower(source, 0, i, source_key(source, i, bytes));
+    size_t lo = i + 1;
+    size_t hi = source->count;
+    while (lo < hi) {
+        size_t middle = lo + (hi - lo) / 2;
+        if (source_same(source, middle, i))
+            lo = middle + 1;
+        else
+            hi = middle;
     }
-    *begin = lo;
-    *end = hi;
+    *end = lo;
 }
 
 /* Where to cut for the ideal index i: there, if another key begins there; else
@@ -118,23 +116,49 @@ static void knots_add(struct knots *knots, size_t cut, struct span suffix)
     buf_append_span(&knots->bytes, suffix);
 }
 
-/* The shortest bytes that sort after key cut - 1 and not after key cut; if they
- * are too long, what of them is allowed, and the cut they make. Nothing if that
- * is the knot before, or takes no key from it. */
+/* True if so many copies of a key are about index i that it has a leaf of its
+ * own, or most of one. */
+static bool knots_is_heavy(const struct source *source,
+                           const struct knots *knots, size_t i)
+{
+    size_t half = knots->depth / 2;
+    bool back = i >= half && source_same(source, i - half, i);
+    bool on = source->count - i > half && source_same(source, i + half, i);
+    return half > 0 && !source->before && (back || on);
+}
+
+/* Puts a knot between key cut - 1 and key cut: the shortest bytes that sort
+ * after the one and not after the other; beside a key of many copies, right at
+ * that key. If they are too long, what of them is allowed, and the cut they
+ * make. Nothing if that is the knot before, or takes no key from it. */
 static void knots_separate(const struct source *source, struct knots *knots,
                            size_t cut)
 {
     uint8_t bytes[2][8];
+    uint8_t next[MODEL_KNOT_MAX];
     struct span before = source_key(source, cut - 1, bytes[0]);
     struct span key = source_key(source, cut, bytes[1]);
-    size_t len = key8_common(before, key) + 1;
-    size_t most = (size_t)knots->prefix_len + MODEL_KNOT_MAX;
-    struct span knot = span_of(key.data, len < most ? len : most);
-    knot.len = knot.len < key.len ? knot.len : key.len;
+    struct span tail = span_tail(before, knots->prefix_len);
+    struct span suffix = span_tail(key, knots->prefix_len);
+    if (knots_is_heavy(source, knots, cut)) {
+        /* All of it. */
+    } else if (tail.len < sizeof next &&
+               knots_is_heavy(source, knots, cut - 1)) {
+        if (tail.len)
+            memcpy(next, tail.data, tail.len);
+        next[tail.len] = 0;
+        suffix = span_of(next, tail.len + 1);
+    } else {
+        size_t len = key8_common(tail, suffix) + 1;
+        suffix.len = len < suffix.len ? len : suffix.len;
+    }
     size_t last = knots->cut[knots->count - 1];
-    if (len > most)
+    if (suffix.len > MODEL_KNOT_MAX) {
+        suffix.len = MODEL_KNOT_MAX;
+        struct span knot =
+            span_of(key.data, (size_t)knots->prefix_len + MODEL_KNOT_MAX);
         cut = source_lower(source, last, cut, knot);
-    struct span suffix = span_tail(knot, knots->prefix_len);
+    }
     if (cut > last &&
         span_compare(suffix, knots_suffix(knots, knots->count - 1)) > 0)
         knots_add(knots, cut, suffix);
@@ -192,6 +216,7 @@ static int knots_try(const struct source *source, struct span end,
     tail.len = tail.len < MODEL_KNOT_MAX ? tail.len : MODEL_KNOT_MAX;
     knots_add(knots, 0, tail);
     uint64_t total = source_total(source);
+    knots->depth = (size_t)(total / leaf_count);
     uint64_t each = total / leaf_count;
     uint64_t rest = total % leaf_count;
     size_t last = 0;

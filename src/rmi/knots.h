@@ -30,6 +30,7 @@ struct knots {
     uint32_t *at;     /* where each begins; one more than knots */
     size_t *cut;
     size_t count; /* knots; leaves are one fewer */
+    size_t depth; /* keys a leaf, about */
     uint32_t prefix_len;
 };
 

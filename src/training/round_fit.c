@@ -46,6 +46,7 @@ struct straddle {
     uint32_t knot; /* the first one after the runs before */
     struct buf bytes;
     uint64_t *beyond;
+    int rc;
 };
 
 /* Knot j is after the run's first key; may keys of the run be after it? */
@@ -54,11 +55,10 @@ static void straddle_run(void *context, const struct run *run)
     struct straddle *s = context;
     const struct model *skeleton = s->round->skeleton;
     uint32_t knots = model_leaf_count(skeleton) + 1;
-    for (; s->knot + 1 < knots; s->knot++) {
+    for (; s->rc == DLHT_OK && s->knot + 1 < knots; s->knot++) {
         buf_reset(&s->bytes);
-        if (model_knot(skeleton, s->knot, &s->bytes) != DLHT_OK)
-            s->bytes.failed = true;
-        if (s->bytes.failed)
+        s->rc = model_knot(skeleton, s->knot, &s->bytes);
+        if (s->rc != DLHT_OK)
             return;
         struct span knot = buf_span(&s->bytes);
         if (span_compare(knot, run->key) > 0) {
@@ -75,9 +75,8 @@ static int round_straddle(struct round *round, uint64_t *beyond)
 {
     struct straddle s = { .round = round, .beyond = beyond, .knot = 1 };
     round_each_run(round, straddle_run, &s);
-    bool failed = s.bytes.failed;
     buf_deinit(&s.bytes);
-    return failed ? DLHT_ENOMEM : DLHT_OK;
+    return s.rc;
 }
 
 static int round_fit_skeleton(struct round *round)

@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/rng.h"
+#include "rmi/model.h"
 
 const char *const key_shape_names[KEYS_SHAPES] = { "uniform",    "lognormal",
                                                    "clustered",  "timestamps",
@@ -209,6 +210,28 @@ struct key_set key_set_make(enum key_shape shape, size_t count, uint64_t seed)
     else
         set.numbers = numbers;
     return set;
+}
+
+double key_set_tied(const struct key_set *set)
+{
+    size_t shared = 0;
+    struct span first = set->keys[0];
+    struct span end = set->keys[set->count - 1];
+    while (shared < first.len && shared < end.len &&
+           first.data[shared] == end.data[shared])
+        shared++;
+    shared += MODEL_KNOT_MAX;
+    size_t most = 0;
+    size_t begin = 0;
+    for (size_t i = 0; i < set->count; i++) {
+        struct span a = set->keys[begin];
+        struct span b = set->keys[i];
+        if (a.len < shared || b.len < shared ||
+            memcmp(a.data, b.data, shared) != 0)
+            begin = i;
+        most = i - begin + 1 > most ? i - begin + 1 : most;
+    }
+    return (double)most / (double)set->count;
 }
 
 void key_set_free(struct key_set *set)

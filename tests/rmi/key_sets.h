@@ -37,6 +37,11 @@ struct key_set {
 
 /* Ascending. Aborts if there is no memory. */
 struct key_set key_set_make(enum key_shape shape, size_t count, uint64_t seed);
+
+/* The greatest share of keys that begin alike for longer than knots may be:
+ * such keys are in one leaf, whatever is asked for. */
+double key_set_tied(const struct key_set *set);
+
 void key_set_free(struct key_set *set);
 
 /* Ascending numbers only; the caller frees them. */

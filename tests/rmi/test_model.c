@@ -189,6 +189,7 @@ Test(model, is_near_the_truth, .timeout = 300)
 {
     for (int s = 0; s < KEYS_SHAPES; s++) {
         struct key_set set = shape(s, 1000000);
+        double tied = set.count ? key_set_tied(&set) : 0;
         for (int k = MODEL_LINEAR; set.count > 0 && k <= MODEL_CUBIC; k++) {
             struct model *model = fit(&set, 1024, (enum model_kind)k);
             struct model_stats stats;
@@ -201,9 +202,13 @@ Test(model, is_near_the_truth, .timeout = 300)
                    stats.mean_bound);
             cr_expect_eq(stats.inversions, 0, "%s", name);
             cr_expect_eq(stats.outside, 0, "%s", name);
-            cr_expect(stats.ks <= 1.0 / 1024, "%s: %g", name, stats.ks);
-            cr_expect(stats.mean_error <= 0.0005, "%s", name);
-            cr_expect(stats.max_error <= 0.005, "%s", name);
+            double most = 1.0 / 1024 + (tied > 1.0 / 1024 ? tied : 0);
+            cr_expect(stats.ks <= most, "%s: %g", name, stats.ks);
+            if (s != KEYS_PATHS) {
+                cr_expect(stats.mean_error <= 0.0005, "%s", name);
+                cr_expect(stats.max_error <= 0.005, "%s", name);
+                cr_expect(tied < 0.0001, "%s: %g", name, tied);
+            }
             cr_expect(stats.max_error <= stats.ks, "%s", name);
             if (s == KEYS_WORDS)
                 cr_expect(model_packed_size(model) <= 65536);
@@ -410,7 +415,8 @@ Test(model, turns_positions_into_keys, .timeout = 120)
                 buf_append_span(&last, buf_span(&key));
             }
             /* Lines leave gaps between leaves, of less than a leaf. */
-            cr_expect(worst <= 1.0 / 200, "%s: %g", key_shape_names[s], worst);
+            cr_expect(worst <= 1.0 / 200 + key_set_tied(&set), "%s: %g",
+                      key_shape_names[s], worst);
             if (s == KEYS_UNIFORM && k == MODEL_CUBIC)
                 cr_expect(worst < 1e-9, "%g", worst);
             buf_deinit(&key);
@@ -419,6 +425,20 @@ Test(model, turns_positions_into_keys, .timeout = 120)
         }
         key_set_free(&set);
     }
+}
+
+static size_t rank_of(const struct key_set *set, struct span key)
+{
+    size_t lo = 0;
+    size_t hi = set->count;
+    while (lo < hi) {
+        size_t middle = lo + (hi - lo) / 2;
+        if (span_compare(set->keys[middle], key) < 0)
+            lo = middle + 1;
+        else
+            hi = middle;
+    }
+    return lo;
 }
 
 /* Ranges hold the keys of the range, counts are as near as they say, for ends
@@ -442,14 +462,8 @@ Test(model, cuts_ranges)
             }
             if (i % 10 == 0)
                 end[1] = span_empty();
-            size_t from = 0;
-            size_t to = set.count;
-            while (from < set.count && span_compare(set.keys[from], end[0]) < 0)
-                from++;
-            if (end[1].data)
-                for (to = from;
-                     to < set.count && span_compare(set.keys[to], end[1]) < 0;)
-                    to++;
+            size_t from = rank_of(&set, end[0]);
+            size_t to = end[1].data ? rank_of(&set, end[1]) : set.count;
             uint64_t lo;
             uint64_t hi;
             double error;

@@ -4,11 +4,13 @@
 
 #include "training/federation.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/buf.h"
 #include "dlht/err.h"
+#include "training/fedavg.h"
 
 static void check(bool ok, const char *what)
 {
@@ -249,11 +251,12 @@ static void pass_two(const struct federation *f,
 /* All keys over the whole skeleton, in one look. */
 static struct model *fit_at_once(const struct federation *f,
                                  struct round *round,
-                                 const struct fit_config *config)
+                                 const struct fit_config *config,
+                                 struct model **out)
 {
     struct buf packed = { 0 };
     uint32_t first;
-    struct model *skeleton;
+    struct model *skeleton = NULL;
     struct model *model;
     check(round_slice(round, span_empty(), span_empty(), false, &first,
                       &packed) == DLHT_OK &&
@@ -264,7 +267,7 @@ static struct model *fit_at_once(const struct federation *f,
     fit_sum(skeleton, f->keys, f->count, sums);
     check(fit_leaves(skeleton, sums, config, &model) == DLHT_OK, "no fit");
     free(sums);
-    model_free(skeleton);
+    *out = skeleton;
     buf_deinit(&packed);
     return model;
 }
@@ -283,10 +286,14 @@ struct federation_result federation_run(const struct federation *f,
         result.bytes[0] += bytes[i];
     if (plan->previous)
         round_measure(round, plan->previous, &result.error);
+    double from = clock ? clock() : 0;
     check(round_skeleton(round) == DLHT_OK, "no skeleton");
+    result.fit_seconds = clock ? clock() - from : 0;
     pass_two(f, plan, round, &result, bytes, clock);
+    from = clock ? clock() : 0;
     check(round_finish(round, &result.model) == DLHT_OK, "no model");
-    result.at_once = fit_at_once(f, round, &plan->config);
+    result.fit_seconds += clock ? clock() - from : 0;
+    result.at_once = fit_at_once(f, round, &plan->config, &result.skeleton);
     result.keys = round_keys(round);
     result.lies = round_lies(round);
     for (size_t i = 0; i < f->arc_count; i++)
@@ -299,5 +306,92 @@ struct federation_result federation_run(const struct federation *f,
 void federation_result_deinit(struct federation_result *result)
 {
     model_free(result->model);
+    model_free(result->skeleton);
     model_free(result->at_once);
+}
+
+struct span *federation_before(const struct federation *f, struct rng *rng,
+                               size_t *count)
+{
+    struct span *keys = must(f->count, sizeof *keys);
+    *count = 0;
+    for (size_t i = 0; i < f->count; i++) {
+        bool region = i >= f->count / 10 * 4 && i < f->count / 10 * 7;
+        /* 0.3 of all times this is 0.3 / 1.3 of all. */
+        if (!region || !rng_chance(rng, 1 / 1.3))
+            keys[(*count)++] = f->keys[i];
+    }
+    return keys;
+}
+
+/* Arc i's own model: leaf j is its own if the arc holds it whole. */
+static struct model *own_model(const struct federation *f, size_t i,
+                               const struct model *before)
+{
+    uint32_t leaf_count = model_leaf_count(before);
+    struct sums *sums = must(leaf_count, sizeof *sums);
+    fit_sum(before, f->keys + f->cut[i], f->cut[i + 1] - f->cut[i], sums);
+    uint32_t first = i > 0 ? model_leaf_of(before, f->lo[i]) + 1 : 0;
+    uint32_t end =
+        i + 1 < f->arc_count ? model_leaf_of(before, f->lo[i + 1]) : leaf_count;
+    struct model *own = NULL;
+    for (uint32_t j = first; j < end; j++) {
+        struct model *next;
+        if (sums_count(&sums[j]) == 0)
+            continue;
+        check(fit_update_leaf(own ? own : before, j, &sums[j], &next) ==
+                  DLHT_OK,
+              "no update");
+        model_free(own);
+        own = next;
+    }
+    free(sums);
+    return own;
+}
+
+struct model *federation_average(const struct federation *f,
+                                 const struct model *before)
+{
+    struct fedavg_part *parts = must(f->arc_count, sizeof *parts);
+    struct model **own = must(f->arc_count, sizeof *own);
+    for (size_t i = 0; i < f->arc_count; i++) {
+        own[i] = own_model(f, i, before);
+        parts[i].model = own[i] ? own[i] : before;
+        parts[i].keys = federation_keys(f, i);
+    }
+    struct model *merged;
+    check(fedavg_merge(parts, f->arc_count, &merged) == DLHT_OK, "no merge");
+    for (size_t i = 0; i < f->arc_count; i++)
+        model_free(own[i]);
+    free(own);
+    free(parts);
+    return merged;
+}
+
+struct model *federation_concatenate(const struct federation *f,
+                                     size_t quantiles)
+{
+    struct fit_quantile *all = must(f->arc_count * quantiles, sizeof *all);
+    size_t count = 0;
+    for (size_t i = 0; i < f->arc_count; i++)
+        count += federation_report(f, i, quantiles, all + count).quantile_count;
+    struct fit_config config = { (uint32_t)count, MODEL_CUBIC, MODEL_LINEAR };
+    struct model *model;
+    check(fit_skeleton(all, count, f->keys[f->count - 1], &config, &model) ==
+              DLHT_OK,
+          "no skeleton");
+    free(all);
+    return model;
+}
+
+double federation_apart(const struct federation *f, const struct model *a,
+                        const struct model *b)
+{
+    double most = 0;
+    for (size_t i = 0; i < f->count; i++) {
+        double gap =
+            fabs(model_rank(a, f->keys[i]) - model_rank(b, f->keys[i]));
+        most = gap > most ? gap : most;
+    }
+    return most;
 }

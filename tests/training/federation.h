@@ -56,12 +56,14 @@ struct federation_plan federation_plan_default(void);
 
 struct federation_result {
     struct model *model;
-    struct model *at_once; /* all keys summed at once over the skeleton */
+    struct model *skeleton; /* as a slice of all leaves */
+    struct model *at_once;  /* all keys summed at once over the skeleton */
     uint64_t keys;
     size_t lies;
-    double bytes[3];        /* of all arcs: report, slice, sums */
-    double most;            /* bytes of the arc that had most */
-    double sum_seconds;     /* processor time of summing, if clock is there */
+    double bytes[3]; /* of all arcs: report, slice, sums */
+    double most;     /* bytes of the arc that had most */
+    /* Processor time of summing and of the two fits, if clock is there. */
+    double sum_seconds, fit_seconds;
     struct fit_error error; /* of previous, if there is one */
 };
 
@@ -70,5 +72,23 @@ struct federation_result federation_run(const struct federation *f,
                                         const struct federation_plan *plan,
                                         double (*clock)(void));
 void federation_result_deinit(struct federation_result *result);
+
+/* The keys as they were before inserts of 30 % in one region: without most of
+ * those between 40 % and 70 % of all. The caller frees them. */
+struct span *federation_before(const struct federation *f, struct rng *rng,
+                               size_t *count);
+
+/* Every arc fits the leaves it has for itself in the model before to its own
+ * keys; then coefficients are averaged. */
+struct model *federation_average(const struct federation *f,
+                                 const struct model *before);
+
+/* Straight lines between so many quantiles of each arc. */
+struct model *federation_concatenate(const struct federation *f,
+                                     size_t quantiles);
+
+/* Greatest difference of two models with the same knots, in ranks, at keys. */
+double federation_apart(const struct federation *f, const struct model *a,
+                        const struct model *b);
 
 #endif

@@ -75,7 +75,7 @@ static void provoke(const struct row *row, const struct drift_config *config,
     case DRIFT_NONE:
     case DRIFT_FIRST:
     case DRIFT_FORCE:
-        cr_fatal("no threshold");
+        cr_assert_fail("no threshold");
     }
 }
 
@@ -99,7 +99,8 @@ static bool *flag(struct drift_config *config, enum drift_reason reason)
     case DRIFT_FORCE:
         break;
     }
-    cr_fatal("no flag");
+    cr_assert_fail("no flag");
+    return NULL;
 }
 
 static enum drift_reason ask(const struct row *row,
@@ -168,8 +169,8 @@ Test(drift, few_keys_and_a_short_gap_hold_all_but_force)
                 fires = how == 1;
             } else if (how == 2 || how == 3) { /* gap */
                 drift.trained_ns = check.now_ns - config.gap_ns + (how == 2);
-                config.stale_ns = r == DRIFT_STALE ? config.gap_ns
-                                                   : config.stale_ns;
+                config.stale_ns =
+                    r == DRIFT_STALE ? config.gap_ns : config.stale_ns;
                 fires = how == 3;
             } else { /* force, with too few keys in too short a time */
                 check.force = true;
@@ -345,8 +346,7 @@ Test(drift, options_are_set_by_name)
     }
     struct drift_config config = drift_config_default();
     config.error_on = false;
-    cr_assert_eq(drift_config_set(&config, span_str("error"),
-                                  span_str("0.25")),
+    cr_assert_eq(drift_config_set(&config, span_str("error"), span_str("0.25")),
                  DLHT_OK);
     cr_assert(config.error_on && config.error_max == 0.25);
     cr_assert_eq(drift_config_set(&config, span_str("gap"), span_str("0.5")),
@@ -399,8 +399,9 @@ Test(drift, options_are_listed_and_come_back)
 
 Test(drift, reasons_have_names)
 {
-    const char *names[] = { "none",  "first",        "error",    "trend", "volume",
-                            "stale", "distribution", "hot-leaf", "force" };
+    const char *names[] = { "none",         "first",    "error",
+                            "trend",        "volume",   "stale",
+                            "distribution", "hot-leaf", "force" };
     for (int r = 0; r <= DRIFT_FORCE; r++)
         cr_assert_str_eq(drift_reason_name((enum drift_reason)r), names[r]);
     cr_assert_str_eq(drift_reason_name((enum drift_reason)99), "unknown");

@@ -24,42 +24,138 @@ Test(report, what_contradicts_itself_is_refused)
         const char *end;
         int rc;
     } rows[] = {
-        { "as it should be", "b", "x", 9, { "b", "c", "d" }, { 2, 3, 4 }, "w",
+        { "as it should be",
+          "b",
+          "x",
+          9,
+          { "b", "c", "d" },
+          { 2, 3, 4 },
+          "w",
           DLHT_OK },
-        { "the last arc", "b", NULL, 9, { "b", "c", "d" }, { 2, 3, 4 },
-          "zzz", DLHT_OK },
+        { "the last arc",
+          "b",
+          NULL,
+          9,
+          { "b", "c", "d" },
+          { 2, 3, 4 },
+          "zzz",
+          DLHT_OK },
         { "one key", "", NULL, 1, { "a" }, { 1 }, "a", DLHT_OK },
         { "no keys", "b", "x", 0, { NULL }, { 0 }, NULL, DLHT_OK },
-        { "not ascending", "b", "x", 9, { "b", "d", "c" }, { 2, 3, 4 }, "w",
+        { "not ascending",
+          "b",
+          "x",
+          9,
+          { "b", "d", "c" },
+          { 2, 3, 4 },
+          "w",
           DLHT_EPROTO },
-        { "the same twice", "b", "x", 9, { "b", "c", "c" }, { 2, 3, 4 }, "w",
+        { "the same twice",
+          "b",
+          "x",
+          9,
+          { "b", "c", "c" },
+          { 2, 3, 4 },
+          "w",
           DLHT_EPROTO },
-        { "before lo", "b", "x", 9, { "a", "c", "d" }, { 2, 3, 4 }, "w",
+        { "before lo",
+          "b",
+          "x",
+          9,
+          { "a", "c", "d" },
+          { 2, 3, 4 },
+          "w",
           DLHT_EPROTO },
-        { "at hi", "b", "d", 9, { "b", "c", "d" }, { 2, 3, 4 }, "d",
+        { "at hi",
+          "b",
+          "d",
+          9,
+          { "b", "c", "d" },
+          { 2, 3, 4 },
+          "d",
           DLHT_EPROTO },
-        { "the end at hi", "b", "x", 9, { "b", "c", "d" }, { 2, 3, 4 }, "x",
+        { "the end at hi",
+          "b",
+          "x",
+          9,
+          { "b", "c", "d" },
+          { 2, 3, 4 },
+          "x",
           DLHT_EPROTO },
-        { "the end before a quantile", "b", "x", 9, { "b", "c", "d" },
-          { 2, 3, 4 }, "c", DLHT_EPROTO },
-        { "a key too many", "b", "x", 8, { "b", "c", "d" }, { 2, 3, 4 }, "w",
+        { "the end before a quantile",
+          "b",
+          "x",
+          9,
+          { "b", "c", "d" },
+          { 2, 3, 4 },
+          "c",
           DLHT_EPROTO },
-        { "a key too few", "b", "x", 10, { "b", "c", "d" }, { 2, 3, 4 }, "w",
+        { "a key too many",
+          "b",
+          "x",
+          8,
+          { "b", "c", "d" },
+          { 2, 3, 4 },
+          "w",
           DLHT_EPROTO },
-        { "a quantile of none", "b", "x", 5, { "b", "c", "d" }, { 2, 3, 0 },
-          "w", DLHT_EPROTO },
-        { "a sum that wraps", "b", "x", 9, { "b", "c", "d" },
-          { UINT64_MAX, 6, 4 }, "w", DLHT_EPROTO },
-        { "no keys but quantiles", "b", "x", 0, { "b" }, { 1 }, "b",
+        { "a key too few",
+          "b",
+          "x",
+          10,
+          { "b", "c", "d" },
+          { 2, 3, 4 },
+          "w",
           DLHT_EPROTO },
-        { "keys but no quantiles", "b", "x", 3, { NULL }, { 0 }, "b",
+        { "a quantile of none",
+          "b",
+          "x",
+          5,
+          { "b", "c", "d" },
+          { 2, 3, 0 },
+          "w",
+          DLHT_EPROTO },
+        { "a sum that wraps",
+          "b",
+          "x",
+          9,
+          { "b", "c", "d" },
+          { UINT64_MAX, 6, 4 },
+          "w",
+          DLHT_EPROTO },
+        { "no keys but quantiles",
+          "b",
+          "x",
+          0,
+          { "b" },
+          { 1 },
+          "b",
+          DLHT_EPROTO },
+        { "keys but no quantiles",
+          "b",
+          "x",
+          3,
+          { NULL },
+          { 0 },
+          "b",
           DLHT_EPROTO },
         { "upside down", "x", "b", 0, { NULL }, { 0 }, NULL, DLHT_EPROTO },
         { "empty", "b", "b", 0, { NULL }, { 0 }, NULL, DLHT_EPROTO },
-        { "more than can be", "b", "x", REPORT_KEYS_MAX + 1, { "b" },
-          { REPORT_KEYS_MAX + 1 }, "b", DLHT_EPROTO },
-        { "as many as can be", "b", "x", REPORT_KEYS_MAX, { "b" },
-          { REPORT_KEYS_MAX }, "b", DLHT_OK },
+        { "more than can be",
+          "b",
+          "x",
+          REPORT_KEYS_MAX + 1,
+          { "b" },
+          { REPORT_KEYS_MAX + 1 },
+          "b",
+          DLHT_EPROTO },
+        { "as many as can be",
+          "b",
+          "x",
+          REPORT_KEYS_MAX,
+          { "b" },
+          { REPORT_KEYS_MAX },
+          "b",
+          DLHT_OK },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct fit_quantile quantiles[3];
@@ -85,7 +181,7 @@ Test(report, too_many_quantiles_or_too_long_a_key_is_refused)
     enum {
         MOST = REPORT_QUANTILES_MAX + 1
     };
-    uint8_t (*bytes)[2] = malloc(MOST * sizeof *bytes);
+    uint8_t(*bytes)[2] = malloc(MOST * sizeof *bytes);
     struct fit_quantile *quantiles = malloc(MOST * sizeof *quantiles);
     for (size_t i = 0; i < MOST; i++) {
         bytes[i][0] = (uint8_t)(i >> 8);
@@ -102,13 +198,11 @@ Test(report, too_many_quantiles_or_too_long_a_key_is_refused)
     cr_assert_eq(report_check(&report), DLHT_EPROTO);
     uint8_t *longest = calloc(REPORT_KEY_LEN_MAX + 1, 1);
     for (size_t more = 0; more <= 1; more++) {
-        struct fit_quantile one = {
-            span_of(longest, REPORT_KEY_LEN_MAX + more), 1
+        struct fit_quantile one = { span_of(longest, REPORT_KEY_LEN_MAX + more),
+                                    1 };
+        struct report of_one = {
+            .keys = 1, .quantiles = &one, .quantile_count = 1, .end = one.key
         };
-        struct report of_one = { .keys = 1,
-                                 .quantiles = &one,
-                                 .quantile_count = 1,
-                                 .end = one.key };
         cr_assert_eq(report_check(&of_one), more ? DLHT_EPROTO : DLHT_OK);
     }
     free(longest);
@@ -123,14 +217,13 @@ Test(report, quantiles_follow_the_share)
         uint32_t leaf_count;
         size_t wanted;
     } rows[] = {
-        { 0, 1024, 8 },        { 1.0 / 300, 1024, 13 }, { 1.0 / 64, 1024, 64 },
-        { 0.25, 1024, 1024 },  { 1, 1024, 1024 },       { 1, 4, 16 },
-        { NAN, 1024, 8 },      { -1, 1024, 8 },         { INFINITY, 1, 1024 },
+        { 0, 1024, 8 },       { 1.0 / 300, 1024, 13 }, { 1.0 / 64, 1024, 64 },
+        { 0.25, 1024, 1024 }, { 1, 1024, 1024 },       { 1, 4, 16 },
+        { NAN, 1024, 8 },     { -1, 1024, 8 },         { INFINITY, 1, 1024 },
         { 0.125, 1024, 512 },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        cr_assert_eq(report_quantiles_wanted(rows[i].share,
-                                             rows[i].leaf_count),
+        cr_assert_eq(report_quantiles_wanted(rows[i].share, rows[i].leaf_count),
                      rows[i].wanted, "row %zu", i);
 }
 
@@ -139,12 +232,13 @@ Test(report, a_separator_is_the_shortest_that_sorts_between)
     const struct {
         const char *before, *key, *separator;
     } rows[] = {
-        { "", "a", "a" },         { "a", "b", "b" },  { "abc", "abxyz", "abx" },
-        { "ab", "abxyz", "abx" }, { "ab", "abx", "abx" },
+        { "", "a", "a" },          { "a", "b", "b" },
+        { "abc", "abxyz", "abx" }, { "ab", "abxyz", "abx" },
+        { "ab", "abx", "abx" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct span got = report_separator(span_str(rows[i].before),
-                                           span_str(rows[i].key));
+        struct span got =
+            report_separator(span_str(rows[i].before), span_str(rows[i].key));
         cr_assert(span_equal(got, span_str(rows[i].separator)), "row %zu", i);
     }
 }
