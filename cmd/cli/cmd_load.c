@@ -22,6 +22,7 @@
 #include "lines.h"
 #include "output.h"
 #include "presplit.h"
+#include "quantiles.h"
 
 enum {
     BATCH_RECORDS_MAX = 512,
@@ -340,7 +341,7 @@ static bool holds_enough(const struct load *load, uint64_t begin_ns)
 /* Reads all of a file, or the beginning of a pipe, into sample. False: no
  * memory for it, or what was seen says nothing of the rest: a beginning in
  * key order. */
-static bool look_ahead(struct load *load, struct presplit *sample)
+static bool look_ahead(struct load *load, struct quantiles *sample)
 {
     uint64_t begin_ns = cli_now_ns();
     bool more = true;
@@ -356,14 +357,14 @@ static bool look_ahead(struct load *load, struct presplit *sample)
             break;
         load->line++;
         if (parse_line(load, line, len, &record, number, &why) &&
-            !presplit_add(sample, record.key))
+            !quantiles_add(sample, record.key))
             return false;
     }
     return !more || !sample->in_order;
 }
 
 static void say_presplit(const struct load *load, bool verbose, int64_t cut,
-                         const struct presplit *sample)
+                         const struct quantiles *sample)
 {
     if (!verbose && !load->progress)
         return;
@@ -382,7 +383,7 @@ static void say_presplit(const struct load *load, bool verbose, int64_t cut,
 static bool presplit(struct load *load, const struct arguments *args)
 {
     struct dlht_bytes cuts[PRESPLIT_ARCS_MAX];
-    struct presplit sample;
+    struct quantiles sample;
     size_t arcs, count = 0;
     bool again;
 
@@ -391,13 +392,13 @@ static bool presplit(struct load *load, const struct arguments *args)
     arcs = presplit_wanted(load->cli, options_number(args, "arcs", 0));
     if (arcs == 0)
         return lines_again(&load->lines);
-    if (presplit_init(&sample) && look_ahead(load, &sample) &&
+    if (quantiles_init(&sample) && look_ahead(load, &sample) &&
         sample.seen >= PRESPLIT_RECORDS_MIN)
-        count = presplit_plan(&sample, arcs, cuts);
+        count = quantiles_cut(&sample, arcs, cuts);
     if (count)
         say_presplit(load, options_has(args, "verbose"),
                      presplit_send(load->cli, cuts, count), &sample);
-    presplit_deinit(&sample);
+    quantiles_deinit(&sample);
     again = lines_again(&load->lines);
     load->line = 0;
     return again;

@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* The parts of dlht-cli that take in what people and files say: words of a
- * line, lines of JSON, base64; and its histogram. */
+ * line, lines of JSON, base64, lines that are read twice; and its histogram
+ * and quantiles. */
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../cmd/cli/base64.h"
 #include "../cmd/cli/histogram.h"
 #include "../cmd/cli/jsonl.h"
+#include "../cmd/cli/lines.h"
 #include "../cmd/cli/output.h"
+#include "../cmd/cli/quantiles.h"
 #include "../cmd/cli/words.h"
 #include "base/rng.h"
 
@@ -272,4 +277,209 @@ Test(histogram, takes_every_duration)
     histogram_add(&h, UINT64_MAX);
     cr_assert_eq(histogram_quantile(&h, 1), UINT64_MAX);
     cr_assert_eq(histogram_quantile(&(struct histogram){ .total = 0 }, 0.5), 0);
+}
+
+static int compare(struct dlht_bytes a, struct dlht_bytes b)
+{
+    size_t n = a.len < b.len ? a.len : b.len;
+    int order = n ? memcmp(a.data, b.data, n) : 0;
+
+    return order ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+/* What the keys of a row are like. */
+enum key_set {
+    KEYS_NUMBERS,     /* 8 bytes, evenly */
+    KEYS_HALVES,      /* the small half first */
+    KEYS_CUBED,       /* most of them small */
+    KEYS_LONG_PREFIX, /* they differ within QUANTILES_KEY_MAX */
+    KEYS_TOO_LONG,    /* they differ beyond it */
+    KEYS_FEW,         /* three, one of which is two thirds */
+    KEYS_NESTED       /* each begins with those before it */
+};
+
+struct key_row {
+    const char *why;
+    enum key_set set;
+    size_t keys;
+    size_t parts;
+    size_t cuts;
+};
+
+/* The k-th key of a row; valid until the next. */
+static struct dlht_bytes make_key(const struct key_row *row, size_t k,
+                                  struct rng *rng)
+{
+    static uint8_t key[2048];
+    uint64_t n = rng_below(rng, 1000000);
+    size_t before = row->set == KEYS_LONG_PREFIX ? 900
+                    : row->set == KEYS_TOO_LONG  ? 2000
+                                                 : 0;
+
+    memset(key, row->set == KEYS_NESTED ? 0 : 'p', sizeof(key));
+    if (row->set == KEYS_NESTED)
+        return (struct dlht_bytes){ key, 1 + (size_t)(n % 100) };
+    if (row->set == KEYS_HALVES)
+        n = n / 2 + (k < row->keys / 2 ? 0 : 500000);
+    if (row->set == KEYS_CUBED)
+        n = n * n / 1000000 * n / 1000000;
+    if (row->set == KEYS_FEW)
+        n = n % 6 < 4 ? 1 : n % 6;
+    for (size_t i = 0; i < 8; i++)
+        key[before + i] = (uint8_t)(n >> (56 - 8 * i));
+    return (struct dlht_bytes){ key, before + 8 };
+}
+
+/* Each part has as many keys as any other, but for a tenth and five times the
+ * noise of the sample. */
+static void judge_parts(const struct key_row *row,
+                        const struct dlht_bytes *cuts, size_t count,
+                        uint64_t seed)
+{
+    static size_t fell[4097];
+    double share = 1.0 / (double)(count + 1);
+    double part = (double)row->keys * share;
+    double off = 1 + part / 10;
+    struct rng rng;
+
+    memset(fell, 0, sizeof(fell));
+    rng_init(&rng, seed);
+    for (size_t k = 0; k < row->keys; k++) {
+        struct dlht_bytes key = make_key(row, k, &rng);
+        size_t i = 0;
+        while (i < count && compare(cuts[i], key) <= 0)
+            i++;
+        fell[i]++;
+    }
+    if (row->keys > QUANTILES_SAMPLE)
+        off += 5 * (double)row->keys * sqrt(share / QUANTILES_SAMPLE);
+    for (size_t i = 0; i <= count; i++)
+        cr_expect(fabs((double)fell[i] - part) <= off,
+                  "%s: part %zu of %zu has %zu", row->why, i, count, fell[i]);
+}
+
+static void judge_cuts(const struct key_row *row, uint64_t seed)
+{
+    static struct dlht_bytes cuts[4096];
+    struct quantiles sample;
+    struct rng rng;
+    size_t count;
+
+    rng_init(&rng, seed);
+    cr_assert(quantiles_init(&sample));
+    for (size_t k = 0; k < row->keys; k++)
+        cr_assert(quantiles_add(&sample, make_key(row, k, &rng)));
+    count = quantiles_cut(&sample, row->parts, cuts);
+    cr_expect_eq(count, row->cuts, "%s: %zu cuts", row->why, count);
+    for (size_t i = 0; i < count; i++) {
+        cr_expect_gt(cuts[i].len, 0, "%s", row->why);
+        cr_expect(i == 0 || compare(cuts[i - 1], cuts[i]) < 0, "%s", row->why);
+    }
+    if (row->set != KEYS_FEW && count)
+        judge_parts(row, cuts, count, seed);
+    quantiles_deinit(&sample);
+}
+
+Test(quantiles, cut_into_equal_parts)
+{
+    static const struct key_row rows[] = {
+        { "no keys", KEYS_NUMBERS, 0, 16, 0 },
+        { "one key", KEYS_NUMBERS, 1, 16, 0 },
+        { "too few for two parts", KEYS_NUMBERS, 1999, 16, 0 },
+        { "just enough", KEYS_NUMBERS, 2000, 16, 1 },
+        { "one part", KEYS_NUMBERS, 50000, 1, 0 },
+        { "no part", KEYS_NUMBERS, 50000, 0, 0 },
+        { "all are the sample", KEYS_NUMBERS, 9000, 8, 7 },
+        { "many", KEYS_NUMBERS, 200000, 24, 23 },
+        { "small ones first", KEYS_HALVES, 200000, 8, 7 },
+        { "as many parts as keys allow", KEYS_NUMBERS, 50000, 4096, 49 },
+        { "crowded at one end", KEYS_CUBED, 50000, 16, 15 },
+        { "a long prefix", KEYS_LONG_PREFIX, 20000, 16, 15 },
+        { "a longer one than is looked at", KEYS_TOO_LONG, 20000, 16, 0 },
+        { "few keys, often", KEYS_FEW, 50000, 16, 2 },
+        { "prefixes of each other", KEYS_NESTED, 50000, 10, 9 },
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+        judge_cuts(&rows[i], 7 + i);
+}
+
+Test(quantiles, see_order)
+{
+    static const struct {
+        const char *keys;
+        bool in_order;
+    } rows[] = { { "", true },      { "a", true },   { "abc", true },
+                 { "abb", true },   { "ba", false }, { "abcb", false },
+                 { "abca", false }, { "cba", false } };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct quantiles sample;
+        cr_assert(quantiles_init(&sample));
+        for (const char *k = rows[i].keys; *k; k++)
+            cr_assert(quantiles_add(&sample, (struct dlht_bytes){ k, 1 }));
+        cr_expect_eq(sample.in_order, rows[i].in_order, "%s", rows[i].keys);
+        quantiles_deinit(&sample);
+    }
+}
+
+/* Reads `first` lines, goes back, and writes all with '|' behind each. */
+static void read_twice(FILE *file, size_t first, char *out, size_t size)
+{
+    struct lines lines;
+    char *line;
+    size_t len;
+    size_t used = 0;
+
+    lines_begin(&lines, file);
+    for (size_t i = 0; i < first && lines_next(&lines, &line, &len); i++)
+        memset(line, '!', len); /* it is ours to spoil */
+    cr_assert(lines_again(&lines));
+    out[0] = 0;
+    while (lines_next(&lines, &line, &len)) {
+        used +=
+            (size_t)snprintf(out + used, size - used, "%.*s|", (int)len, line);
+        memset(line, '!', len);
+    }
+    cr_assert(!lines.failed);
+    lines_deinit(&lines);
+}
+
+Test(lines, are_read_twice)
+{
+    static const struct {
+        const char *text;
+        const char *want;
+    } rows[] = { { "", "" },
+                 { "a", "a|" },
+                 { "a\n", "a|" },
+                 { "\n\n", "||" },
+                 { "a\nbb\n\nc\n", "a|bb||c|" },
+                 { "a\nbb\n\nc", "a|bb||c|" } };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        for (size_t first = 0; first < 6; first++) {
+            char got[64];
+            int ends[2];
+            FILE *file = tmpfile();
+            cr_assert_not_null(file);
+            fputs("before\n", file);
+            fputs(rows[i].text, file);
+            rewind(file);
+            cr_assert_not_null(fgets(got, sizeof(got), file));
+            read_twice(file, first, got, sizeof(got));
+            cr_expect_str_eq(got, rows[i].want, "a file, %zu lines", first);
+            fclose(file);
+
+            cr_assert_eq(pipe(ends), 0);
+            cr_assert_eq(write(ends[1], rows[i].text, strlen(rows[i].text)),
+                         (ssize_t)strlen(rows[i].text));
+            close(ends[1]);
+            file = fdopen(ends[0], "r");
+            cr_assert_not_null(file);
+            read_twice(file, first, got, sizeof(got));
+            cr_expect_str_eq(got, rows[i].want, "a pipe, %zu lines", first);
+            fclose(file);
+        }
+    }
 }
