@@ -14,6 +14,7 @@
 #include "chord/ring.h"
 #include "dlht/err.h"
 #include "node/gossip.h"
+#include "node/models.h"
 #include "node/op.h"
 #include "node/replica.h"
 #include "wire/codec.h"
@@ -408,9 +409,10 @@ const struct arc *fingers_route(const struct node *node,
                                 const struct keyspace *ks,
                                 const struct request *q)
 {
-    const struct arc *arc = q->flags & REQUEST_REVERSE
-                                ? op_find_before(ks->map, q)
-                                : map_find(ks->map, q->key, SIZE_MAX);
+    const struct arc *arc =
+        q->flags & REQUEST_REVERSE
+            ? op_find_before(ks->map, q)
+            : map_find(ks->map, q->key, models_guess(ks, q->key));
     if (ks->ring_count == 0 || (arc && op_begins_in(arc, q)))
         return arc;
     return fingers_hint(node, ks, q, NULL);

@@ -21,7 +21,8 @@ enum {
     INFO_FIELDS = 14,
     TELL_MAX = 3,     /* peers told at once of an adopted epoch */
     TELL_ALL_MAX = 9, /* up to so many peers, all are */
-    OWN_KEYS_MIN = 1000
+    OWN_KEYS_MIN = 1000,
+    GUESS_ARCS_MIN = 512
 };
 #define TELL_NS (UINT64_C(1000) * NS_PER_MS)
 #define FETCH_NS (UINT64_C(2000) * NS_PER_MS)
@@ -49,6 +50,50 @@ void models_release(struct held_model *held)
     model_free(held->model);
     buf_deinit(&held->packed);
     free(held);
+}
+
+uint64_t models_position(const struct keyspace *ks, struct span key,
+                         double *error)
+{
+    *error = 0;
+    if (!ks->held)
+        return span_prefix8(key);
+    struct model_guess guess = model_guess(ks->held->model, key);
+    uint64_t above = guess.hi - guess.position;
+    uint64_t below = guess.position - guess.lo;
+    *error = (double)(above > below ? above : below) / 0x1.0p64;
+    return guess.position;
+}
+
+int models_key_at(const struct keyspace *ks, uint64_t position, struct buf *out)
+{
+    if (ks->held)
+        return model_key_at(ks->held->model, position, out);
+    uint8_t key[8];
+    for (int i = 0; i < 8; i++)
+        key[i] = (uint8_t)(position >> (56 - 8 * i));
+    buf_append(out, key, sizeof key);
+    return out->failed ? DLHT_ENOMEM : DLHT_OK;
+}
+
+static size_t index_of(const struct keyspace *ks, struct span key)
+{
+    double share = (double)model_position(ks->held->model, key) / 0x1.0p64;
+    size_t count = map_count(ks->map);
+    size_t index = (size_t)(share * (double)count);
+    return index < count ? index : count - 1;
+}
+
+size_t models_guess(const struct keyspace *ks, struct span key)
+{
+    return ks->held && map_count(ks->map) >= GUESS_ARCS_MIN ? index_of(ks, key)
+                                                            : SIZE_MAX;
+}
+
+const struct arc *models_predict(const struct keyspace *ks, struct span key)
+{
+    return ks->held && map_count(ks->map) ? map_at(ks->map, index_of(ks, key))
+                                          : NULL;
 }
 
 static void write_info(struct buf *b, const struct model_info *info)

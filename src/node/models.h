@@ -53,6 +53,24 @@ void models_release(struct held_model *held);            /* likewise */
 MUST_USE int models_pack(const struct model_info *info,
                          const struct model *model, struct buf *out);
 
+/* Where a key stands on the ring, and how far off that may be at most, as a
+ * share of the ring. Without a model a key's first 8 bytes are its position. */
+uint64_t models_position(const struct keyspace *ks, struct span key,
+                         double *error);
+
+/* Appends a key at that position, or just before. DLHT_ENOMEM */
+MUST_USE int models_key_at(const struct keyspace *ks, uint64_t position,
+                           struct buf *out);
+
+/* Where in the map the arc of key should be, if arcs hold about as much each:
+ * the guess that a search begins with. SIZE_MAX: there is no model, or the map
+ * is so small that looking is as quick. */
+size_t models_guess(const struct keyspace *ks, struct span key);
+
+/* The same, of any map: the arc that the model alone would name. NULL: it
+ * names none. */
+const struct arc *models_predict(const struct keyspace *ks, struct span key);
+
 /* What the system arc keeps: the packed model, then the epochs before. */
 struct model_record {
     struct span packed;

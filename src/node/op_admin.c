@@ -14,6 +14,7 @@
 #include "node/fingers.h"
 #include "node/keeper.h"
 #include "node/keyspaces.h"
+#include "node/models.h"
 #include "node/op.h"
 #include "node/replica.h"
 #include "wire/codec.h"
@@ -106,12 +107,6 @@ static void write_bounds(struct buf *b, const struct arc *arc)
     mp_write_uint(b, arc->generation);
 }
 
-/* Until a model is trained, a key's position is its first eight bytes. */
-static uint64_t position_of(struct span key)
-{
-    return span_prefix8(key);
-}
-
 struct lookup {
     struct origin origin;
     keyspace_id keyspace;
@@ -131,7 +126,9 @@ static void lookup_done(struct node *node, void *context,
     if (response->status == DLHT_OK && ks &&
         read_info(response->value, &info)) {
         struct span key = buf_span(&l->key);
-        uint64_t position = position_of(key);
+        double error;
+        uint64_t position = models_position(ks, key, &error);
+        const struct arc *predicted = models_predict(ks, key);
         mp_write_map(&doc, 15);
         mp_write_cstr(&doc, "keyspace");
         mp_write_str(&doc, ks->record.name);
@@ -144,9 +141,15 @@ static void lookup_done(struct node *node, void *context,
         mp_write_cstr(&doc, "percent");
         mp_write_float(&doc, (double)position / 0x1.0p64 * 100);
         mp_write_cstr(&doc, "predicted_arc");
-        mp_write_nil(&doc);
+        if (predicted)
+            mp_write_uint(&doc, predicted->id);
+        else
+            mp_write_nil(&doc);
         mp_write_cstr(&doc, "error");
-        mp_write_nil(&doc);
+        if (ks->held)
+            mp_write_float(&doc, error);
+        else
+            mp_write_nil(&doc);
         mp_write_cstr(&doc, "arc");
         mp_write_uint(&doc, info.arc.id);
         write_bounds(&doc, &info.arc);
@@ -154,9 +157,12 @@ static void lookup_done(struct node *node, void *context,
         mp_write_cstr(&doc, "hops");
         mp_write_uint(&doc, response->hops);
         mp_write_cstr(&doc, "model_epoch");
-        mp_write_uint(&doc, 0);
+        mp_write_uint(&doc, ks->held ? ks->held->info.epoch : 0);
         mp_write_cstr(&doc, "model");
-        mp_write_cstr(&doc, "identity: none is trained yet");
+        mp_write_cstr(&doc, ks->held ? "learned"
+                            : ks->record.placement == PLACEMENT_HASHED
+                                ? "identity: the hash is even as it is"
+                                : "identity: none is trained yet");
         final.value = buf_span(&doc);
     }
     node_answer(node, &l->origin, &final);
@@ -165,24 +171,45 @@ static void lookup_done(struct node *node, void *context,
     free(l);
 }
 
+/* Of a document {position}. */
+static bool read_position(struct span doc, uint64_t *position)
+{
+    struct mp_reader r;
+    mp_reader_init(&r, doc);
+    if (mp_peek(&r) != MP_MAP || mp_read_map(&r) != 1 ||
+        !span_equal(mp_read_bytes(&r), span_str("position")))
+        return false;
+    *position = mp_read_uint(&r);
+    return !r.bad;
+}
+
 void op_lookup_begin(struct node *node, const struct request *request,
                      const struct origin *origin)
 {
     struct keyspace *ks = keyspaces_find(node, request->keyspace);
     struct lookup *l = mem_zero(1, sizeof *l);
     struct request q = *request;
-    if (request->key.len == 0 || request->key.len > KEY_LEN_MAX || !l) {
+    uint64_t position;
+    bool by_position = q.key.len == 0 && read_position(q.value, &position);
+    if ((!by_position && q.key.len == 0) || q.key.len > KEY_LEN_MAX || !l) {
         node_answer_status(node, origin, l ? DLHT_EINVAL : DLHT_EBUSY,
                            "a key is 1 byte to 64 KiB");
         free(l);
         return;
     }
-    if (ks->record.placement == PLACEMENT_HASHED)
-        q.key = op_hashed_key(node, q.key);
+    if (by_position) {
+        if (models_key_at(ks, position, &l->key) != DLHT_OK)
+            buf_reset(&l->key);
+        q.key = buf_span(&l->key);
+    } else {
+        if (ks->record.placement == PLACEMENT_HASHED)
+            q.key = op_hashed_key(node, q.key);
+        buf_append_span(&l->key, q.key);
+    }
     q.op = OP_ARC_INFO;
+    q.value = span_empty();
     l->origin = *origin;
     l->keyspace = request->keyspace;
-    buf_append_span(&l->key, q.key);
     struct pending_target target = { .done = lookup_done, .context = l };
     if (pending_begin(node, &q, op_deadline_ns(node, request), &target) ==
         DLHT_OK)
@@ -244,9 +271,14 @@ static void write_ring_line(struct node *node, struct survey *s,
     mp_write_cstr(b, "bytes");
     mp_write_uint(b, info->bytes);
     mp_write_cstr(b, "position_lo");
-    mp_write_uint(b, position_of(info->arc.lo));
+    double error;
+    uint64_t lo =
+        info->arc.lo.len ? models_position(ks, info->arc.lo, &error) : 0;
+    uint64_t hi = info->arc.has_hi ? models_position(ks, info->arc.hi, &error)
+                                   : UINT64_MAX;
+    mp_write_uint(b, lo);
     mp_write_cstr(b, "position_hi");
-    mp_write_uint(b, info->arc.has_hi ? position_of(info->arc.hi) : UINT64_MAX);
+    mp_write_uint(b, hi);
 }
 
 static struct peer_sums *sums_of(struct survey *s, const struct id *peer)
@@ -479,6 +511,13 @@ static void write_verdict(struct buf *b, const struct survey *s, size_t down)
     mp_write_str(b, span_of(text, n));
 }
 
+/* Of the keyspace `default`, which most rings have only. */
+static uint64_t default_epoch(const struct node *node)
+{
+    const struct keyspace *ks = keyspaces_find_name(node, span_str("default"));
+    return ks && ks->held ? ks->held->info.epoch : 0;
+}
+
 static void write_status(struct node *node, const struct survey *s,
                          struct buf *b)
 {
@@ -504,7 +543,7 @@ static void write_status(struct node *node, const struct survey *s,
     mp_write_cstr(b, "bytes");
     mp_write_uint(b, s->bytes);
     mp_write_cstr(b, "model_epoch");
-    mp_write_uint(b, 0);
+    mp_write_uint(b, default_epoch(node));
     mp_write_cstr(b, "whole");
     mp_write_bool(b, whole);
     mp_write_cstr(b, "safe_to_stop");

@@ -39,6 +39,7 @@ void op_model_stop(struct node *node);
 struct model_piece {
     struct report report;
     arc_id arc;
+    uint64_t generation;
     struct fit_quantile *quantiles;
 };
 MUST_USE int op_model_read_report(const struct response *response,

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/models.h"
 #include "node/op.h"
 #include "node/replica.h"
 #include "wire/mp.h"
@@ -268,6 +269,27 @@ static void walk_next(struct node *node, struct walk *w)
     walk_free(w);
 }
 
+/* By this node's model alone: nobody is asked. */
+static void estimate(struct node *node, const struct keyspace *ks,
+                     const struct request *q, const struct origin *origin)
+{
+    if (!ks->held) {
+        node_answer_status(node, origin, DLHT_ENOTSUP,
+                           "no model is trained yet, so nothing can be "
+                           "estimated; model train makes one");
+        return;
+    }
+    struct span end = span_empty();
+    if (q->flags & REQUEST_HAS_END)
+        end = q->end;
+    double error;
+    double count = model_count(ks->held->model, q->key, end, &error);
+    struct response response = { .status = DLHT_OK };
+    response.count = (uint64_t)(count + 0.5);
+    response.version = (uint64_t)error + 1;
+    node_answer(node, origin, &response);
+}
+
 void op_range_begin(struct node *node, const struct request *q,
                     const struct origin *origin)
 {
@@ -289,6 +311,10 @@ void op_range_begin(struct node *node, const struct request *q,
     if ((q->flags & REQUEST_HAS_END) && span_compare(q->key, q->end) >= 0) {
         struct response empty = { .status = DLHT_OK };
         node_answer(node, origin, &empty);
+        return;
+    }
+    if (q->op == OP_COUNT && (q->flags & REQUEST_ESTIMATE)) {
+        estimate(node, ks, q, origin);
         return;
     }
     struct walk *w = mem_zero(1, sizeof *w);

@@ -13,6 +13,7 @@
 #include "node/disk_full.h"
 #include "node/fingers.h"
 #include "node/gossip.h"
+#include "node/models.h"
 #include "node/op_model.h"
 #include "node/replica.h"
 
@@ -249,7 +250,7 @@ struct span op_hashed_key(struct node *node, struct span key)
 static bool answer_here(struct node *node, const struct request *q,
                         const struct keyspace *ks, const struct origin *origin)
 {
-    const struct arc *arc = map_find(ks->map, q->key, SIZE_MAX);
+    const struct arc *arc = map_find(ks->map, q->key, models_guess(ks, q->key));
     struct replica *r = arc ? node_replica(node, arc->id) : NULL;
     if (!r || r->empty || !arc_has(r->arc, q->key) || !replica_leads(r) ||
         (q->flags & REQUEST_STRICT))

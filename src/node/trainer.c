@@ -272,11 +272,9 @@ static void write_outcome(struct node *node, const struct keyspace *ks,
                           const struct training *t, bool published,
                           const char *text, struct buf *b)
 {
-    mp_write_map(b, 5);
+    mp_write_map(b, 4);
     mp_write_cstr(b, "epoch");
     mp_write_uint(b, ks->held ? ks->held->info.epoch : 0);
-    mp_write_cstr(b, "started");
-    mp_write_bool(b, true);
     mp_write_cstr(b, "published");
     mp_write_bool(b, published);
     mp_write_cstr(b, "reason");
@@ -384,9 +382,17 @@ void trainer_force(struct node *node, struct keyspace *ks, bool wait,
 {
     struct training *t = training_of(node, ks);
     if (t && !wait) {
-        struct waiting now = { *origin, false };
-        t->began_ns = t->phase == TRAINING_IDLE ? node->now_ns : t->began_ns;
-        answer_one(node, ks, t, &now, DLHT_OK, false, "started");
+        struct buf doc = { 0 };
+        mp_write_map(&doc, 2);
+        mp_write_cstr(&doc, "epoch");
+        mp_write_uint(&doc, ks->held ? ks->held->info.epoch : 0);
+        mp_write_cstr(&doc, "started");
+        mp_write_bool(&doc, true);
+        struct response response = { .status =
+                                         doc.failed ? DLHT_EBUSY : DLHT_OK,
+                                     .value = buf_span(&doc) };
+        node_answer(node, origin, &response);
+        buf_deinit(&doc);
     } else {
         t = join_in(node, ks, false, origin);
     }

@@ -18,8 +18,11 @@
 #include "node/replica.h"
 
 enum {
-    SURVEY_LEAVES = 256 /* a survey asks for as many quantiles as such a model
+    SURVEY_LEAVES = 256  /* a survey asks for as many quantiles as such a model
                          * would */
+        COUNT_PART = 10, /* counts of an arc agree that are no more than this
+                         * part of it apart, */
+    COUNT_SLACK = 100    /* and so many keys */
 };
 #define ROUND_NS (UINT64_C(60) * NS_PER_S) /* then it is given up */
 #define COUNTS_NS (UINT64_C(300) * NS_PER_MS)
@@ -91,17 +94,19 @@ static void carry(struct node *node, struct training *t, struct request *q,
     }
 }
 
-static bool note_arc(struct training *t, arc_id arc)
+static bool note_arc(struct training *t, const struct model_piece *piece)
 {
     if (t->arc_count == t->arc_cap) {
         size_t cap = t->arc_cap ? t->arc_cap * 2 : 64;
-        arc_id *grown = mem_resize(t->arcs, cap, sizeof *grown);
+        struct model_count *grown = mem_resize(t->arcs, cap, sizeof *grown);
         if (!grown)
             return false;
         t->arcs = grown;
         t->arc_cap = cap;
     }
-    t->arcs[t->arc_count++] = arc;
+    t->arcs[t->arc_count++] =
+        (struct model_count){ piece->arc, piece->generation,
+                              piece->report.keys };
     return true;
 }
 
@@ -163,7 +168,7 @@ static void report_done(struct node *node, void *context,
         return;
     }
     rc = round_add(t->round, &piece.report);
-    if (rc == DLHT_OK && !note_arc(t, piece.arc))
+    if (rc == DLHT_OK && !note_arc(t, &piece))
         rc = DLHT_ENOMEM;
     free(piece.quantiles);
     struct span next;
@@ -177,11 +182,19 @@ static void report_done(struct node *node, void *context,
         ask_counts(node, t);
 }
 
-static void hear_count(struct training *t, arc_id arc, uint64_t keys)
+/* Replicas that are a few entries behind or ahead agree. Those that stand
+ * before or behind a cut or a move speak of something else. */
+static void hear_count(struct training *t, const struct model_count *heard)
 {
-    for (size_t i = 0; i < t->arc_count; i++)
-        if (t->arcs[i] == arc)
-            round_hear_count(t->round, i, keys);
+    for (size_t i = 0; i < t->arc_count; i++) {
+        const struct model_count *claim = &t->arcs[i];
+        if (claim->arc != heard->arc || claim->generation != heard->generation)
+            continue;
+        uint64_t apart = claim->keys > heard->keys ? claim->keys - heard->keys
+                                                   : heard->keys - claim->keys;
+        bool agrees = apart <= claim->keys / COUNT_PART + COUNT_SLACK;
+        round_hear_count(t->round, i, agrees ? claim->keys : heard->keys);
+    }
 }
 
 void trainer_count(struct node *node, const struct keyspace *ks,
@@ -193,9 +206,9 @@ void trainer_count(struct node *node, const struct keyspace *ks,
     for (size_t i = 0; list && i < node->replica_count; i++) {
         const struct replica *r = node->replicas[i];
         if (r->keyspace == ks->record.id && !r->empty && !replica_leads(r) &&
-            count < MESSAGE_COUNTS_MAX)
-            list[count++] =
-                (struct model_count){ r->id, records_count(r->records) };
+            !r->incoming && count < MESSAGE_COUNTS_MAX)
+            list[count++] = (struct model_count){ r->id, r->arc->generation,
+                                                  records_count(r->records) };
     }
     struct message m = { .type = MESSAGE_MODEL };
     m.u.model.kind = MODEL_COUNTS;
@@ -265,7 +278,7 @@ void trainer_hear_counts(struct node *node, struct keyspace *ks,
     if (!t || t->number != m->epoch || t->phase != TRAINING_COUNTS)
         return;
     for (size_t i = 0; i < m->count_count; i++)
-        hear_count(t, m->counts[i].arc, m->counts[i].keys);
+        hear_count(t, &m->counts[i]);
     if (++t->heard_peers == t->asked_peers)
         counts_over(node, t);
 }

@@ -47,7 +47,7 @@ struct training {
     uint64_t began_ns, counts_ns;
     struct round *round;
     struct held_model *previous;
-    arc_id *arcs; /* of the round's reports */
+    struct model_count *arcs; /* what the round's reports claim */
     size_t arc_count, arc_cap;
     size_t asked_peers, heard_peers;
     size_t at;         /* SUMS: the report being summed */
