@@ -18,10 +18,10 @@
 #include "node/replica.h"
 
 enum {
-    SURVEY_LEAVES = 256  /* a survey asks for as many quantiles as such a model
-                         * would */
-        COUNT_PART = 10, /* counts of an arc agree that are no more than this
-                         * part of it apart, */
+    SURVEY_LEAVES = 256, /* a survey asks for as many quantiles as such a model
+                          * would */
+    COUNT_PART = 10,     /* counts of an arc agree that are no more than this
+                          * part of it apart, */
     COUNT_SLACK = 100    /* and so many keys */
 };
 #define ROUND_NS (UINT64_C(60) * NS_PER_S) /* then it is given up */
