@@ -35,7 +35,7 @@ struct entry {
     uint64_t version;
 };
 
-static struct entry *entries;
+static struct entry **entries;
 static size_t entry_count;
 static size_t entry_cap;
 static uint64_t last_version;
@@ -89,8 +89,8 @@ static size_t seek(struct dlht_bytes key)
 
     while (low < high) {
         size_t mid = (low + high) / 2;
-        if (compare(entries[mid].key, entries[mid].key_len, key.data, key.len) <
-            0)
+        if (compare(entries[mid]->key, entries[mid]->key_len, key.data,
+                    key.len) < 0)
             low = mid + 1;
         else
             high = mid;
@@ -102,9 +102,9 @@ static struct entry *find(struct dlht_bytes key)
 {
     size_t i = seek(key);
 
-    if (i < entry_count && entries[i].key_len == key.len &&
-        memcmp(entries[i].key, key.data, key.len) == 0)
-        return &entries[i];
+    if (i < entry_count && entries[i]->key_len == key.len &&
+        memcmp(entries[i]->key, key.data, key.len) == 0)
+        return entries[i];
     return NULL;
 }
 
@@ -122,8 +122,8 @@ static uint64_t store(struct dlht_bytes key, struct dlht_bytes value)
         memmove(entries + at + 1, entries + at,
                 (entry_count - at) * sizeof(*entries));
         entry_count++;
-        e = &entries[at];
-        memset(e, 0, sizeof(*e));
+        e = entries[at] = calloc(1, sizeof(*e));
+        assert(e);
         e->key = copy(key.data, key.len);
         e->key_len = key.len;
     }
@@ -134,13 +134,20 @@ static uint64_t store(struct dlht_bytes key, struct dlht_bytes value)
     return e->version;
 }
 
-static void erase(struct entry *e)
+static void drop(struct entry *e)
 {
-    size_t at = (size_t)(e - entries);
-
     free(e->key);
     free(e->value);
-    memmove(e, e + 1, (--entry_count - at) * sizeof(*e));
+    free(e);
+}
+
+static void erase(struct entry *e)
+{
+    size_t at = seek((struct dlht_bytes){ e->key, e->key_len });
+
+    drop(e);
+    memmove(entries + at, entries + at + 1,
+            (--entry_count - at) * sizeof(*entries));
     last_version++;
 }
 
@@ -166,8 +173,8 @@ static void restore(void)
         free(value);
     }
     for (size_t i = 0; i < entry_count; i++)
-        if (entries[i].version > last_version)
-            last_version = entries[i].version;
+        if (entries[i]->version > last_version)
+            last_version = entries[i]->version;
     if (file)
         fclose(file);
 }
@@ -178,7 +185,7 @@ static void save(void)
     FILE *file = name ? fopen(name, "wb") : NULL;
 
     for (size_t i = 0; file && i < entry_count; i++) {
-        const struct entry *e = &entries[i];
+        const struct entry *e = entries[i];
         size_t head[3] = { e->key_len, e->value_len, e->version };
         fwrite(head, sizeof(head), 1, file);
         fwrite(e->key, 1, e->key_len, file);
@@ -190,10 +197,8 @@ static void save(void)
 
 static void forget(void)
 {
-    for (size_t i = 0; i < entry_count; i++) {
-        free(entries[i].key);
-        free(entries[i].value);
-    }
+    for (size_t i = 0; i < entry_count; i++)
+        drop(entries[i]);
     free(entries);
     entries = NULL;
     entry_count = entry_cap = 0;
@@ -708,7 +713,7 @@ static void answer_range(struct dlht *d, const struct dlht_request *request,
         n = request->limit;
     for (size_t i = 0; i < n; i++)
         d->page[i] =
-            record_of(&entries[request->reverse ? high - 1 - i : low + i],
+            record_of(entries[request->reverse ? high - 1 - i : low + i],
                       request->keys_only);
     result->records = d->page;
     result->record_count = n;
@@ -716,8 +721,8 @@ static void answer_range(struct dlht *d, const struct dlht_request *request,
     if (result->more && request->reverse)
         result->cursor = d->page[n - 1].key;
     else if (result->more)
-        result->cursor = (struct dlht_bytes){ entries[low + n].key,
-                                              entries[low + n].key_len };
+        result->cursor = (struct dlht_bytes){ entries[low + n]->key,
+                                              entries[low + n]->key_len };
 }
 
 static void answer_mget(struct dlht *d, const struct dlht_request *request,
