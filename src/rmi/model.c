@@ -10,6 +10,12 @@
 #include "dlht/err.h"
 #include "rmi/model_impl.h"
 
+/* Two units of the last place of a position: whoever computes the truth rounds
+ * it in his own way. */
+enum {
+    GUESS_SLACK = 4096
+};
+
 void model_free(struct model *model)
 {
     free(model);
@@ -215,6 +221,9 @@ struct model_guess model_guess(const struct model *model, struct span key)
     guess.position = model_scale(rank, model->keys, model->to_position);
     guess.lo = model_scale(lowest, model->keys, model->to_position);
     guess.hi = model_scale(highest, model->keys, model->to_position);
+    guess.lo -= guess.lo < GUESS_SLACK ? guess.lo : GUESS_SLACK;
+    uint64_t room = UINT64_MAX - guess.hi;
+    guess.hi += room < GUESS_SLACK ? room : GUESS_SLACK;
     return guess;
 }
 
