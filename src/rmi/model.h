@@ -54,6 +54,9 @@ void model_free(struct model *model);
 /* Ring position of a key: F(key) * 2^64, saturating. */
 uint64_t model_position(const struct model *model, struct span key);
 
+/* Of a number, which is a key of 8 bytes, most significant first. */
+uint64_t model_position_u64(const struct model *model, uint64_t key);
+
 /* A guess and where the truth surely lies, lo <= position <= hi, for every key
  * the model was fitted to; both ends included. For other keys it is what it
  * would have been, give or take the keys that came since. */
@@ -96,8 +99,7 @@ enum model_kind model_root_kind(const struct model *model);
 enum model_kind model_leaf_kind(const struct model *model);
 
 /* Appends the bytes of knot i, 0 .. leaf_count. DLHT_ENOMEM */
-MUST_USE int model_knot(const struct model *model, uint32_t i,
-                        struct buf *out);
+MUST_USE int model_knot(const struct model *model, uint32_t i, struct buf *out);
 /* Keys before knot i. */
 uint64_t model_keys_before(const struct model *model, uint32_t i);
 

@@ -38,6 +38,9 @@ struct sums {
  * count so far. */
 void sums_add(struct sums *sums, double t);
 
+/* The same of count keys, and a good deal faster. */
+void sums_add_many(struct sums *sums, const double *t, size_t count);
+
 /* The keys of later, all of which sort after ours, join ours. */
 void sums_append(struct sums *sums, const struct sums *later);
 
