@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "cells.h"
+#include "dlht/rmi.h"
 #include "document.h"
 #include "output.h"
 
@@ -270,6 +271,23 @@ int cmd_model_export(struct cli *cli, const struct arguments *args)
     return rc;
 }
 
+/* Refuses what is no model, without asking the cluster; one of a newer form is
+ * the cluster's to judge. */
+static int check_model(struct cli *cli, const char *called, const char *bytes,
+                       size_t len)
+{
+    struct dlht_model *model = NULL;
+    int rc = dlht_model_unpack(bytes, len, &model);
+
+    dlht_model_free(model);
+    if (rc == DLHT_ENOMEM)
+        return cli_fail(cli, rc, NULL);
+    if (rc == DLHT_ECORRUPT || rc == DLHT_ETOOBIG)
+        return cli_usage(cli, "%s is no model, or was changed or cut short",
+                         called);
+    return CLI_DONE;
+}
+
 /* Reads a model of at most MODEL_BYTES_MAX into bytes, one more. */
 static int read_model(struct cli *cli, const struct word *name, char *bytes,
                       size_t *len)
@@ -298,7 +316,7 @@ static int read_model(struct cli *cli, const struct word *name, char *bytes,
     if (*len > MODEL_BYTES_MAX)
         return cli_usage(cli, "%s is no model: those have 1 MiB at the most",
                          called);
-    return CLI_DONE;
+    return check_model(cli, called, bytes, *len);
 }
 
 static void print_imported(const struct cli *cli, const msgpack_object *answer)

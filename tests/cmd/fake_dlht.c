@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "dlht/dlht.h"
+#include "dlht/rmi.h"
 
 enum {
     PAGE = 7,
@@ -523,7 +524,18 @@ static void model_train(msgpack_packer *p, bool wait)
     pack_number(p, "took_ms", 42);
 }
 
-static const char exported[] = "\xff model \0 packed";
+/* Of two keys, packed: the caller's to free. */
+static void *exported(size_t *len)
+{
+    static const struct dlht_bytes keys[] = { { "a", 1 }, { "b", 1 } };
+    struct dlht_model *model;
+    void *bytes;
+
+    assert(dlht_model_train(keys, 2, NULL, &model) == DLHT_OK);
+    assert(dlht_model_pack(model, &bytes, len) == DLHT_OK);
+    dlht_model_free(model);
+    return bytes;
+}
 
 static void model_import(msgpack_packer *p, const struct dlht_request *request,
                          struct dlht_result *result)
@@ -531,12 +543,16 @@ static void model_import(msgpack_packer *p, const struct dlht_request *request,
     msgpack_unpacked room;
     msgpack_object model = asked(request, &room, "model");
 
+    size_t len;
+    void *bytes = exported(&len);
+
     assert(model.type == MSGPACK_OBJECT_BIN);
-    if (model.via.bin.size != sizeof(exported) ||
-        memcmp(model.via.bin.ptr, exported, sizeof(exported)) != 0) {
-        result->status = DLHT_ECORRUPT;
-        result->text = "this is no model";
+    if (model.via.bin.size != len ||
+        memcmp(model.via.bin.ptr, bytes, len) != 0) {
+        result->status = DLHT_EREFUSED;
+        result->text = "it is of other keys";
     }
+    free(bytes);
     msgpack_pack_map(p, 1);
     pack_number(p, "epoch", 5);
     msgpack_unpacked_destroy(&room);
@@ -567,8 +583,11 @@ static void answer_model(msgpack_packer *p, const struct dlht_request *request,
     } else if (is_text(&action, "import")) {
         model_import(p, request, result);
     } else if (is_text(&action, "export") && !model_is("none")) {
-        msgpack_pack_bin(p, sizeof(exported));
-        msgpack_pack_bin_body(p, exported, sizeof(exported));
+        size_t len;
+        void *bytes = exported(&len);
+        msgpack_pack_bin(p, len);
+        msgpack_pack_bin_body(p, bytes, len);
+        free(bytes);
     } else {
         result->status = DLHT_ENOTSUP;
         result->text = "there is no model";

@@ -479,20 +479,25 @@ triggers    none fired\n' model show
         model history
     check "history as JSON" 0 '*' model history --json
     shows '"epoch": 2, .*"distance": null, '
-    check "export" 0 'OK: 17 bytes\n' model export "$dir/packed"
-    check "export as JSON" 0 '{"ok": true, "bytes": 17}\n' \
+    check "export" 0 '*' model export "$dir/packed"
+    size=$(stat -c %s "$dir/packed")
+    shows "^OK: $size bytes$"
+    check "export as JSON" 0 "{\"ok\": true, \"bytes\": $size}\n" \
         model export "$dir/packed" --json
-    check "export to standard output" 0 '\0377 model \0000 packed\0000' \
-        model export -
+    check "export to standard output" 0 '*' model export -
     cmp -s "$dir/packed" "$dir/out" ||
         { echo "FAILED: both exports are the same"; failed=$((failed + 1)); }
     check "export to nowhere" 2 '' model export "$dir/none/packed"
     says "cannot be written"
     check "import" 0 'OK: epoch 5\n' model import "$dir/packed"
-    check_pipe "import from standard input" 0 '{"epoch": 5}\n' \
-        '\0377 model \0000 packed\0000' model import - --json
-    check "import of something else" 4 '' model import "$dir/keys"
-    says "this is no model"
+    check "import as JSON" 0 '{"epoch": 5}\n' model import "$dir/packed" --json
+    "$cli" model import - <"$dir/packed" >"$dir/out" 2>"$dir/err"
+    judge "import from standard input" 0 'OK: epoch 5\n' $?
+    head -c $((size - 1)) "$dir/packed" >"$dir/short"
+    check "import of a part" 2 '' model import "$dir/short"
+    says "/short is no model, or was changed or cut short"
+    check "import of something else" 2 '' model import "$dir/keys"
+    says "is no model"
     check "an estimate" 0 "$("$cli" range --count) +- 3\n" \
         range --count --estimate
     check "an estimate as JSON" 0 '*' range --count --estimate --json
