@@ -517,11 +517,14 @@ triggers    none fired\n' model show
     sed 's/.*/same\t&/' "$dir/many" >"$dir/same"
     ahead "nor of one key only" "$dir/same" 1 0 --format tsv
     ahead "from a pipe" - 30000 15 <"$dir/many"
+    # shellcheck disable=SC2002 # it is a pipe that is meant
     cat "$dir/many" | ahead "that cannot seek" - 30000 15
     sort "$dir/many" >"$dir/sorted"
+    # shellcheck disable=SC2002
     cat "$dir/sorted" | ahead "whole, though in order" - 30000 15
     # 10,000 records more than are held back, of keys seen before.
     cat "$dir/many" "$dir/many" "$dir/many" "$dir/many" >"$dir/long"
+    # shellcheck disable=SC2002
     cat "$dir/long" | ahead "of a pipe's beginning" - 30000 15
     sed 's/.*/&\n&\n&\n&/' "$dir/sorted" | ahead "but not in order" - 30000 0
     # The cuts are where the quantiles are, within five times the noise of a
