@@ -367,6 +367,43 @@ shows '^latency  p50 [0-9]* us'
 check "bench, zipf" 0 '*' bench --seconds 1 --keys 1000 --distribution zipf
 shows ' 0 errors$'
 
+# --- the learned model, through all of it; bench left a thousand keys
+unset FAKE_DLHT_MODEL
+check "a model is trained" 0 '*' model train --wait
+shows '^OK: epoch [1-9][0-9]* \(published after\|stays\)'
+check "it is shown" 0 '*' model show
+shows '^keyspace    default$'
+shows '^error now   KS 0\.[0-9]*, mean 0\.[0-9]*, max 0\.[0-9]*$'
+check "it is shown as JSON" 0 '*' model show --json
+for field in 'keyspace": "default"' 'epoch": [1-9]' 'keys": [1-9]' \
+    'leaves": [1-9]' 'root": "[a-z]*"' 'leaf": "[a-z]*"' 'ks": [0-9]' \
+    'mean_error": [0-9]' 'max_error": [0-9]' 'bytes": [1-9]' 'age_s": [0-9]' \
+    'reason": "[a-z-]*"'; do
+    shows "\"$field"
+done
+check "its history" 0 '*' model history --json
+shows '"epoch": [1-9]'
+check "it is exported" 0 '*' model export "$dir/model"
+shows '^OK: [1-9][0-9]* bytes$'
+check "and imported" 0 '*' model import "$dir/model"
+shows '^OK: epoch [1-9]'
+check "it counts" 0 '*' range --count --estimate
+shows '^[0-9][0-9]* +- [0-9][0-9]*$'
+check "it finds a position" 0 '*' lookup --position 50%
+shows '^position       0x[0-9a-f]\{16\} ('
+check "an option is set" 0 'OK\n' keyspace set default error=0.02
+check "and shown" 0 '*' keyspace show default
+shows '^error  *0\.02  *0\.01$'
+check "an option that is none" 2 '' keyspace set default nonsense=1
+says "nonsense"
+
+if [ -n "$real" ]; then
+    seq -f 'ahead%06g' 0 29999 | shuf >"$dir/ahead"
+    check "a load cuts ahead" 0 '*' load "$dir/ahead" --verbose
+    says "[1-9][0-9]* arcs cut ahead"
+    check "and is all there" 0 '30000\n' range --count --prefix ahead
+fi
+
 if [ -z "$real" ]; then
     # --- what the cluster says, word for word
     check "lookup" 0 'keyspace       default
