@@ -271,6 +271,24 @@ int cmd_model_export(struct cli *cli, const struct arguments *args)
     return rc;
 }
 
+int cmd_model_fetch(struct cli *cli, struct dlht_model **model)
+{
+    struct document document;
+    const msgpack_object *root;
+    int rc = ask_plainly(cli, "export", CARRY_TIMEOUT_MS, &document);
+
+    *model = NULL;
+    if (rc != CLI_DONE)
+        return rc;
+    root = document_root(&document);
+    rc = DLHT_EPROTO;
+    if (root->type == MSGPACK_OBJECT_BIN)
+        rc = dlht_model_unpack(root->via.bin.ptr, root->via.bin.size, model);
+    document_close(&document);
+    return rc == DLHT_OK ? CLI_DONE
+                         : cli_fail(cli, rc, "the answer is no model");
+}
+
 /* Refuses what is no model, without asking the cluster; one of a newer form is
  * the cluster's to judge. */
 static int check_model(struct cli *cli, const char *called, const char *bytes,

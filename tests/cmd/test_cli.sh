@@ -229,8 +229,10 @@ check "JSON" 0 '{"key": "k003", "value": "4"}\n' range k003 k004 --json
 check "JSON of count" 0 '{"count": 40}\n' --json range --count
 check "stats on standard error" 0 'k000\t1\n' range --limit 1 --stats
 says '^parts [0-9]*, peers asked [0-9]*, messages [0-9]*, hops [0-9]*'
-check "positions are for later" 2 '' range --positions 0..1
-says "needs the learned model"
+for p in '' .. 1 1.. ..1 2..1 1..x 1...2 50%..40% 1%..101%; do
+    check "no positions: '$p'" 2 '' range --positions "$p"
+    says "--positions '$p': A..B is meant"
+done
 check_pipe "prefix of bytes 0xff" 0 'OK\nOK\n\0377\0377\n\0377\0377a\nOK\nOK\n' \
     'put "\\xff\\xff" 1\nput "\\xff\\xffa" 2
 range --prefix "\\xff" --keys\ndel "\\xff\\xff"\ndel "\\xff\\xffa"\n'
@@ -391,6 +393,16 @@ check "it counts" 0 '*' range --count --estimate
 shows '^[0-9][0-9]* +- [0-9][0-9]*$'
 check "it finds a position" 0 '*' lookup --position 50%
 shows '^position       0x[0-9a-f]\{16\} ('
+"$cli" range --keys >"$dir/keys.all"
+{
+    "$cli" range --keys --positions 0..30%
+    "$cli" range --keys --positions 30%..75.5%
+    "$cli" range --keys --positions 75.5%..100%
+} >"$dir/keys.parts" 2>"$dir/err"
+cmp -s "$dir/keys.all" "$dir/keys.parts" ||
+    { echo "FAILED: positions tile the keyspace"; cat "$dir/err"
+      failed=$((failed + 1)); }
+check "positions of nothing" 0 '' range --positions 0x100..0x100
 check "an option is set" 0 'OK\n' keyspace set default error=0.02
 check "and shown" 0 '*' keyspace show default
 shows '^error  *0\.02  *0\.01$'
@@ -490,6 +502,8 @@ triggers    none fired\n' model show
     check "no model to export" 4 '' model export "$dir/packed"
     says "there is no model"
     [ ! -e "$dir/packed" ] || { echo "FAILED: no file is made"; failed=1; }
+    check "no positions without a model" 4 '' range --positions 0..1
+    says "there is no model"
     check "no estimate without a model" 4 '' range --count --estimate
     says "there is no model"
     export FAKE_DLHT_MODEL=stays
