@@ -4,6 +4,7 @@
  * it is compared with, in the same run and in turns.
  *
  *   bench_model [--keys N] [--rounds N] [--huge] [--json]
+ *               [--only position|train|index]
  *
  * Times are of the processor, not of the wall: the machine may be shared. Of
  * the rounds the tenth part that was fastest is passed over and the next one
@@ -19,6 +20,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "base/buf.h"
 #include "base/rng.h"
 #include "dlht/err.h"
 #include "rmi/fit.h"
@@ -41,9 +43,10 @@ struct options {
     size_t rounds;
     bool huge;
     bool json;
+    const char *only; /* position, train or index; NULL: all */
 };
 
-static struct options options = { 10000000, 25, false, false };
+static struct options options = { 10000000, 25, false, false, NULL };
 static uint64_t sink; /* what is found goes here, lest it be left out */
 
 static double cpu_ns(void)
@@ -95,7 +98,8 @@ static struct model *must_fit(const struct key_set *set,
     return model;
 }
 
-/* Positions of fitted keys in random order. */
+/* Positions of fitted keys in random order, which lie one after the other, as
+ * if they had just come in. */
 static void time_positions(enum key_shape shape, enum model_kind kind)
 {
     struct key_set set = key_set_make(shape, 1000000, 1);
@@ -105,15 +109,20 @@ static void time_positions(enum key_shape shape, enum model_kind kind)
     struct model *model = must_fit(&set, &config);
     static struct span ask[BURST];
     static uint64_t ask_numbers[BURST];
+    static struct buf bytes;
     static double times[ROUNDS_MAX];
     struct rng rng;
     rng_init(&rng, 2);
     for (size_t round = 0; round < options.rounds; round++) {
+        buf_reset(&bytes);
         for (size_t i = 0; i < BURST; i++) {
             size_t k = (size_t)rng_below(&rng, set.count);
-            ask[i] = set.keys[k];
             ask_numbers[i] = set.numbers ? set.numbers[k] : 0;
+            ask[i] = set.keys[k];
+            buf_append_span(&bytes, ask[i]);
         }
+        for (size_t i = 0, at = 0; i < BURST; at += ask[i].len, i++)
+            ask[i].data = bytes.data + at;
         double before = cpu_ns();
         if (set.numbers)
             for (size_t i = 0; i < BURST; i++)
@@ -290,6 +299,7 @@ static bool read_options(int argc, char **argv)
         { "rounds", required_argument, NULL, 'r' },
         { "huge", no_argument, NULL, 'h' },
         { "json", no_argument, NULL, 'j' },
+        { "only", required_argument, NULL, 'o' },
         { NULL, 0, NULL, 0 },
     };
     for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
@@ -301,6 +311,8 @@ static bool read_options(int argc, char **argv)
             options.huge = true;
         else if (c == 'j')
             options.json = true;
+        else if (c == 'o')
+            options.only = optarg;
         else
             return false;
     }
@@ -308,24 +320,29 @@ static bool read_options(int argc, char **argv)
            options.rounds <= ROUNDS_MAX;
 }
 
+static bool is_asked(const char *part)
+{
+    return !options.only || strcmp(options.only, part) == 0;
+}
+
 int main(int argc, char **argv)
 {
     if (!read_options(argc, argv)) {
         fprintf(stderr, "usage: bench_model [--keys N] [--rounds N] [--huge] "
-                        "[--json]\n");
+                        "[--only PART] [--json]\n");
         return 2;
     }
     static const enum key_shape shapes[] = { KEYS_UNIFORM, KEYS_LOGNORMAL,
                                              KEYS_CLUSTERED, KEYS_TIMESTAMPS };
-    for (int s = 0; s < KEYS_SHAPES; s++)
+    for (int s = 0; s < KEYS_SHAPES && is_asked("position"); s++)
         for (int k = MODEL_LINEAR; k <= MODEL_CUBIC; k++)
             time_positions((enum key_shape)s, (enum model_kind)k);
-    for (size_t n = 1000000; n <= options.keys; n *= 10) {
+    for (size_t n = 1000000; n <= options.keys && is_asked("train"); n *= 10) {
         for (int s = 0; s < 4; s++)
             time_training(shapes[s], n);
         time_training(KEYS_RANDOM_16, n);
     }
-    for (int s = 0; s < 4; s++)
+    for (int s = 0; s < 4 && is_asked("index"); s++)
         time_index(shapes[s]);
     return sink == 1; /* it is not */
 }

@@ -13,7 +13,8 @@ foreach(room ${DLHT_ROOMS})
     endif()
 endforeach()
 
-set(dlht_private PkgConfig::libevent PkgConfig::openblas PkgConfig::xxhash Threads::Threads)
+set(dlht_private PkgConfig::libevent PkgConfig::openblas PkgConfig::xxhash
+    Threads::Threads)
 
 include(GNUInstallDirs)
 

@@ -45,6 +45,11 @@ int cmd_model_export(struct cli *cli, const struct arguments *args);
 int cmd_model_import(struct cli *cli, const struct arguments *args);
 int cmd_model_history(struct cli *cli, const struct arguments *args);
 
+/* The model of the keyspace, the caller's to free; CLI_DONE, or an exit code
+ * with the error said and NULL. */
+struct dlht_model;
+int cmd_model_fetch(struct cli *cli, struct dlht_model **model);
+
 /* cmd_bench.c */
 int cmd_bench(struct cli *cli, const struct arguments *args);
 

@@ -56,45 +56,6 @@ static void print_lookup(const msgpack_object *found)
            document_u64(found, "model_epoch"));
 }
 
-/* "37.5" of "37.5%": a share of all positions. */
-static bool parse_percent(const char *text, size_t len, uint64_t *position)
-{
-    char digits[32];
-    double percent;
-
-    if (len == 0 || len >= sizeof(digits) || *text == '.' ||
-        strspn(text, "0123456789.") != len)
-        return false;
-    memcpy(digits, text, len);
-    digits[len] = 0;
-    if (strchr(digits, '.') != strrchr(digits, '.'))
-        return false;
-    percent = strtod(digits, NULL);
-    if (percent > 100)
-        return false;
-    *position =
-        percent >= 100 ? UINT64_MAX : (uint64_t)(percent / 100 * 0x1p64);
-    return true;
-}
-
-/* A position as 0x..., a number or a percentage. */
-static bool parse_position(const struct word *word, uint64_t *position)
-{
-    const char *text = word->data;
-    size_t len = word->len;
-
-    if (strlen(text) != len || len == 0)
-        return false;
-    if (text[len - 1] == '%')
-        return parse_percent(text, len - 1, position);
-    if (len < 3 || memcmp(text, "0x", 2) != 0)
-        return options_parse_number(text, position);
-    if (len > 18 || strspn(text + 2, "0123456789abcdefABCDEF") != len - 2)
-        return false;
-    *position = strtoull(text + 2, NULL, 16);
-    return true;
-}
-
 /* What to look up: a key, or a position in a document that *buffer holds. */
 static int lookup_request(struct cli *cli, const struct arguments *args,
                           struct dlht_request *request, msgpack_sbuffer *buffer)
@@ -109,7 +70,7 @@ static int lookup_request(struct cli *cli, const struct arguments *args,
         request->key = word_bytes(&args->list[0]);
         return cli_check_key(cli, request->key);
     }
-    if (!parse_position(&at->word, &position))
+    if (!options_parse_position(at->word.data, at->word.len, &position))
         return cli_usage(cli,
                          "--position '%s': 0x0 to 0xffffffffffffffff, a "
                          "number, or 0%% to 100%% is meant",

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "cells.h"
+#include "dlht/rmi.h"
 #include "document.h"
 #include "output.h"
 
@@ -270,6 +271,41 @@ int cmd_model_export(struct cli *cli, const struct arguments *args)
     return rc;
 }
 
+int cmd_model_fetch(struct cli *cli, struct dlht_model **model)
+{
+    struct document document;
+    const msgpack_object *root;
+    int rc = ask_plainly(cli, "export", CARRY_TIMEOUT_MS, &document);
+
+    *model = NULL;
+    if (rc != CLI_DONE)
+        return rc;
+    root = document_root(&document);
+    rc = DLHT_EPROTO;
+    if (root->type == MSGPACK_OBJECT_BIN)
+        rc = dlht_model_unpack(root->via.bin.ptr, root->via.bin.size, model);
+    document_close(&document);
+    return rc == DLHT_OK ? CLI_DONE
+                         : cli_fail(cli, rc, "the answer is no model");
+}
+
+/* Refuses what is no model, without asking the cluster; one of a newer form is
+ * the cluster's to judge. */
+static int check_model(struct cli *cli, const char *called, const char *bytes,
+                       size_t len)
+{
+    struct dlht_model *model = NULL;
+    int rc = dlht_model_unpack(bytes, len, &model);
+
+    dlht_model_free(model);
+    if (rc == DLHT_ENOMEM)
+        return cli_fail(cli, rc, NULL);
+    if (rc == DLHT_ECORRUPT || rc == DLHT_ETOOBIG)
+        return cli_usage(cli, "%s is no model, or was changed or cut short",
+                         called);
+    return CLI_DONE;
+}
+
 /* Reads a model of at most MODEL_BYTES_MAX into bytes, one more. */
 static int read_model(struct cli *cli, const struct word *name, char *bytes,
                       size_t *len)
@@ -298,7 +334,7 @@ static int read_model(struct cli *cli, const struct word *name, char *bytes,
     if (*len > MODEL_BYTES_MAX)
         return cli_usage(cli, "%s is no model: those have 1 MiB at the most",
                          called);
-    return CLI_DONE;
+    return check_model(cli, called, bytes, *len);
 }
 
 static void print_imported(const struct cli *cli, const msgpack_object *answer)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dlht/rmi.h"
 #include "output.h"
 
 enum walk_format {
@@ -208,6 +209,73 @@ static int walk_count(struct cli *cli, struct walk *walk)
     return CLI_DONE;
 }
 
+/* "A..B" in two positions, A not above B. */
+static bool parse_positions(const struct word *word, uint64_t *a, uint64_t *b)
+{
+    const char *dots = memmem(word->data, word->len, "..", 2);
+    size_t before = dots ? (size_t)(dots - word->data) : 0;
+
+    return dots && options_parse_position(word->data, before, a) &&
+           options_parse_position(dots + 2, word->len - before - 2, b) &&
+           *a <= *b;
+}
+
+/* The key that stands at a position; *own is the caller's to free. */
+static bool key_at(const struct dlht_model *model, uint64_t position,
+                   void **own, struct dlht_bytes *key)
+{
+    *own = NULL;
+    if (dlht_model_key_at(model, position, own, &key->len) != DLHT_OK)
+        return false;
+    key->data = *own;
+    return true;
+}
+
+/* Narrows the walk to keys from the one that the model puts at a up to the one
+ * at b, so that walks to and from one position meet and do not overlap. The
+ * last position is after every key. */
+static bool narrow_by(struct walk *walk, const struct dlht_model *model,
+                      uint64_t a, uint64_t b)
+{
+    struct dlht_bytes from = { "", 0 };
+    struct dlht_bytes to = { "", 0 };
+    void *own_from = NULL;
+    void *own_to = NULL;
+    bool kept =
+        key_at(model, a, &own_from, &from) && key_at(model, b, &own_to, &to);
+
+    if (kept && a > 0 && compare(walk->request.key, from) < 0)
+        kept = keep_from(walk, from);
+    if (kept && b < UINT64_MAX &&
+        (!walk->request.has_end || compare(to, walk->request.end) < 0))
+        kept = keep_end(walk, to);
+    free(own_from);
+    free(own_to);
+    return kept;
+}
+
+static int walk_positions(struct cli *cli, struct walk *walk,
+                          const struct word *word)
+{
+    struct dlht_model *model = NULL;
+    uint64_t a = 0;
+    uint64_t b = 0;
+    bool kept;
+    int rc;
+
+    if (!parse_positions(word, &a, &b))
+        return cli_usage(cli,
+                         "--positions '%s': A..B is meant, as in "
+                         "0x0..0xff, 7..9 or 25%%..37.5%%",
+                         word->data);
+    rc = cmd_model_fetch(cli, &model);
+    if (rc != CLI_DONE)
+        return rc;
+    kept = narrow_by(walk, model, a, b);
+    dlht_model_free(model);
+    return kept ? CLI_DONE : cli_fail(cli, DLHT_ENOMEM, NULL);
+}
+
 /* One question to the model, which knows all the keyspace. */
 static int walk_estimate(struct cli *cli, struct walk *walk)
 {
@@ -268,15 +336,14 @@ int cmd_range(struct cli *cli, const struct arguments *args)
     struct walk walk;
     int rc;
 
-    if (options_has(args, "positions"))
-        return cli_usage(cli, "--positions needs the learned model, which is "
-                              "not in this version; use FROM and TO");
     if (options_has(args, "estimate") && !options_has(args, "count"))
         return cli_usage(cli, "--estimate goes with --count");
     if (options_has(args, "estimate") && options_has(args, "limit"))
         return cli_usage(cli, "--estimate is of the whole range: leave out "
                               "--limit");
     rc = walk_begin(cli, args, &walk);
+    if (rc == CLI_DONE && options_has(args, "positions"))
+        rc = walk_positions(cli, &walk, &options_get(args, "positions")->word);
     walk.limited = options_has(args, "limit");
     walk.left = options_number(args, "limit", 0);
     walk.keys_only = options_has(args, "keys");

@@ -25,6 +25,45 @@ bool options_parse_number(const char *text, uint64_t *number)
     return true;
 }
 
+/* "37.5" of "37.5%": a share of all positions. */
+static bool parse_percent(const char *text, size_t len, uint64_t *position)
+{
+    char digits[32];
+    double percent;
+
+    if (len == 0 || len >= sizeof(digits) || *text == '.' ||
+        strspn(text, "0123456789.") != len)
+        return false;
+    memcpy(digits, text, len);
+    digits[len] = 0;
+    if (strchr(digits, '.') != strrchr(digits, '.'))
+        return false;
+    percent = strtod(digits, NULL);
+    if (percent > 100)
+        return false;
+    *position =
+        percent >= 100 ? UINT64_MAX : (uint64_t)(percent / 100 * 0x1p64);
+    return true;
+}
+
+bool options_parse_position(const char *bytes, size_t len, uint64_t *position)
+{
+    char text[40];
+
+    if (len == 0 || len >= sizeof(text) || memchr(bytes, 0, len))
+        return false;
+    memcpy(text, bytes, len);
+    text[len] = 0;
+    if (text[len - 1] == '%')
+        return parse_percent(text, len - 1, position);
+    if (len < 3 || memcmp(text, "0x", 2) != 0)
+        return options_parse_number(text, position);
+    if (len > 18 || strspn(text + 2, "0123456789abcdefABCDEF") != len - 2)
+        return false;
+    *position = strtoull(text + 2, NULL, 16);
+    return true;
+}
+
 /* "4096", "64K", "1M", "2GiB". */
 static bool parse_size(const char *text, uint64_t *size)
 {

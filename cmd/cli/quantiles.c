@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* A sample of keys, and the keys that cut it into equal parts. */
+/* A sample of keys, and the keys that cut it into equal parts, which a model
+ * trained from it knows. */
 
 #include "quantiles.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "dlht/rmi.h"
 
 static int compare(const void *a, const void *b)
 {
@@ -94,32 +97,80 @@ static struct dlht_bytes shortest_between(struct dlht_bytes before,
     return (struct dlht_bytes){ key.data, i + 1 };
 }
 
-/* The least index of a key equal to the one at i. */
-static size_t first_equal(const struct quantiles *sample, size_t i)
+/* The least index of a key not before `key`; count if there is none. */
+static size_t seek(const struct quantiles *sample, struct dlht_bytes key)
 {
-    while (i > 0 && compare(&sample->keys[i - 1], &sample->keys[i]) == 0)
-        i--;
-    return i;
+    size_t low = 0;
+    size_t high = sample->count;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (compare(&sample->keys[mid], &key) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+/* The first key of part i of parts: where the model has i/parts of all keys
+ * before it. */
+static size_t part_begin(const struct quantiles *sample,
+                         const struct dlht_model *model, size_t i, size_t parts)
+{
+    uint64_t position = UINT64_MAX / parts * i;
+    struct dlht_bytes key = sample->keys[i * sample->count / parts];
+    void *own = NULL;
+    size_t at;
+
+    if (model && dlht_model_key_at(model, position, &own, &key.len) == DLHT_OK)
+        key.data = own;
+    at = seek(sample, key);
+    free(own);
+    return at;
+}
+
+/* A model of the sorted sample; NULL without memory, or if it would be a
+ * quarter of a part off: keys that are alike for more bytes than a model
+ * keeps. Then the sample itself is asked. */
+static struct dlht_model *model_for(const struct quantiles *sample,
+                                    size_t parts)
+{
+    struct dlht_model *model = NULL;
+    struct dlht_model_stats stats;
+
+    if (dlht_model_train(sample->keys, sample->count, NULL, &model) != DLHT_OK)
+        return NULL;
+    if (dlht_model_stats(model, sample->keys, sample->count, &stats) ==
+            DLHT_OK &&
+        stats.ks * (double)parts <= 0.25)
+        return model;
+    dlht_model_free(model);
+    return NULL;
 }
 
 size_t quantiles_cut(struct quantiles *sample, size_t parts,
                      struct dlht_bytes *cuts)
 {
     uint64_t most = sample->seen / QUANTILES_RECORDS_MIN;
+    struct dlht_model *model;
     size_t last = 0;
     size_t count = 0;
 
     if (parts > most)
         parts = (size_t)most;
-    if (sample->count > 1)
-        qsort(sample->keys, sample->count, sizeof(*sample->keys), compare);
+    if (parts < 2)
+        return 0;
+    qsort(sample->keys, sample->count, sizeof(*sample->keys), compare);
+    model = model_for(sample, parts);
     for (size_t i = 1; i < parts; i++) {
-        size_t at = first_equal(sample, i * sample->count / parts);
-        if (at <= last)
-            continue; /* many records of one key, or before all */
+        size_t at = part_begin(sample, model, i, parts);
+        if (at <= last || at >= sample->count)
+            continue; /* many records of one key, or a part of none */
         cuts[count++] =
             shortest_between(sample->keys[at - 1], sample->keys[at]);
         last = at;
     }
+    dlht_model_free(model);
     return count;
 }

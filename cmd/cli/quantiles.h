@@ -37,7 +37,7 @@ void quantiles_deinit(struct quantiles *sample);
 /* One more key. False: no memory. */
 bool quantiles_add(struct quantiles *sample, struct dlht_bytes key);
 
-/* Where to cut for about `parts` parts: strictly ascending keys, as short as
+/* Where to cut for about `parts` parts, by a model of the sample: strictly ascending keys, as short as
  * still cuts there, that point into the sample (which is sorted by this).
  * Never more parts than keys seen / QUANTILES_RECORDS_MIN, and fewer if many
  * keys are the same. Returns how many cuts; there is room for parts - 1. */

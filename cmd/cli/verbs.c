@@ -32,8 +32,7 @@ static const struct option mget_options[] = {
 static const struct option range_options[] = {
     { "prefix", OPTION_BYTES, "P", "keys that begin with P", 0, 0 },
     { "positions", OPTION_BYTES, "A..B",
-      "keys by ring position; needs the learned model, not in this version", 0,
-      0 },
+      "keys by ring position, as the learned model has it: 25%..37.5%", 0, 0 },
     { "limit", OPTION_NUMBER, "N", "at most N records", 1, UINT64_MAX },
     { "reverse", OPTION_FLAG, NULL, "from the end downwards", 0, 0 },
     { "keys", OPTION_FLAG, NULL, "keys without values", 0, 0 },

@@ -23,8 +23,14 @@ static inline uint64_t key8_load(const uint8_t *p)
 
 static inline void key8_store(uint8_t *p, uint64_t x)
 {
-    for (int i = 0; i < 8; i++)
-        p[i] = (uint8_t)(x >> (56 - 8 * i));
+    p[0] = (uint8_t)(x >> 56);
+    p[1] = (uint8_t)(x >> 48);
+    p[2] = (uint8_t)(x >> 40);
+    p[3] = (uint8_t)(x >> 32);
+    p[4] = (uint8_t)(x >> 24);
+    p[5] = (uint8_t)(x >> 16);
+    p[6] = (uint8_t)(x >> 8);
+    p[7] = (uint8_t)x;
 }
 
 /* Bytes skip .. skip + 8 of key. */
@@ -41,6 +47,22 @@ static inline uint64_t key8_at(struct span key, size_t skip)
     for (size_t i = skip; i < key.len; i++)
         x = x << 8 | key.data[i];
     return x << (8 * (8 - left));
+}
+
+/* (double)x, rounded once as that is, but without the branch that processors
+ * without unsigned conversion take. */
+static inline double key8_double(uint64_t x)
+{
+    return (double)(int64_t)(x >> 32) * 0x1p32 +
+           (double)(int64_t)(x & UINT32_MAX);
+}
+
+/* (uint64_t)x for 0 <= x < 2^64, likewise. */
+static inline uint64_t key8_of_double(double x)
+{
+    int64_t high = (int64_t)(x * 0x1p-32);
+    double low = x - (double)high * 0x1p32;
+    return (uint64_t)high << 32 | (uint64_t)(int64_t)low;
 }
 
 /* Length of what a and b begin with alike. */

@@ -10,6 +10,12 @@
 #include "dlht/err.h"
 #include "rmi/model_impl.h"
 
+/* Two units of the last place of a position: whoever computes the truth rounds
+ * it in his own way. */
+enum {
+    GUESS_SLACK = 4096
+};
+
 void model_free(struct model *model)
 {
     free(model);
@@ -35,12 +41,12 @@ static inline size_t model_find_head(const struct model *model, uint64_t x)
 {
     const struct root *root = &model->root;
     size_t knots = (size_t)model->leaf_count + 1;
-    double w = (double)(x - root->base) * root->scale - 1;
+    double w = key8_double(x - root->base) * root->scale - 1;
     const double *c = root->coef;
     double guess = ((c[3] * w + c[2]) * w + c[1]) * w + c[0];
     guess = guess > 0 ? guess : 0;
     guess = guess < model->leaf_count ? guess : model->leaf_count;
-    size_t from = (size_t)guess;
+    size_t from = (size_t)(int64_t)guess;
     from = from > root->below ? from - root->below : 0;
     size_t last = knots - root->window;
     from = from < last ? from : last;
@@ -130,7 +136,7 @@ static inline uint64_t model_scale(double rank, double keys, double scale)
     double position = rank * scale;
     if (rank >= keys || position >= 0x1p64)
         return UINT64_MAX;
-    return (uint64_t)position;
+    return key8_of_double(position);
 }
 
 uint64_t model_to_position(double rank, double keys)
@@ -149,8 +155,22 @@ uint64_t model_position(const struct model *model, struct span key)
     return model_scale(model_rank(model, key), model->keys, model->to_position);
 }
 
+/* Most numbers are strictly between the first 8 bytes of two knots; then no
+ * bytes need be looked at. */
 uint64_t model_position_u64(const struct model *model, uint64_t key)
 {
+    size_t skip = model->prefix_len;
+    uint64_t x = skip < 8 ? key << (8 * skip) : 0;
+    if ((key & model->prefix8_mask) == model->prefix8 && x > model->head[0] &&
+        x < model->head[model->leaf_count]) {
+        size_t i = model_find_head(model, x);
+        const struct leaf *l = &model->leaf[i];
+        if (x != model->head[i] && l->skip < 8) {
+            double t = model_t_of(l, key << (8 * l->skip));
+            return model_scale(model_leaf_rank(model->leaf_kind, l, t),
+                               model->keys, model->to_position);
+        }
+    }
     uint8_t bytes[8];
     key8_store(bytes, key);
     return model_position(model, span_of(bytes, sizeof bytes));
@@ -201,6 +221,9 @@ struct model_guess model_guess(const struct model *model, struct span key)
     guess.position = model_scale(rank, model->keys, model->to_position);
     guess.lo = model_scale(lowest, model->keys, model->to_position);
     guess.hi = model_scale(highest, model->keys, model->to_position);
+    guess.lo -= guess.lo < GUESS_SLACK ? guess.lo : GUESS_SLACK;
+    uint64_t room = UINT64_MAX - guess.hi;
+    guess.hi += room < GUESS_SLACK ? room : GUESS_SLACK;
     return guess;
 }
 

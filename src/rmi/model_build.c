@@ -78,6 +78,11 @@ void model_measure_knots(struct model *model)
 {
     size_t k = model->leaf_count;
     model->open_end = model_suffix(model, k).len > MODEL_KNOT_MAX;
+    model->prefix8 = key8_at(span_of(model->bytes, model->prefix_len), 0);
+    model->prefix8_mask = model->prefix_len == 0 ? 0
+                          : model->prefix_len >= 8
+                              ? UINT64_MAX
+                              : UINT64_MAX << (8 * (8 - model->prefix_len));
     for (size_t i = 0; i <= k; i++)
         model->head[i] = key8_at(model_suffix(model, i), 0);
     for (size_t i = 0; i < k; i++) {
@@ -102,7 +107,7 @@ static size_t model_last_of_head(const struct model *model, size_t i)
 
 static double model_root_w(const struct model *model, uint64_t x)
 {
-    return (double)(x - model->root.base) * model->root.scale - 1;
+    return key8_double(x - model->root.base) * model->root.scale - 1;
 }
 
 void model_measure_root(struct model *model)

@@ -65,6 +65,8 @@ struct model {
     double keys;        /* key_count */
     double to_position; /* 2^64 / key_count */
     size_t packed_size;
+    uint64_t prefix8; /* the first 8 bytes of the prefix, which the keys have */
+    uint64_t prefix8_mask;
     struct root root;
     struct leaf *leaf;
     uint64_t *head; /* leaf_count + 1 */
@@ -124,7 +126,7 @@ static inline double model_leaf_rank(enum model_kind kind,
 /* t of the 8 bytes x of a key that is in the leaf. */
 static inline double model_t_of(const struct leaf *leaf, uint64_t x)
 {
-    double t = (double)(x - leaf->base) * leaf->inverse;
+    double t = key8_double(x - leaf->base) * leaf->inverse;
     return t < 1 ? t : 1;
 }
 

@@ -27,7 +27,7 @@ static bool op_needs_key(uint8_t op)
 /* The document of an admin operation. */
 static bool op_has_document(uint8_t op)
 {
-    return op >= OP_LOOKUP;
+    return op >= OP_LOOKUP && op != OP_MODEL_SUMS; /* a packed model */
 }
 
 static void pack_route(struct fields_out *f, const struct request *q)

@@ -69,7 +69,7 @@ Test(fit, equals_itself_from_any_parts, .timeout = 120)
         rng_init(&rng, seed);
         for (int k = MODEL_LINEAR; set.count && k <= MODEL_CUBIC; k++) {
             struct model *central = fit(&set, 64, k);
-            for (uint64_t parts = 1; parts <= 1000; parts *= 10) {
+            for (uint64_t parts = 1; parts <= 1000; parts *= 31) {
                 struct sums *sums = sum_parts(central, &set, &rng, parts);
                 struct fit_config config = { 64, MODEL_CUBIC, k };
                 struct model *joined;
