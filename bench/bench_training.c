@@ -58,6 +58,7 @@ struct figures {
     size_t keys;
     double ks_before, ks_at_once, ks_exact, ks_skeleton, ks_averaged;
     double ks_quantiles[2], bytes_quantiles[2];
+    double mean_error[2], mean_bound[2]; /* of pass 1 alone, of a round */
     double apart;
     double bytes[3], bytes_all, bytes_most;
     double ns_a_key, fit_ms;
@@ -92,6 +93,13 @@ static void measure_rounds(const struct federation *f,
     struct federation_result exact = federation_run(f, &plan, cpu_seconds);
     out->ks_exact = ks_of(exact.model, set);
     out->ks_skeleton = ks_of(exact.skeleton, set);
+    const struct model *models[2] = { exact.skeleton, exact.model };
+    for (int i = 0; i < 2; i++) {
+        struct model_stats stats;
+        model_measure(models[i], set->keys, set->count, &stats);
+        out->mean_error[i] = stats.mean_error;
+        out->mean_bound[i] = stats.mean_bound;
+    }
     out->apart = federation_apart(f, exact.model, exact.at_once);
     for (int i = 0; i < 3; i++) {
         out->bytes[i] = exact.bytes[i] / (double)f->arc_count;
@@ -140,7 +148,9 @@ static void print_json(const struct figures *r)
            "\"ks_before\": %.6f, \"ks_at_once\": %.6f, \"ks_exact\": %.6f, "
            "\"ks_skeleton\": %.6f, "
            "\"ks_fedavg\": %.6f, \"ks_quantiles_16\": %.6f, "
-           "\"ks_quantiles_64\": %.6f, \"apart_ranks\": %.3g, "
+           "\"ks_quantiles_64\": %.6f, \"mean_error_skeleton\": %.3g, "
+           "\"mean_error_exact\": %.3g, \"mean_bound_skeleton\": %.3g, "
+           "\"mean_bound_exact\": %.3g, \"apart_ranks\": %.3g, "
            "\"bytes_report\": %.1f, \"bytes_slice\": %.1f, "
            "\"bytes_sums\": %.1f, \"bytes_arc\": %.1f, \"bytes_most\": %.0f, "
            "\"bytes_quantiles_16\": %.1f, \"bytes_quantiles_64\": %.1f, "
@@ -148,9 +158,11 @@ static void print_json(const struct figures *r)
            r->name, r->keys, options.arcs, (unsigned)options.leaves,
            (unsigned long long)options.seed, r->ks_before, r->ks_at_once,
            r->ks_exact, r->ks_skeleton, r->ks_averaged, r->ks_quantiles[0],
-           r->ks_quantiles[1], r->apart, r->bytes[0], r->bytes[1], r->bytes[2],
-           r->bytes_all, r->bytes_most, r->bytes_quantiles[0],
-           r->bytes_quantiles[1], r->ns_a_key, r->fit_ms);
+           r->ks_quantiles[1], r->mean_error[0], r->mean_error[1],
+           r->mean_bound[0], r->mean_bound[1], r->apart, r->bytes[0],
+           r->bytes[1], r->bytes[2], r->bytes_all, r->bytes_most,
+           r->bytes_quantiles[0], r->bytes_quantiles[1], r->ns_a_key,
+           r->fit_ms);
 }
 
 static void print_text(const struct figures *r)
@@ -168,6 +180,10 @@ static void print_text(const struct figures *r)
     for (int i = 0; i < 2; i++)
         printf("            %zu quantiles an arc     %.5f\n",
                quantile_counts[i], r->ks_quantiles[i]);
+    printf("  mean      error of pass 1 %.6f, of a round %.6f; sure bound "
+           "%.6f, %.6f\n",
+           r->mean_error[0], r->mean_error[1], r->mean_bound[0],
+           r->mean_bound[1]);
     printf("  bytes     an arc %.0f (report %.0f, slice %.0f, sums %.0f), at "
            "most %.0f; with 16, 64 quantiles %.0f, %.0f\n",
            r->bytes_all, r->bytes[0], r->bytes[1], r->bytes[2], r->bytes_most,

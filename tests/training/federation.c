@@ -178,6 +178,12 @@ static void pass_one(const struct federation *f,
             for (size_t q = 0; q < report.quantile_count; q++)
                 quantiles[q].count *= plan->factor;
         }
+        if (i == plan->liar && plan->heap_report) {
+            for (size_t q = 1; q < report.quantile_count; q++) {
+                quantiles[0].count += quantiles[q].count - 1;
+                quantiles[q].count = 1;
+            }
+        }
         check(round_add(round, &report) == DLHT_OK, "report refused");
         for (size_t r = 0; r < plan->replicas; r++)
             round_hear_count(round, i, federation_keys(f, i));
@@ -186,11 +192,24 @@ static void pass_one(const struct federation *f,
     free(quantiles);
 }
 
+/* All keys are in the first leaf, at its begin. */
+static void sums_heap(struct sums *sums, size_t leaf_count)
+{
+    uint64_t keys = 0;
+    for (size_t i = 0; i < leaf_count; i++) {
+        keys += sums_count(&sums[i]);
+        sums[i] = (struct sums){ 0 };
+    }
+    for (uint64_t i = 0; i < keys; i++)
+        sums_add(&sums[0], 0);
+}
+
 /* Sums keys over the slice for [lo, hi) and adds them. */
 static void sum_part(const struct federation *f, struct round *round,
                      size_t begin, size_t end, const struct report *bounds,
-                     uint64_t factor, struct federation_result *result,
-                     double *bytes, double (*clock)(void))
+                     uint64_t factor, bool heap,
+                     struct federation_result *result, double *bytes,
+                     double (*clock)(void))
 {
     struct buf packed = { 0 };
     uint32_t first;
@@ -209,6 +228,8 @@ static void sum_part(const struct federation *f, struct round *round,
         for (uint64_t n = 1; n < factor; n++)
             sums_append(&sums[i], &once);
     }
+    if (heap)
+        sums_heap(sums, leaf_count);
     size_t size = federation_sums_size(sums, leaf_count);
     result->bytes[1] += (double)packed.len;
     result->bytes[2] += (double)size;
@@ -233,17 +254,18 @@ static void pass_two(const struct federation *f,
         size_t end = f->cut[i + 1];
         uint64_t factor =
             i == plan->liar && !plan->honest_sums ? plan->factor : 1;
+        bool heap = i == plan->liar && plan->heap_sums;
         if (i == plan->split && end - begin > 2) {
             struct report left = bounds;
             size_t middle = begin + (end - begin) / 3;
             left.hi = report_separator(f->keys[middle - 1], f->keys[middle]);
             left.has_hi = true;
             bounds.lo = left.hi;
-            sum_part(f, round, begin, middle, &left, factor, result, &bytes[i],
-                     clock);
+            sum_part(f, round, begin, middle, &left, factor, heap, result,
+                     &bytes[i], clock);
             begin = middle;
         }
-        sum_part(f, round, begin, end, &bounds, factor, result, &bytes[i],
+        sum_part(f, round, begin, end, &bounds, factor, heap, result, &bytes[i],
                  clock);
     }
 }

@@ -51,6 +51,8 @@ struct federation_plan {
     size_t split;     /* arc whose sums come in two parts; SIZE_MAX: none */
     bool honest_sums; /* the liar lies in pass 1 only */
     bool lying_sums;  /* the liar lies in pass 2 only */
+    bool heap_sums;   /* in pass 2 it says that all are in its first leaf */
+    bool heap_report; /* in pass 1, that nearly all are at its first key */
 };
 struct federation_plan federation_plan_default(void);
 
