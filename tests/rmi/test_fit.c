@@ -402,11 +402,11 @@ static int memory_calls(const struct key_set *set, const struct sums *sums,
     struct fit_quantile q[] = { { set->keys[0], 5 }, { set->keys[9], 7 } };
     double coef[32] = { 1 };
     int rc = fit_keys(set->keys, set->count, &config, &model);
-    model_free(model);
-    if (rc == DLHT_OK)
+    cr_assert((rc == DLHT_OK) == (model != NULL));
+    if (rc == DLHT_OK) {
+        model_free(model);
         rc = fit_skeleton(q, 2, set->keys[10], &config, &model);
-    else
-        cr_assert_null(model);
+    }
     if (rc == DLHT_OK) {
         model_free(model);
         rc = fit_leaves(fine, sums, &config, &model);
@@ -425,15 +425,8 @@ static int memory_calls(const struct key_set *set, const struct sums *sums,
         rc = model_unpack(buf_span(&bytes), &more);
     if (rc == DLHT_OK)
         rc = model_key_at(more, UINT64_MAX / 3, &bytes);
-    if (bytes.len == 0 || rc == DLHT_OK) {
-        model_free(more);
-        more = NULL;
-    }
     cr_assert(rc == DLHT_OK || rc == DLHT_ENOMEM);
-    if (rc == DLHT_OK || bytes.len > 0)
-        model_free(model);
-    else if (model && bytes.len == 0)
-        model_free(model);
+    model_free(model); /* a call that failed left NULL */
     model_free(more);
     buf_deinit(&bytes);
     return rc;
