@@ -269,8 +269,8 @@ static void time_index(enum key_shape shape)
         for (int m = 0; m < METHODS; m++) {
             for (size_t i = 0; i < BURST; i++)
                 ask[i] = keys[rng_below(&rng, options.keys)];
-            if (is_built(m))
-                times[m][round] = find_burst(m, index, keys, ask);
+            if (is_built((enum method)m))
+                times[m][round] = find_burst((enum method)m, index, keys, ask);
         }
     for (size_t i = 0; i < BURST; i++)
         if (rank_index_find(index, ask[i]) !=
@@ -279,7 +279,7 @@ static void time_index(enum key_shape shape)
     double ns[METHODS];
     for (int m = 0; m < METHODS; m++) {
         ns[m] = typical(times[m]);
-        if (is_built(m))
+        if (is_built((enum method)m))
             tell(method_names[m], name, ns[m], "ns");
     }
     tell("  faster than C's", name, ns[BY_C] / ns[BY_INDEX], "times");

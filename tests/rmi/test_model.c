@@ -31,7 +31,7 @@ static struct model *fit(const struct key_set *set, uint32_t leaves,
 
 static struct key_set shape(enum key_shape s, size_t count)
 {
-    struct key_set set = key_set_make(s, count, seed);
+    struct key_set set = key_set_make((enum key_shape)s, count, seed);
     if (set.count == 0)
         printf("SKIPPED: no %s on this machine\n", key_shape_names[s]);
     return set;
@@ -138,7 +138,7 @@ Test(model, keeps_order, .timeout = 300)
     printf("seed %llu\n", (unsigned long long)seed);
     static const enum model_kind kinds[] = { MODEL_LINEAR, MODEL_CUBIC };
     for (int s = 0; s < KEYS_SHAPES; s++) {
-        struct key_set set = shape(s, 60000);
+        struct key_set set = shape((enum key_shape)s, 60000);
         for (int k = 0; set.count > 0 && k < 2; k++) {
             struct model *model = fit(&set, k ? 300 : 5, kinds[k]);
             check_order(model, &set, 65000, key_shape_names[s]);
@@ -188,7 +188,7 @@ Test(model, keeps_order_bit_by_bit)
 Test(model, is_near_the_truth, .timeout = 300)
 {
     for (int s = 0; s < KEYS_SHAPES; s++) {
-        struct key_set set = shape(s, 1000000);
+        struct key_set set = shape((enum key_shape)s, 1000000);
         double tied = set.count ? key_set_tied(&set) : 0;
         for (int k = MODEL_LINEAR; set.count > 0 && k <= MODEL_CUBIC; k++) {
             struct model *model = fit(&set, 1024, (enum model_kind)k);
@@ -336,10 +336,10 @@ Test(model, bears_odd_keys, .timeout = 300)
 {
     static const uint32_t leaves[] = { 1, 2, 7, 64, 1024, 65536 };
     for (int odd = 0; odd < ODD_KINDS; odd++) {
-        struct key_set set = odd_set(odd, 3000);
+        struct key_set set = odd_set((enum odd)odd, 3000);
         for (size_t l = 0; l < sizeof leaves / sizeof *leaves; l++)
             for (int k = MODEL_LINEAR; k <= MODEL_CUBIC; k++) {
-                struct model *model = fit(&set, leaves[l], k);
+                struct model *model = fit(&set, leaves[l], (enum model_kind)k);
                 cr_assert(model_leaf_count(model) <= leaves[l]);
                 cr_assert(model_packed_size(model) <= MODEL_PACKED_MAX);
                 count_truth(model, set.keys, set.count, odd_names[odd]);
@@ -396,9 +396,9 @@ Test(model, has_at_most_a_mebibyte)
 Test(model, turns_positions_into_keys, .timeout = 120)
 {
     for (int s = 0; s < KEYS_SHAPES; s++) {
-        struct key_set set = shape(s, 50000);
+        struct key_set set = shape((enum key_shape)s, 50000);
         for (int k = MODEL_LINEAR; set.count > 0 && k <= MODEL_CUBIC; k++) {
-            struct model *model = fit(&set, 256, k);
+            struct model *model = fit(&set, 256, (enum model_kind)k);
             struct buf key = { 0 };
             struct buf last = { 0 };
             double worst = 0;
@@ -446,7 +446,7 @@ static size_t rank_of(const struct key_set *set, struct span key)
 Test(model, cuts_ranges)
 {
     for (int s = 0; s < KEYS_SHAPES; s++) {
-        struct key_set set = shape(s, 20000);
+        struct key_set set = shape((enum key_shape)s, 20000);
         struct model *model = set.count ? fit(&set, 100, MODEL_LINEAR) : NULL;
         struct rng rng;
         rng_init(&rng, seed);

@@ -47,9 +47,9 @@ static void seal(struct buf *bytes)
 Test(pack, is_exact)
 {
     for (int s = 0; s < KEYS_SHAPES; s++) {
-        struct key_set set = key_set_make(s, 30000, seed);
+        struct key_set set = key_set_make((enum key_shape)s, 30000, seed);
         for (int k = MODEL_LINEAR; set.count && k <= MODEL_CUBIC; k++) {
-            struct model *model = fit(&set, 500, k);
+            struct model *model = fit(&set, 500, (enum model_kind)k);
             struct buf once = { 0 };
             struct buf twice = { 0 };
             buf_append(&once, "xyz", 3); /* it appends */
@@ -66,8 +66,8 @@ Test(pack, is_exact)
                 cr_assert(a.position == b.position && a.lo == b.lo &&
                           a.hi == b.hi && a.leaf == b.leaf);
             }
-            cr_assert_eq(model_root_kind(again), k);
-            cr_assert_eq(model_leaf_kind(again), k);
+            cr_assert_eq((int)model_root_kind(again), k);
+            cr_assert_eq((int)model_leaf_kind(again), k);
             buf_deinit(&once);
             buf_deinit(&twice);
             model_free(again);

@@ -58,7 +58,8 @@ Test(rank_index, finds_what_lower_bound_finds)
     static const size_t leaves[] = { 0, 1, 7, 4096 };
     for (int s = 0; s < KEYS_NUMBER_SHAPES; s++)
         for (int c = 0; c < 5; c++) {
-            uint64_t *keys = key_set_numbers(s, counts[c], seed);
+            uint64_t *keys =
+                key_set_numbers((enum key_shape)s, counts[c], seed);
             for (int l = 0; l < 4; l++)
                 check(keys, counts[c], leaves[l], key_shape_names[s]);
             free(keys);
