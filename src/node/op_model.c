@@ -308,11 +308,13 @@ void op_model_read(struct node *node, struct replica *r,
         begin_sums(node, r, q, origin);
 }
 
-static void carry_to_system(struct node *node, const struct request *request,
+static void carry_to_system(struct node *node, const struct keyspace *ks,
+                            const struct request *request,
                             const struct origin *origin)
 {
     struct request q = { .op = request->op,
                          .keyspace = SYSTEM_KEYSPACE,
+                         .key = ks->record.name, /* any key is in that arc */
                          .value = request->value };
     struct pending_target target = { .origin = *origin };
     if (pending_begin(node, &q, op_deadline_ns(node, request), &target) !=
@@ -323,7 +325,8 @@ static void carry_to_system(struct node *node, const struct request *request,
 /* What a document of OP_MODEL or OP_PRESPLIT asks. */
 struct ask {
     struct span action;
-    struct span keyspace;
+    struct span keyspace; /* empty: not named */
+    keyspace_id keyspace_id;
     struct span model;
     bool wait;
     struct span keys; /* a MessagePack array */
@@ -333,13 +336,16 @@ static bool read_ask(struct span doc, struct ask *out)
 {
     struct mp_reader r;
     mp_reader_init(&r, doc);
-    *out = (struct ask){ .keyspace = span_str("default") };
+    *out = (struct ask){ 0 };
     for (size_t pairs = mp_read_map(&r); pairs > 0 && !r.bad; pairs--) {
         struct span field = mp_read_bytes(&r);
         if (span_equal(field, span_str("action"))) {
             out->action = mp_read_bytes(&r);
         } else if (span_equal(field, span_str("keyspace"))) {
-            out->keyspace = mp_read_bytes(&r);
+            if (mp_peek(&r) == MP_INT)
+                out->keyspace_id = (keyspace_id)mp_read_uint(&r);
+            else
+                out->keyspace = mp_read_bytes(&r);
         } else if (span_equal(field, span_str("model"))) {
             out->model = mp_read_bytes(&r);
         } else if (span_equal(field, span_str("wait"))) {
@@ -355,11 +361,24 @@ static bool read_ask(struct span doc, struct ask *out)
     return !r.bad;
 }
 
+/* By its document, else by the request itself. */
+static struct keyspace *find_keyspace(struct node *node, const struct ask *ask,
+                                      const struct request *request)
+{
+    if (ask->keyspace_id)
+        return keyspaces_find(node, ask->keyspace_id);
+    if (ask->keyspace.len)
+        return keyspaces_find_name(node, ask->keyspace);
+    if (request->keyspace)
+        return keyspaces_find(node, request->keyspace);
+    struct span name = request->keyspace_name;
+    return keyspaces_find_name(node, name.len ? name : span_str("default"));
+}
+
 /* The ordered keyspace that is meant; NULL after answering why not. */
-static struct keyspace *asked_keyspace(struct node *node, const struct ask *ask,
+static struct keyspace *check_keyspace(struct node *node, struct keyspace *ks,
                                        const struct origin *origin)
 {
-    struct keyspace *ks = keyspaces_find_name(node, ask->keyspace);
     if (!ks || ks->record.dropped || ks->record.id == SYSTEM_KEYSPACE) {
         node_answer_status(node, origin, DLHT_ENOKEYSPACE,
                            "no such keyspace; keyspace list shows those there "
@@ -404,13 +423,14 @@ void op_model_begin(struct node *node, const struct request *request,
                            "and what the action needs");
         return;
     }
-    struct keyspace *ks = asked_keyspace(node, &ask, origin);
+    struct keyspace *ks =
+        check_keyspace(node, find_keyspace(node, &ask, request), origin);
     if (!ks)
         return;
     if (request->op == OP_MODEL && span_equal(ask.action, span_str("export")))
         export_model(node, ks, origin);
     else
-        carry_to_system(node, request, origin);
+        carry_to_system(node, ks, request, origin);
 }
 
 static void presplit(struct node *node, const struct keyspace *ks,
@@ -451,9 +471,10 @@ void op_model_serve(struct node *node, const struct request *request,
                     const struct origin *origin)
 {
     struct ask ask;
-    struct keyspace *ks = read_ask(request->value, &ask)
-                              ? asked_keyspace(node, &ask, origin)
-                              : NULL;
+    bool understood = read_ask(request->value, &ask);
+    struct keyspace *ks = check_keyspace(
+        node, understood ? keyspaces_find_name(node, request->key) : NULL,
+        origin);
     if (!ks)
         return;
     if (request->op == OP_PRESPLIT)

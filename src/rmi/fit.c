@@ -22,7 +22,7 @@ struct fit_config fit_config_default(void)
 {
     return (struct fit_config){ .leaf_count = MODEL_LEAVES_DEFAULT,
                                 .root = MODEL_CUBIC,
-                                .leaf = MODEL_CUBIC };
+                                .leaf = MODEL_LINEAR };
 }
 
 bool fit_config_is_valid(const struct fit_config *config)

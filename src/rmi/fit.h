@@ -24,7 +24,7 @@
 struct fit_config {
     uint32_t leaf_count;  /* at most; fewer if there are fewer keys */
     enum model_kind root; /* default cubic */
-    enum model_kind leaf; /* default cubic */
+    enum model_kind leaf; /* default linear: faster, half the KS on clusters */
 };
 struct fit_config fit_config_default(void);
 

@@ -44,7 +44,7 @@ enum model_kind {
 enum {
     MODEL_LEAVES_MAX = 65536,
     MODEL_LEAVES_DEFAULT = 1024,
-    MODEL_KNOT_MAX = 64,       /* bytes after the prefix all knots share */
+    MODEL_KNOT_MAX = 128,      /* bytes after the prefix all knots share */
     MODEL_PACKED_MAX = 1 << 20 /* bytes; fewer leaves if knots are long */
 };
 
