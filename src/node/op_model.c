@@ -57,6 +57,7 @@ static void read_report(struct node *node, struct replica *r,
     struct buf doc = { 0 };
     mp_write_uint(&doc, r->id);
     mp_write_uint(&doc, r->arc->generation);
+    mp_write_uint(&doc, r->applied);
     mp_write_bin(&doc, q->key);
     mp_write_bool(&doc, r->arc->has_hi);
     mp_write_bin(&doc, r->arc->hi);
@@ -87,6 +88,7 @@ int op_model_read_report(const struct response *response,
     memset(out, 0, sizeof *out);
     out->arc = mp_read_uint(&r);
     out->generation = mp_read_uint(&r);
+    out->applied = mp_read_uint(&r);
     out->report.lo = mp_read_bytes(&r);
     out->report.has_hi = mp_read_bool(&r);
     out->report.hi = mp_read_bytes(&r);

@@ -40,6 +40,7 @@ struct model_piece {
     struct report report;
     arc_id arc;
     uint64_t generation;
+    uint64_t applied;
     struct fit_quantile *quantiles;
 };
 MUST_USE int op_model_read_report(const struct response *response,

@@ -24,7 +24,8 @@ enum {
                           * part of it apart, */
     COUNT_SLACK = 100    /* and so many keys */
 };
-#define ROUND_NS (UINT64_C(60) * NS_PER_S) /* then it is given up */
+#define QUESTION_NS (UINT64_C(20) * NS_PER_S)
+#define ROUND_NS (UINT64_C(120) * NS_PER_S) /* then it is given up */
 #define COUNTS_NS (UINT64_C(300) * NS_PER_MS)
 
 /* A question that is out; its round may be over when the answer comes. */
@@ -86,7 +87,7 @@ static void carry(struct node *node, struct training *t, struct request *q,
         struct pending_target target = { .done = done,
                                          .context = question,
                                          .later = true };
-        rc = pending_begin(node, q, t->began_ns + ROUND_NS, &target);
+        rc = pending_begin(node, q, node->now_ns + QUESTION_NS, &target);
     }
     if (rc != DLHT_OK) {
         free(question);
@@ -105,7 +106,7 @@ static bool note_arc(struct training *t, const struct model_piece *piece)
         t->arc_cap = cap;
     }
     t->arcs[t->arc_count++] =
-        (struct model_count){ piece->arc, piece->generation,
+        (struct model_count){ piece->arc, piece->generation, piece->applied,
                               piece->report.keys };
     return true;
 }
@@ -182,13 +183,15 @@ static void report_done(struct node *node, void *context,
         ask_counts(node, t);
 }
 
-/* Replicas that are a few entries behind or ahead agree. Those that stand
- * before or behind a cut or a move speak of something else. */
+/* Replicas that are a little ahead agree. Those that are behind, or stand
+ * before or behind a cut or a move, speak of something else. */
 static void hear_count(struct training *t, const struct model_count *heard)
 {
     for (size_t i = 0; i < t->arc_count; i++) {
         const struct model_count *claim = &t->arcs[i];
-        if (claim->arc != heard->arc || claim->generation != heard->generation)
+        if (claim->arc != heard->arc ||
+            claim->generation != heard->generation ||
+            heard->applied < claim->applied)
             continue;
         uint64_t apart = claim->keys > heard->keys ? claim->keys - heard->keys
                                                    : heard->keys - claim->keys;
@@ -207,8 +210,9 @@ void trainer_count(struct node *node, const struct keyspace *ks,
         const struct replica *r = node->replicas[i];
         if (r->keyspace == ks->record.id && !r->empty && !replica_leads(r) &&
             !r->incoming && count < MESSAGE_COUNTS_MAX)
-            list[count++] = (struct model_count){ r->id, r->arc->generation,
-                                                  records_count(r->records) };
+            list[count++] =
+                (struct model_count){ r->id, r->arc->generation, r->applied,
+                                      records_count(r->records) };
     }
     struct message m = { .type = MESSAGE_MODEL };
     m.u.model.kind = MODEL_COUNTS;
@@ -403,7 +407,7 @@ void trainer_round_publish(struct node *node, struct training *t,
                                          .context = question,
                                          .later = true };
         q.keyspace = SYSTEM_KEYSPACE;
-        rc = pending_begin(node, &q, node->now_ns + ROUND_NS / 6, &target);
+        rc = pending_begin(node, &q, node->now_ns + QUESTION_NS, &target);
     } else if (rc == DLHT_OK) {
         rc = DLHT_ENOMEM;
     }
@@ -500,6 +504,6 @@ void trainer_round_tick(struct node *node, struct training *t)
          node->now_ns - t->counts_ns >= COUNTS_NS))
         counts_over(node, t);
     else if (t->phase != TRAINING_IDLE &&
-             node->now_ns - t->began_ns >= 2 * ROUND_NS)
+             node->now_ns - t->began_ns >= ROUND_NS)
         fail(node, t, DLHT_ETIMEOUT, "the round took too long");
 }

@@ -418,10 +418,11 @@ static int pack_model(const struct model_message *m, struct buf *b)
     fields_put_uint(&f, m->total);
     fields_put_uint(&f, m->offset);
     fields_put_bytes(&f, m->bytes);
-    mp_write_array(b, 3 * m->count_count);
+    mp_write_array(b, 4 * m->count_count);
     for (size_t i = 0; i < m->count_count; i++) {
         mp_write_uint(b, m->counts[i].arc);
         mp_write_uint(b, m->counts[i].generation);
+        mp_write_uint(b, m->counts[i].applied);
         mp_write_uint(b, m->counts[i].keys);
     }
     fields_note(&f, m->count_count > 0);
@@ -432,15 +433,16 @@ static int pack_model(const struct model_message *m, struct buf *b)
 static void unpack_model_counts(struct mp_reader *r, struct codec_arena *arena,
                                 struct model_message *m)
 {
-    size_t numbers = body_count(r, 3 * MESSAGE_COUNTS_MAX);
-    size_t count = numbers / 3;
-    struct model_count *list = body_array(arena, r, count, sizeof *list, 3);
+    size_t numbers = body_count(r, 4 * MESSAGE_COUNTS_MAX);
+    size_t count = numbers / 4;
+    struct model_count *list = body_array(arena, r, count, sizeof *list, 4);
     for (size_t i = 0; i < count && !r->bad; i++) {
         list[i].arc = mp_read_uint(r);
         list[i].generation = mp_read_uint(r);
+        list[i].applied = mp_read_uint(r);
         list[i].keys = mp_read_uint(r);
     }
-    if (numbers % 3)
+    if (numbers % 4)
         mp_fail(r);
     m->counts = r->bad ? NULL : list;
     m->count_count = r->bad ? 0 : count;

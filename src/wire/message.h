@@ -237,6 +237,7 @@ enum model_message_kind {
 struct model_count {
     arc_id arc;
     uint64_t generation;
+    uint64_t applied; /* index of its log */
     uint64_t keys;
 };
 
