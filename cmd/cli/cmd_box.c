@@ -102,7 +102,8 @@ static int take_grid(const struct cli *cli, const struct arguments *args,
     return rc == CLI_DONE ? take_prefix(cli, args, grid) : rc;
 }
 
-/* The index-th argument as a point, and the grid it is one of. */
+/* The index-th argument as a point; the first makes the grid that all are of.
+ */
 static int take_point(const struct cli *cli, const struct arguments *args,
                       size_t index, struct dlht_box_grid *grid, double *point,
                       struct dlht_box_key *key)
@@ -110,11 +111,12 @@ static int take_point(const struct cli *cli, const struct arguments *args,
     const struct word *word = &args->list[index];
     const char *why;
     size_t count;
-    int rc;
+    int rc = CLI_DONE;
 
     if (!points_parse(word_bytes(word), point, &count, &why))
         return cli_usage(cli, "'%s': %s", word->data, why);
-    rc = take_grid(cli, args, count, grid);
+    if (index == 0)
+        rc = take_grid(cli, args, count, grid);
     if (rc == CLI_DONE && !points_fit(grid, point, count, key, &why))
         return cli_usage(cli, "'%s': %s", word->data, why);
     return rc;
