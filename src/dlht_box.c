@@ -27,7 +27,10 @@ _Static_assert((int)DLHT_BOX_KEY_MAX ==
 enum {
     /* A query for a few records asks for so many more: some are filtered. */
     BOX_PAGE_MIN = 64,
-    BOX_PAGE_MAX = 1024 /* beyond, the node's own page is meant */
+    BOX_PAGE_MAX = 1024, /* beyond, the node's own page is meant */
+    /* Ranges asked for at once: hides most of the way there and back, and at
+     * most so many pages wait in memory. */
+    BOX_OPEN_MAX = 8
 };
 
 /* A box in cells: two where it goes over the seam. */
@@ -278,32 +281,130 @@ int dlht_box_ranges(const struct dlht_box_grid *grid, const double *from,
 
 /* A query under way. */
 struct box_walk {
+    struct dlht *d;
+    const struct dlht_options *options;
     const struct dlht_box_grid *grid;
     const struct dlht_box_query *query;
     struct dlht_box_range *ranges; /* owned */
     struct box_cells cells;
+    struct box_piece *pieces[BOX_OPEN_MAX]; /* range i's at i % BOX_OPEN_MAX */
     dlht_box_fn fn;
     void *context;
     struct dlht_box_stats *stats;
-    uint8_t *cursor; /* owned; where the next page begins */
-    bool is_done;
+    bool is_done; /* whoever asked has enough */
 };
 
-static void box_take(struct box_walk *walk, const struct dlht_record *record)
-{
-    double point[DLHT_BOX_DIMS_MAX];
-    uint32_t cells[HILBERT_DIMS_MAX];
+/* A range that is being read: a page under way, or what was kept of it. */
+struct box_piece {
+    struct box_walk *walk; /* NULL: nobody waits; freed by the answer */
+    struct dlht_bytes end;
+    bool is_open;
+    bool more;
+    int status;
+    struct dlht_record *records; /* owned, and their bytes behind them */
+    size_t count;
+    struct dlht_bytes cursor; /* owned */
+};
 
-    walk->stats->read++;
-    if (!box_key_cells(walk->grid, record->key.data, record->key.len, cells) ||
-        !box_cells_have(&walk->cells, cells))
+static void box_piece_reset(struct box_piece *piece)
+{
+    free(piece->records);
+    free((void *)(uintptr_t)piece->cursor.data);
+    piece->records = NULL;
+    piece->count = 0;
+    piece->cursor = (struct dlht_bytes){ NULL, 0 };
+    piece->more = false;
+}
+
+static void box_piece_free(struct box_piece *piece)
+{
+    if (!piece)
         return;
-    walk->stats->kept++;
-    box_cells_point(walk->grid, cells, point);
-    if (walk->fn && !walk->fn(walk->context, point, record))
-        walk->is_done = true;
-    if (walk->query->limit && walk->stats->kept >= walk->query->limit)
-        walk->is_done = true;
+    box_piece_reset(piece);
+    free(piece);
+}
+
+static bool box_wants(const struct box_walk *walk,
+                      const struct dlht_record *record, uint32_t *cells)
+{
+    return box_key_cells(walk->grid, record->key.data, record->key.len,
+                         cells) &&
+           box_cells_have(&walk->cells, cells);
+}
+
+static struct dlht_bytes box_copy(struct dlht_bytes bytes, uint8_t **at)
+{
+    struct dlht_bytes copy = { *at, bytes.len };
+
+    if (bytes.len)
+        memcpy(*at, bytes.data, bytes.len);
+    (*at)[bytes.len] = 0; /* so that values are strings too */
+    *at += bytes.len + 1;
+    return copy;
+}
+
+/* Copies what lies in the box: the answer is gone when the callback ends. */
+static int box_keep_page(struct box_piece *piece,
+                         const struct dlht_result *result)
+{
+    uint32_t cells[HILBERT_DIMS_MAX];
+    size_t len = 0, count = 0;
+    uint8_t *at;
+
+    for (size_t i = 0; i < result->record_count; i++) {
+        const struct dlht_record *record = &result->records[i];
+        if (!box_wants(piece->walk, record, cells))
+            continue;
+        len += record->key.len + record->value.len + 2;
+        count++;
+    }
+    piece->records = malloc(count * sizeof(*piece->records) + len + 1);
+    if (!piece->records)
+        return DLHT_ENOMEM;
+    at = (uint8_t *)(piece->records + count);
+    for (size_t i = 0; i < result->record_count; i++) {
+        struct dlht_record record = result->records[i];
+        if (!box_wants(piece->walk, &record, cells))
+            continue;
+        record.key = box_copy(record.key, &at);
+        record.value = box_copy(record.value, &at);
+        piece->records[piece->count++] = record;
+    }
+    return DLHT_OK;
+}
+
+static int box_keep_cursor(struct box_piece *piece,
+                           const struct dlht_result *result)
+{
+    uint8_t *at = malloc(result->cursor.len + 1);
+
+    if (!at)
+        return DLHT_ENOMEM;
+    piece->cursor = box_copy(result->cursor, &at);
+    piece->more = true;
+    return DLHT_OK;
+}
+
+static void box_on_page(void *context, const struct dlht_result *result)
+{
+    struct box_piece *piece = context;
+    struct dlht_box_stats *stats;
+
+    piece->is_open = false;
+    if (!piece->walk) {
+        box_piece_free(piece);
+        return;
+    }
+    stats = piece->walk->stats;
+    stats->requests++;
+    stats->parts += result->peers_asked;
+    stats->hops += result->hops;
+    stats->read += result->record_count;
+    piece->status = result->status;
+    if (piece->status == DLHT_OK)
+        piece->status = box_keep_page(piece, result);
+    if (piece->status == DLHT_OK && result->more)
+        piece->status = box_keep_cursor(piece, result);
 }
 
 static uint64_t box_page(const struct box_walk *walk)
@@ -315,67 +416,132 @@ static uint64_t box_page(const struct box_walk *walk)
     return left < BOX_PAGE_MIN ? BOX_PAGE_MIN : left;
 }
 
-static int box_advance(struct box_walk *walk, struct dlht_request *request,
-                       struct dlht_bytes cursor)
+static int box_submit(struct box_piece *piece, struct dlht_bytes from)
 {
-    uint8_t *copy = malloc(cursor.len ? cursor.len : 1);
-
-    if (!copy)
-        return DLHT_ENOMEM;
-    if (cursor.len)
-        memcpy(copy, cursor.data, cursor.len);
-    free(walk->cursor);
-    walk->cursor = copy;
-    request->key = (struct dlht_bytes){ copy, cursor.len };
-    return DLHT_OK;
-}
-
-/* All pages of one range. */
-static int box_read_range(struct dlht *d, struct box_walk *walk,
-                          struct dlht_request *request,
-                          const struct dlht_box_range *range)
-{
-    bool more = true;
-
-    request->key = (struct dlht_bytes){ range->from.data, range->from.len };
-    request->end = (struct dlht_bytes){ range->to.data, range->to.len };
-    request->has_end = true;
-    while (more && !walk->is_done) {
-        struct dlht_result result;
-        int rc;
-        request->limit = box_page(walk);
-        rc = dlht_call(d, request, &result);
-        if (rc != DLHT_OK)
-            return rc;
-        walk->stats->requests++;
-        walk->stats->parts += result.peers_asked;
-        walk->stats->hops += result.hops;
-        for (size_t i = 0; i < result.record_count && !walk->is_done; i++)
-            box_take(walk, &result.records[i]);
-        more = result.more;
-        if (more && !walk->is_done)
-            rc = box_advance(walk, request, result.cursor);
-        if (rc != DLHT_OK)
-            return rc;
-    }
-    return DLHT_OK;
-}
-
-static struct dlht_request box_request(const struct dlht_options *options,
-                                       const struct dlht_box_query *query)
-{
+    const struct box_walk *walk = piece->walk;
     struct dlht_request request;
+    int rc;
 
     memset(&request, 0, sizeof(request));
     request.op = DLHT_OP_RANGE;
-    request.keys_only = query->keys_only;
-    if (options) {
-        request.keyspace = options->keyspace;
-        request.timeout_ms = options->timeout_ms;
-        request.stale = options->stale;
-        request.strict = options->strict;
+    request.key = from;
+    request.end = piece->end;
+    request.has_end = true;
+    request.limit = box_page(walk);
+    request.keys_only = walk->query->keys_only;
+    if (walk->options) {
+        request.keyspace = walk->options->keyspace;
+        request.timeout_ms = walk->options->timeout_ms;
+        request.stale = walk->options->stale;
+        request.strict = walk->options->strict;
     }
-    return request;
+    piece->is_open = true;
+    rc = dlht_submit(walk->d, &request, box_on_page, piece);
+    if (rc != DLHT_OK)
+        piece->is_open = false;
+    return rc;
+}
+
+static int box_begin_range(struct box_walk *walk, size_t i)
+{
+    const struct dlht_box_range *range = &walk->ranges[i];
+    struct box_piece *piece = calloc(1, sizeof(*piece));
+
+    if (!piece)
+        return DLHT_ENOMEM;
+    assert(!walk->pieces[i % BOX_OPEN_MAX]);
+    walk->pieces[i % BOX_OPEN_MAX] = piece;
+    piece->walk = walk;
+    piece->end = (struct dlht_bytes){ range->to.data, range->to.len };
+    return box_submit(piece,
+                      (struct dlht_bytes){ range->from.data, range->from.len });
+}
+
+static int box_await(struct box_walk *walk, const struct box_piece *piece)
+{
+    while (piece->is_open) {
+        int rc = dlht_poll(walk->d, -1);
+        if (rc < 0)
+            return rc;
+    }
+    return piece->status;
+}
+
+/* Hands out what was kept of a page. */
+static void box_deliver(struct box_walk *walk, const struct box_piece *piece)
+{
+    for (size_t i = 0; i < piece->count && !walk->is_done; i++) {
+        double point[DLHT_BOX_DIMS_MAX];
+        uint32_t cells[HILBERT_DIMS_MAX];
+        const struct dlht_record *record = &piece->records[i];
+        bool is_ours = box_wants(walk, record, cells);
+        assert(is_ours);
+        walk->stats->kept++;
+        box_cells_point(walk->grid, cells, point);
+        if (walk->fn && !walk->fn(walk->context, point, record))
+            walk->is_done = true;
+        if (walk->query->limit && walk->stats->kept >= walk->query->limit)
+            walk->is_done = true;
+    }
+}
+
+/* All pages of the range that is first in line. */
+static int box_end_range(struct box_walk *walk, size_t i)
+{
+    struct box_piece *piece = walk->pieces[i % BOX_OPEN_MAX];
+    bool more = true;
+
+    while (more && !walk->is_done) {
+        struct dlht_bytes from;
+        int rc = box_await(walk, piece);
+        if (rc != DLHT_OK)
+            return rc;
+        box_deliver(walk, piece);
+        more = piece->more;
+        from = piece->cursor;
+        piece->cursor = (struct dlht_bytes){ NULL, 0 };
+        box_piece_reset(piece);
+        if (more && !walk->is_done)
+            rc = box_submit(piece, from);
+        free((void *)(uintptr_t)from.data);
+        if (rc != DLHT_OK)
+            return rc;
+    }
+    walk->pieces[i % BOX_OPEN_MAX] = NULL;
+    box_piece_free(piece);
+    return DLHT_OK;
+}
+
+/* What is under way ends; if the connection does not let it, its answer frees
+ * it when the handle is closed. */
+static void box_drain(struct box_walk *walk)
+{
+    for (size_t i = 0; i < BOX_OPEN_MAX; i++) {
+        struct box_piece *piece = walk->pieces[i];
+        if (!piece)
+            continue;
+        (void)box_await(walk, piece);
+        if (piece->is_open)
+            piece->walk = NULL;
+        else
+            box_piece_free(piece);
+    }
+}
+
+static int box_read(struct box_walk *walk)
+{
+    size_t count = walk->stats->cover.count, begun = 0;
+    int rc = DLHT_OK;
+
+    for (size_t i = 0; rc == DLHT_OK && !walk->is_done && i < count; i++) {
+        for (; rc == DLHT_OK && begun < count && begun < i + BOX_OPEN_MAX;
+             begun++)
+            rc = box_begin_range(walk, begun);
+        if (rc == DLHT_OK)
+            rc = box_end_range(walk, i);
+    }
+    box_drain(walk);
+    return rc;
 }
 
 int dlht_box_query(struct dlht *d, const struct dlht_options *options,
@@ -383,11 +549,12 @@ int dlht_box_query(struct dlht *d, const struct dlht_options *options,
                    const struct dlht_box_query *query, dlht_box_fn fn,
                    void *context, struct dlht_box_stats *stats)
 {
-    struct dlht_request request = box_request(options, query);
     struct dlht_box_stats unheard;
     size_t range_max =
         query->range_max ? query->range_max : DLHT_BOX_RANGES_DEFAULT;
-    struct box_walk walk = { .grid = grid,
+    struct box_walk walk = { .d = d,
+                             .options = options,
+                             .grid = grid,
                              .query = query,
                              .fn = fn,
                              .context = context,
@@ -398,17 +565,17 @@ int dlht_box_query(struct dlht *d, const struct dlht_options *options,
     if (range_max > DLHT_BOX_RANGES_MAX)
         return DLHT_EINVAL;
     rc = box_cells_of(grid, query->from, query->to, &walk.cells);
-    if (rc != DLHT_OK)
+    if (rc == DLHT_OK)
+        rc = dlht_poll(d, 0); /* refuses inside a callback */
+    if (rc < 0)
         return rc;
     walk.ranges = malloc(range_max * sizeof(*walk.ranges));
     rc = walk.ranges
              ? dlht_box_ranges(grid, query->from, query->to, walk.ranges,
                                range_max, &walk.stats->cover)
              : DLHT_ENOMEM;
-    for (size_t i = 0;
-         rc == DLHT_OK && !walk.is_done && i < walk.stats->cover.count; i++)
-        rc = box_read_range(d, &walk, &request, &walk.ranges[i]);
+    if (rc == DLHT_OK)
+        rc = box_read(&walk);
     free(walk.ranges);
-    free(walk.cursor);
     return rc;
 }

@@ -146,15 +146,17 @@ struct dlht_box_query {
 };
 
 /* Takes a record of the box and what its cell stands for; both are borrowed
- * until it returns. It must not call on the same handle. False: enough. */
+ * until it returns; value and key have a zero byte behind them. It may call on
+ * the same handle, but not close it. False: enough. */
 typedef bool (*dlht_box_fn)(void *context, const double *point,
                             const struct dlht_record *record);
 
-/* Reads a box, in the order of the curve: range after range, page after page.
- * Each page is as a RANGE is; records that change meanwhile are seen or not.
+/* Reads a box, in the order of the curve: up to 8 ranges at once, each page by
+ * page; other callbacks may run meanwhile. Each page is as a RANGE is; records that change meanwhile are seen or not.
  * fn may be NULL, to count. stats may be NULL; it is filled in on failure too.
  * options->timeout_ms is for each request; its stale and strict hold.
- *   DLHT_EINVAL  as for dlht_box_ranges; DLHT_ENOMEM; those of a RANGE */
+ *   DLHT_EINVAL  as for dlht_box_ranges, or called from a callback of
+ *                dlht_submit; DLHT_ENOMEM; those of a RANGE */
 DLHT_API int dlht_box_query(struct dlht *d, const struct dlht_options *options,
                             const struct dlht_box_grid *grid,
                             const struct dlht_box_query *query, dlht_box_fn fn,

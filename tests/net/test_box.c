@@ -288,6 +288,69 @@ static void what_is_wrong_is_refused(void)
     CHECK_EQ(dlht_box_check(&grid), DLHT_EINVAL);
 }
 
+/* A callback of the query may use the handle; one of a request may not. */
+static bool on_asking(void *context, const double *point,
+                      const struct dlht_record *record)
+{
+    int *asked = context;
+    void *value;
+    size_t len;
+
+    (void)point;
+    CHECK_EQ(dlht_get(world.d, NULL, record->key.data, record->key.len, &value,
+                      &len, NULL),
+             DLHT_OK);
+    CHECK(len == record->value.len &&
+          memcmp(value, record->value.data, len) == 0);
+    free(value);
+    return ++*asked < 20;
+}
+
+static const struct dlht_box_query all_degrees = {
+    .from = (const double[]){ -90, -180 }, .to = (const double[]){ 90, 180 }
+};
+
+static void on_answer(void *context, const struct dlht_result *result)
+{
+    struct dlht_box_stats stats;
+
+    (void)result;
+    CHECK_EQ(dlht_box_query(world.d, NULL, &world.grid, &all_degrees, NULL,
+                            NULL, &stats),
+             DLHT_EINVAL);
+    CHECK_EQ(stats.requests, 0);
+    *(bool *)context = true;
+}
+
+static void callbacks_and_failures(void)
+{
+    struct dlht_options nowhere = { .keyspace = "nowhere" };
+    struct dlht_box_query query = all_degrees;
+    const double corner[] = { 45, 45 };
+    struct dlht_request get = { .op = DLHT_OP_GET, .key = { "k", 1 } };
+    struct dlht_box_stats stats;
+    bool is_answered = false;
+    int asked = 0;
+
+    CHECK_EQ(dlht_box_query(world.d, NULL, &world.grid, &query, on_asking,
+                            &asked, &stats),
+             DLHT_OK);
+    CHECK_EQ(asked, 20);
+    CHECK_EQ(stats.kept, 20);
+    CHECK_EQ(dlht_submit(world.d, &get, on_answer, &is_answered), DLHT_OK);
+    while (!is_answered && dlht_poll(world.d, -1) >= 0)
+        ;
+    CHECK(is_answered);
+    /* Many ranges fail at once, and none is left behind. */
+    query.from = corner;
+    CHECK_EQ(dlht_box_query(world.d, &nowhere, &world.grid, &query, on_asking,
+                            &asked, &stats),
+             DLHT_ENOKEYSPACE);
+    CHECK_EQ(stats.kept, 0);
+    CHECK(stats.cover.count > 0);
+    CHECK_EQ(asked, 20);
+}
+
 int main(void)
 {
     const uint64_t seed = 20040010;
@@ -303,6 +366,7 @@ int main(void)
     CHECK_EQ(dlht_open(&config, &world.d, &error), DLHT_OK);
     if (world.d) {
         grids_of_every_kind();
+        callbacks_and_failures();
         what_is_wrong_is_refused();
     }
     dlht_close(world.d);
