@@ -234,6 +234,17 @@ static void walk(struct cover *c, const struct cube *cube)
     }
 }
 
+/* Bits behind the end of a key are zero. */
+static void clear_behind(const struct hilbert_grid *grid, uint8_t *key)
+{
+    uint32_t at = grid->dims * grid->bits;
+    size_t len = hilbert_key_len(grid);
+
+    if (at % 8)
+        key[at / 8] = (uint8_t)(key[at / 8] & ~(0xFFu >> at % 8));
+    memset(key + len, 0, HILBERT_KEY_MAX - len);
+}
+
 /* The key of the first cell of a box in this cube, if upwards, that is not
  * before bound, else of the last that is not behind it. While is_tight, the
  * cube holds bound. */
@@ -243,11 +254,21 @@ static bool seek(const struct cover *c, const struct cube *cube, bool upwards,
     uint32_t digit_max = (1u << c->grid->dims) - 1;
     uint32_t begin = upwards ? 0 : digit_max;
     uint32_t end = digit_max - begin;
+    uint8_t whole_key[HILBERT_KEY_MAX];
+    enum relation found = relation(c, cube);
 
-    if (relation(c, cube) == RELATION_APART)
+    if (found == RELATION_APART)
         return false;
-    if (cube->level == c->grid->bits) {
-        memcpy(key, cube->key, HILBERT_KEY_MAX);
+    if (upwards)
+        memcpy(whole_key, cube->key, HILBERT_KEY_MAX);
+    else
+        last_key(c->grid, cube, whole_key);
+    if (is_tight && memcmp(bound, whole_key, HILBERT_KEY_MAX) == 0)
+        is_tight = false; /* the bound cuts nothing off */
+    if (cube->level == c->grid->bits ||
+        (found == RELATION_WITHIN && !is_tight)) {
+        memcpy(key, whole_key, HILBERT_KEY_MAX);
+        clear_behind(c->grid, key);
         return true;
     }
     if (is_tight)
