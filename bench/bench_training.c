@@ -126,7 +126,7 @@ static struct figures measure(const struct key_set *set, const char *name)
     size_t count;
     struct span *before = federation_before(&f, &rng, &count);
     struct model *old;
-    struct model *at_once;
+    struct model *at_once = NULL;
     if (fit_keys(before, count, &config, &old) != DLHT_OK ||
         fit_keys(set->keys, set->count, &config, &at_once) != DLHT_OK)
         die("no model");
