@@ -20,6 +20,7 @@ static const struct command {
     { "model", bench_model, true, "the model: error, size, times" },
     { "index", bench_index, true, "the index over a sorted array" },
     { "training", bench_training, true, "a federated round: error, bytes" },
+    { "routing", bench_routing, true, "hops of a lookup" },
 };
 
 enum {
@@ -103,11 +104,13 @@ static bool read_option(int c, struct bench_options *options)
     }
 }
 
-static void run_all(const struct bench_options *options)
+static void run_all(struct bench_options *options)
 {
     for (size_t i = 0; i < COMMANDS; i++)
         if (commands[i].in_all)
             commands[i].run(options);
+    options->map = true;
+    bench_routing(options);
 }
 
 int main(int argc, char **argv)
