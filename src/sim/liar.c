@@ -16,6 +16,8 @@
 enum {
     ASKED_MAX = 64, /* questions remembered */
     FACTOR = 50,
+    REPEATS = 5,
+    COUNTS_MAX = 256,
     CHECKSUM_BYTES = 8,
     LEAF_TAIL = 32 /* slopes and bounds of the last leaf, then the checksum */
 };
@@ -31,6 +33,7 @@ struct liar {
     size_t peer;
     struct asked asked[ASKED_MAX]; /* for a report; a ring */
     size_t asked_count;
+    struct model_count counts[COUNTS_MAX];
     struct buf bytes[2]; /* in turns: of this message and the one before */
     size_t turn;
     uint64_t reports, models;
@@ -131,6 +134,21 @@ static void falsify_part(struct liar *l, struct model_message *m)
     l->models++;
 }
 
+/* Counts of others' arcs: none, or far too many, said again and again. */
+static void falsify_counts(struct liar *l, struct model_message *m)
+{
+    struct model_count *list = l->counts;
+    size_t count = 0;
+    bool none = rng_chance(&l->rng, 0.5);
+    for (size_t i = 0; i < m->count_count; i++)
+        for (size_t k = 0; k < REPEATS && count < COUNTS_MAX; k++) {
+            list[count] = m->counts[i];
+            list[count++].keys = none ? 0 : m->counts[i].keys * FACTOR;
+        }
+    m->counts = list;
+    m->count_count = count;
+}
+
 static void tamper(void *context, size_t from, size_t to, struct message *m)
 {
     struct liar *l = context;
@@ -145,6 +163,11 @@ static void tamper(void *context, size_t from, size_t to, struct message *m)
         falsify_report(l, &m->u.response);
     else if (m->type == MESSAGE_MODEL && m->u.model.kind == MODEL_PART)
         falsify_part(l, &m->u.model);
+    else if (m->type == MESSAGE_MODEL && m->u.model.kind == MODEL_COUNTS)
+        falsify_counts(l, &m->u.model);
+    else if (m->type == MESSAGE_MODEL && m->u.model.kind == MODEL_NEWS &&
+             rng_chance(&l->rng, 0.1))
+        m->u.model.epoch += 1 + rng_below(&l->rng, 1000); /* it has not */
 }
 
 struct liar *liar_new(struct world *world, size_t peer, uint64_t seed)
