@@ -24,6 +24,7 @@ static const struct command {
     { "range", bench_range, true, "messages and time of a range" },
     { "lead", bench_lead, true, "ownership by position: what a retrain moves" },
     { "lies", bench_lies, true, "one arc of 64 claims 50 x its keys" },
+    { "svg", bench_svg, false, "DIR: pictures of all this" },
 };
 
 enum {
