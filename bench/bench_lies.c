@@ -39,6 +39,9 @@ static struct federation cut(const struct key_set *set, uint64_t seed)
         federation_cut(set->keys, set->count, ARCS, false, &rng);
     for (size_t i = 1; i < ARCS; i++) {
         f.cut[i] = i * set->count / ARCS;
+        /* All copies of a key are in one arc. */
+        while (span_equal(set->keys[f.cut[i]], set->keys[f.cut[i] - 1]))
+            f.cut[i]++;
         f.lo[i] = set->keys[f.cut[i]];
     }
     return f;

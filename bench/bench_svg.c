@@ -30,16 +30,21 @@ static double letter(char c)
 }
 
 static void draw_model(struct svg *svg, enum svg_color color,
-                       const struct key_set *set, const struct model *model)
+                       enum svg_stroke stroke, const struct key_set *set,
+                       const struct model *model, double end)
 {
     static double xs[POINTS + 1], ys[POINTS + 1];
+    size_t count = 0;
     for (size_t i = 0; i <= POINTS; i++) {
         size_t k = i * (set->count - 1) / POINTS;
-        xs[i] = place(set->keys[k]);
-        ys[i] = model ? (double)model_position(model, set->keys[k]) / 0x1.0p64
-                      : ((double)k + 0.5) / (double)set->count;
+        struct span key = set->keys[k];
+        if (place(key) > end)
+            break;
+        xs[count] = place(key);
+        ys[count++] = model ? (double)model_position(model, key) / 0x1.0p64
+                            : ((double)k + 0.5) / (double)set->count;
     }
-    svg_line(svg, color, false, xs, ys, POINTS + 1);
+    svg_line(svg, color, stroke, xs, ys, count);
 }
 
 static const double shares[] = { 0, 0.2, 0.4, 0.6, 0.8, 1 };
@@ -70,9 +75,9 @@ static void picture_model(const struct bench_options *options,
     struct model *few = bench_fit(set, FEW_LEAVES);
     struct model *many = bench_fit(set, LEAVES);
     struct svg *svg = svg_begin(options->dir, name, title, &x, &share_axis);
-    draw_model(svg, SVG_GREY, set, NULL);
-    draw_model(svg, SVG_ORANGE, set, few);
-    draw_model(svg, SVG_BLUE, set, many);
+    draw_model(svg, SVG_GREY, SVG_BROAD, set, NULL, x.hi);
+    draw_model(svg, SVG_ORANGE, SVG_SOLID, set, few, x.hi);
+    draw_model(svg, SVG_BLUE, SVG_SOLID, set, many, x.hi);
     char legend[3][64];
     snprintf(legend[0], sizeof legend[0], "the truth");
     snprintf(legend[1], sizeof legend[1], "16 leaves, KS %.4f",
@@ -137,7 +142,7 @@ static void picture_error(const struct bench_options *options,
     svg_dots(svg, SVG_BLUE, xs, ys, count);
     double ends[] = { 0, LEAVES };
     double bound[] = { 1e4 / LEAVES, 1e4 / LEAVES };
-    svg_line(svg, SVG_GREY, true, ends, bound, 2);
+    svg_line(svg, SVG_GREY, SVG_DASHED, ends, bound, 2);
     svg_legend(svg, SVG_BLUE, "lines");
     svg_legend(svg, SVG_ORANGE, "cubics");
     svg_legend(svg, SVG_GREY, "one leaf: never more");
@@ -176,6 +181,10 @@ static void picture_hops(const struct bench_options *options)
     snprintf(title, sizeof title,
              "Hops of a lookup among %zu arcs of clustered keys", setting.arcs);
     struct svg *svg = svg_begin(options->dir, "hops", title, &x, &y);
+    double half = log2((double)setting.arcs) / 2;
+    double xs[] = { half, half };
+    double ends[] = { 0, ROUTING_WAYS };
+    svg_line(svg, SVG_GREY, SVG_DASHED, xs, ends, 2);
     for (int way = 0; way < ROUTING_WAYS; way++) {
         double p99[] = { (double)plain[way].p99, (double)node[way].p99 };
         double at[] = { rows[way] + 0.18, rows[way] - 0.18 };
@@ -189,10 +198,6 @@ static void picture_hops(const struct bench_options *options)
         svg_dots(svg, SVG_SKY, &p99[0], &at[0], 1);
         svg_dots(svg, SVG_BLUE, &p99[1], &at[1], 1);
     }
-    double half = log2((double)setting.arcs) / 2;
-    double xs[] = { half, half };
-    double ends[] = { 0, ROUTING_WAYS };
-    svg_line(svg, SVG_GREY, true, xs, ends, 2);
     svg_legend(svg, SVG_SKY, "1 successor");
     svg_legend(svg, SVG_BLUE, "8 successors, as the node");
     svg_legend(svg, SVG_GREY, "log2(arcs) / 2");
@@ -204,15 +209,14 @@ static void picture_range(const struct bench_options *options)
     static const struct line {
         enum range_way way;
         enum svg_color color;
-        bool dashed;
         const char *name;
     } lines[] = {
-        { RANGE_HASHED, SVG_ORANGE, false, "hashed Chord" },
-        { RANGE_BROADCAST, SVG_GREY, false, "broadcast" },
-        { RANGE_HASHED_MAP, SVG_PINK, false, "hashed, whole map" },
-        { RANGE_PARTS, SVG_GREEN, false, "ours, parts by the model" },
-        { RANGE_WALK, SVG_BLUE, false, "ours and Chord#, arc by arc" },
-        { RANGE_MAP, SVG_SKY, false, "ours, whole map" },
+        { RANGE_HASHED, SVG_ORANGE, "hashed Chord" },
+        { RANGE_BROADCAST, SVG_GREY, "broadcast" },
+        { RANGE_HASHED_MAP, SVG_PINK, "hashed, whole map" },
+        { RANGE_PARTS, SVG_GREEN, "ours, parts by the model" },
+        { RANGE_WALK, SVG_BLUE, "ours and Chord#, arc by arc" },
+        { RANGE_MAP, SVG_SKY, "ours, whole map" },
     };
     static const double wanted[RANGE_SIZES] = { 1, 10, 100, 1000, 10000 };
     static const double requests[] = { 1, 10, 100, 1000, 10000, 100000 };
@@ -244,7 +248,7 @@ static void picture_range(const struct bench_options *options)
         double ys[RANGE_SIZES];
         for (int i = 0; i < RANGE_SIZES; i++)
             ys[i] = results[i][lines[l].way].requests;
-        svg_line(svg, lines[l].color, lines[l].dashed, wanted, ys, RANGE_SIZES);
+        svg_line(svg, lines[l].color, SVG_SOLID, wanted, ys, RANGE_SIZES);
         svg_dots(svg, lines[l].color, wanted, ys, RANGE_SIZES);
         svg_legend(svg, lines[l].color, lines[l].name);
     }

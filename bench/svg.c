@@ -146,27 +146,34 @@ struct svg *svg_begin(const char *dir, const char *name, const char *title,
     return svg;
 }
 
-void svg_line(struct svg *svg, enum svg_color color, bool dashed,
+void svg_line(struct svg *svg, enum svg_color color, enum svg_stroke stroke,
               const double *xs, const double *ys, size_t count)
 {
-    fprintf(svg->file,
-            "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"%s\"%s "
-            "points=\"",
-            colors[color], color == SVG_GREY ? "1.2" : "1.8",
-            dashed ? " stroke-dasharray=\"6 4\"" : "");
+    static const char *const strokes[] = {
+        "stroke-width=\"1.8\"",
+        "stroke-width=\"1.2\" stroke-dasharray=\"6 4\"",
+        "stroke-width=\"6\" stroke-opacity=\"0.5\"",
+    };
+    fprintf(svg->file, "<polyline fill=\"none\" stroke=\"%s\" %s points=\"",
+            colors[color], strokes[stroke]);
     for (size_t i = 0; i < count; i++)
         fprintf(svg->file, "%.1f,%.1f%c", px(svg, xs[i]), py(svg, ys[i]),
                 i % 8 == 7 ? '\n' : ' ');
     fprintf(svg->file, "\"/>\n");
 }
 
+/* One path of strokes without length and with round ends: small files. */
 void svg_dots(struct svg *svg, enum svg_color color, const double *xs,
               const double *ys, size_t count)
 {
+    fprintf(svg->file,
+            "<path stroke=\"%s\" stroke-width=\"%d\" "
+            "stroke-linecap=\"round\" d=\"",
+            colors[color], count > 100 ? 3 : 6);
     for (size_t i = 0; i < count; i++)
-        fprintf(svg->file,
-                "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"2\" fill=\"%s\"/>\n",
-                px(svg, xs[i]), py(svg, ys[i]), colors[color]);
+        fprintf(svg->file, "M%.1f %.1fh0%c", px(svg, xs[i]), py(svg, ys[i]),
+                i % 8 == 7 ? '\n' : ' ');
+    fprintf(svg->file, "\"/>\n");
 }
 
 void svg_box(struct svg *svg, enum svg_color color, double x0, double y0,

@@ -24,6 +24,12 @@ enum svg_color {
     SVG_COLORS
 };
 
+enum svg_stroke {
+    SVG_SOLID,
+    SVG_DASHED,
+    SVG_BROAD /* to lie under another line */
+};
+
 struct svg_axis {
     const char *label; /* with its unit */
     double lo, hi;
@@ -37,7 +43,7 @@ struct svg_axis {
 struct svg *svg_begin(const char *dir, const char *name, const char *title,
                       const struct svg_axis *x, const struct svg_axis *y);
 
-void svg_line(struct svg *svg, enum svg_color color, bool dashed,
+void svg_line(struct svg *svg, enum svg_color color, enum svg_stroke stroke,
               const double *xs, const double *ys, size_t count);
 void svg_dots(struct svg *svg, enum svg_color color, const double *xs,
               const double *ys, size_t count);
