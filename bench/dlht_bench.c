@@ -21,6 +21,10 @@ static const struct command {
     { "index", bench_index, true, "the index over a sorted array" },
     { "training", bench_training, true, "a federated round: error, bytes" },
     { "routing", bench_routing, true, "hops of a lookup" },
+    { "range", bench_range, true, "messages and time of a range" },
+    { "lead", bench_lead, true, "ownership by position: what a retrain moves" },
+    { "lies", bench_lies, true, "one arc of 64 claims 50 x its keys" },
+    { "svg", bench_svg, false, "DIR: pictures of all this" },
 };
 
 enum {
