@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The comparator of bench_model: std::lower_bound as others would call it.
+// The comparator of dlht-bench index: std::lower_bound as others would call it.
 
 #include <algorithm>
 #include <cstddef>

@@ -62,7 +62,7 @@ void inspect_model(const struct node *node, size_t index,
         out->lies = ks->held->info.lies;
     }
     if (ks->training)
-        out->phase = ks->training->phase;
+        out->phase = (int)ks->training->phase;
 }
 
 bool inspect_is_partial(const struct node *node)

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/fingers.h"
 #include "node/replica.h"
 #include "node/trainer_state.h"
 #include "wire/mp.h"
@@ -338,8 +339,11 @@ static bool adopt(struct node *node, struct keyspace *ks, struct span packed,
     held->model = model;
     held->info = info;
     held->users = 1;
+    bool first = ks->held == NULL;
     models_release(ks->held);
     ks->held = held;
+    if (first && node->phase == PHASE_SERVING)
+        fingers_warm(node, ks);
     trainer_adopted(node, ks);
     node_log(node, LOG_INFO,
              "keyspace %.*s: model epoch %llu, %llu keys, because of %s",

@@ -264,7 +264,7 @@ static const struct {
       "9198" ARC_HEX "cd03e8ce00010000070304c309" },
     { "step",
       { .type = MESSAGE_STEP,
-        .u.step = { STEP_TRANSFER, 1, 300, 4, ID(0xbb) } },
+        .u.step = { STEP_TRANSFER, 1, 300, 4, ID(0xbb), { 0 } } },
       "950501cd012c04" ID_HEX("bb") },
     { "step that cuts",
       { .type = MESSAGE_STEP,

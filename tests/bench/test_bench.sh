@@ -1,0 +1,53 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# dlht-bench in small: the promises it makes of what follows from a seed (times
+# are none of them), and that it does follow from the seed.
+#
+#   tests/bench/test_bench.sh PATH/TO/dlht-bench
+set -u
+bench=$1
+dir=$(mktemp -d) || exit 2
+trap 'rm -rf "$dir"' EXIT
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+"$bench" --quick all >"$dir/all" || fail "all: a promise was not kept:" \
+    "$(grep BROKEN "$dir/all")"
+grep -q BROKEN "$dir/all" && fail "broken, but the exit status was 0"
+[ "$(grep -c '^kept: ' "$dir/all")" -ge 18 ] || fail "too few promises"
+
+# What is no time is the same again, and another with another seed.
+for what in routing range lies; do
+    for run in 1 2; do
+        "$bench" --quick --json "$what" >"$dir/$what.$run" ||
+            fail "$what --json"
+    done
+    cmp "$dir/$what.1" "$dir/$what.2" || fail "$what: two runs differ"
+    "$bench" --quick --json --seed 7 "$what" >"$dir/$what.3" ||
+        fail "$what --seed 7"
+    cmp -s "$dir/$what.1" "$dir/$what.3" && fail "$what: the seed is ignored"
+    grep -qv '^{".*}$' "$dir/$what.1" && fail "$what: not one object a line"
+done
+
+# For one key hashed Chord is as good: that promise cannot be kept, and the
+# exit status says so.
+"$bench" --quick --keys-wanted 1 range >"$dir/one"
+rc=$?
+[ $rc -eq 1 ] || fail "a broken promise and exit status $rc"
+grep -q '^BROKEN: share' "$dir/one" || fail "a broken promise was not told"
+
+"$bench" --quick svg "$dir" || fail "svg"
+for picture in model-clustered error-clustered hops range; do
+    tail -n 1 "$dir/$picture.svg" | grep -q '^</svg>$' ||
+        fail "$picture.svg has no end"
+    grep -q 'nan\|inf' "$dir/$picture.svg" && fail "$picture.svg: not a number"
+done
+
+for wrong in "" nothing "svg" "--arcs x range" "--keys 0 range"; do
+    # shellcheck disable=SC2086
+    "$bench" $wrong >/dev/null 2>&1
+    [ $? -eq 2 ] || fail "'$wrong' was not refused"
+done
+echo "passed"
