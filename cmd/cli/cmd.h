@@ -24,6 +24,13 @@ int cmd_dump(struct cli *cli, const struct arguments *args);
 /* cmd_load.c */
 int cmd_load(struct cli *cli, const struct arguments *args);
 
+/* cmd_box.c */
+int cmd_box_put(struct cli *cli, const struct arguments *args);
+int cmd_box_get(struct cli *cli, const struct arguments *args);
+int cmd_box_del(struct cli *cli, const struct arguments *args);
+int cmd_box_range(struct cli *cli, const struct arguments *args);
+int cmd_box_load(struct cli *cli, const struct arguments *args);
+
 /* cmd_admin.c */
 int cmd_lookup(struct cli *cli, const struct arguments *args);
 int cmd_ring(struct cli *cli, const struct arguments *args);

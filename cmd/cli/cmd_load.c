@@ -20,7 +20,9 @@
 
 #include "jsonl.h"
 #include "lines.h"
+#include "load.h"
 #include "output.h"
+#include "points.h"
 #include "presplit.h"
 #include "quantiles.h"
 
@@ -41,7 +43,8 @@ enum {
 enum load_format {
     LOAD_LINES,
     LOAD_TSV,
-    LOAD_JSONL
+    LOAD_JSONL,
+    LOAD_POINTS /* the key is a point of a grid */
 };
 
 enum batch_state {
@@ -70,7 +73,8 @@ struct load {
     FILE *file;
     struct lines lines; /* of file */
     enum load_format format;
-    struct batch *batches; /* owned, BATCHES_MAX */
+    const struct dlht_box_grid *grid; /* LOAD_POINTS */
+    struct batch *batches;            /* owned, BATCHES_MAX */
     uint64_t line;
     uint64_t loaded;
     uint64_t failed;
@@ -252,12 +256,31 @@ static void batch_close(struct batch *batch)
     batch_send(batch);
 }
 
+static bool parse_tsv(char *line, size_t len, struct dlht_record *record,
+                      const char **why)
+{
+    char *tab = memchr(line, '\t', len);
+
+    *why = "no tab between key and value";
+    if (!tab)
+        return false;
+    record->key = (struct dlht_bytes){ line, (size_t)(tab - line) };
+    record->value =
+        (struct dlht_bytes){ tab + 1, len - (size_t)(tab + 1 - line) };
+    return true;
+}
+
+/* What a line's key may be made into. */
+union made_key {
+    char number[24];
+    struct dlht_box_key point;
+};
+
 /* One line to a record; false: why says what is wrong with it. */
 static bool parse_line(struct load *load, char *line, size_t len,
-                       struct dlht_record *record, char number[24],
+                       struct dlht_record *record, union made_key *made,
                        const char **why)
 {
-    char *tab;
 
     switch (load->format) {
     case LOAD_JSONL:
@@ -265,19 +288,20 @@ static bool parse_line(struct load *load, char *line, size_t len,
             return false;
         break;
     case LOAD_TSV:
-        tab = memchr(line, '\t', len);
-        *why = "no tab between key and value";
-        if (!tab)
+        if (!parse_tsv(line, len, record, why))
             return false;
-        record->key = (struct dlht_bytes){ line, (size_t)(tab - line) };
-        record->value =
-            (struct dlht_bytes){ tab + 1, len - (size_t)(tab + 1 - line) };
+        break;
+    case LOAD_POINTS:
+        if (!parse_tsv(line, len, record, why) ||
+            !points_key(load->grid, record->key, &made->point, why))
+            return false;
+        record->key = (struct dlht_bytes){ made->point.data, made->point.len };
         break;
     case LOAD_LINES:
         record->key = (struct dlht_bytes){ line, len };
-        record->value.data = number;
-        record->value.len =
-            (size_t)snprintf(number, 24, "%" PRIu64, load->line);
+        record->value.data = made->number;
+        record->value.len = (size_t)snprintf(made->number, sizeof(made->number),
+                                             "%" PRIu64, load->line);
         break;
     }
     *why = record->key.len == 0                ? "the key is empty"
@@ -292,7 +316,7 @@ static bool take_line(struct load *load, struct batch *batch)
 {
     struct dlht_record record;
     const char *why = NULL;
-    char number[24];
+    union made_key made;
     char *line;
     size_t len;
 
@@ -300,7 +324,7 @@ static bool take_line(struct load *load, struct batch *batch)
         return false;
     load->line++;
     memset(&record, 0, sizeof(record));
-    if (!parse_line(load, line, len, &record, number, &why))
+    if (!parse_line(load, line, len, &record, &made, &why))
         note_bad_line(load, why);
     else if (!batch_add(batch, record.key, record.value))
         note_failure(load, 1, CLI_REFUSED, dlht_strerror(DLHT_ENOMEM));
@@ -349,14 +373,14 @@ static bool look_ahead(struct load *load, struct quantiles *sample)
     while (more && !holds_enough(load, begin_ns)) {
         struct dlht_record record = { .version = 0 };
         const char *why = NULL;
-        char number[24];
+        union made_key made;
         char *line;
         size_t len;
         more = lines_next(&load->lines, &line, &len);
         if (!more)
             break;
         load->line++;
-        if (parse_line(load, line, len, &record, number, &why) &&
+        if (parse_line(load, line, len, &record, &made, &why) &&
             !quantiles_add(sample, record.key))
             return false;
     }
@@ -387,7 +411,7 @@ static bool presplit(struct load *load, const struct arguments *args)
     size_t arcs, count = 0;
     bool again;
 
-    if (options_has(args, "no-presplit"))
+    if (!args || options_has(args, "no-presplit"))
         return lines_again(&load->lines);
     arcs = presplit_wanted(load->cli, options_number(args, "arcs", 0));
     if (arcs == 0)
@@ -413,7 +437,8 @@ static int report(struct load *load)
         fputs("\r\033[K", stderr);
     if (*load->first_error) {
         fflush(stdout);
-        fprintf(stderr, "dlht-cli: load: %s\n", load->first_error);
+        fprintf(stderr, "dlht-cli: %s: %s\n", load->cli->verb,
+                load->first_error);
     }
     if (load->cli->set.json) {
         output_begin();
@@ -447,16 +472,20 @@ static int open_file(const struct cli *cli, const struct word *name,
     return CLI_DONE;
 }
 
-int cmd_load(struct cli *cli, const struct arguments *args)
+/* args may ask for cuts ahead; NULL: there are none. */
+static int load_from(struct cli *cli, const struct arguments *args,
+                     const struct word *name, enum load_format format,
+                     const struct dlht_box_grid *grid)
 {
     struct load load;
     int rc;
 
     memset(&load, 0, sizeof(load));
     load.cli = cli;
-    load.format = (enum load_format)options_number(args, "format", LOAD_LINES);
+    load.format = format;
+    load.grid = grid;
     load.progress = isatty(STDERR_FILENO) && !cli->set.json;
-    rc = open_file(cli, &args->list[0], &load.file);
+    rc = open_file(cli, name, &load.file);
     if (rc != CLI_DONE)
         return rc;
     rc = cli_open(cli, &load.d);
@@ -469,7 +498,7 @@ int cmd_load(struct cli *cli, const struct arguments *args)
     load.begin_ns = cli_now_ns();
     if (rc == CLI_DONE && !presplit(&load, args))
         rc = cli_usage(cli, "%s cannot be read again: %s; see --no-presplit",
-                       args->list[0].data, strerror(errno));
+                       name->data, strerror(errno));
     if (rc == CLI_DONE) {
         run(&load);
         /* Only a connection that failed for good leaves batches open; closing
@@ -485,4 +514,17 @@ int cmd_load(struct cli *cli, const struct arguments *args)
     if (load.file != stdin)
         fclose(load.file);
     return rc;
+}
+
+int cmd_load(struct cli *cli, const struct arguments *args)
+{
+    return load_from(
+        cli, args, &args->list[0],
+        (enum load_format)options_number(args, "format", LOAD_LINES), NULL);
+}
+
+int load_points(struct cli *cli, const struct word *name,
+                const struct dlht_box_grid *grid)
+{
+    return load_from(cli, NULL, name, LOAD_POINTS, grid);
 }

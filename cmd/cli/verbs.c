@@ -65,6 +65,49 @@ static const struct option load_options[] = {
     { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
 };
 
+/* The grid of box; each of its verbs needs the whole of it. */
+#define GRID_OPTIONS                                                             \
+    { "dims", OPTION_NUMBER, "N", "coordinates of a point, 2 to 8", 2, 8 },      \
+        { "bits", OPTION_NUMBER, "B", "2^B cells a dimension (32)", 1, 32 },     \
+        { "min", OPTION_BYTES, "A,B...", "least coordinates (0)", 0, 0 },        \
+        { "max", OPTION_BYTES, "C,D...", "greatest (2^bits - 1)", 0, 0 },        \
+        { "latlon", OPTION_FLAG, NULL, "points are LATITUDE,LONGITUDE", 0, 0 },  \
+        { "curve", OPTION_CHOICE, "hilbert|z", "order of the keys (hilbert)", 0, \
+          0 },                                                                   \
+    {                                                                            \
+        "key-prefix", OPTION_BYTES, "P", "keys begin with P", 0, 0               \
+    }
+
+static const struct option box_options[] = {
+    GRID_OPTIONS, { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
+static const struct option box_get_options[] = {
+    GRID_OPTIONS,
+    { "stale", OPTION_FLAG, NULL, "any replica may answer, perhaps late", 0,
+      0 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
+static const struct option box_range_options[] = {
+    GRID_OPTIONS,
+    { "ranges", OPTION_NUMBER, "N", "ranges of keys to ask for at most (64)", 1,
+      1024 },
+    { "limit", OPTION_NUMBER, "N", "at most N records", 1, UINT64_MAX },
+    { "count", OPTION_FLAG, NULL, "only how many there are", 0, 0 },
+    { "stats", OPTION_FLAG, NULL,
+      "on standard error: ranges, keys read and kept, parts", 0, 0 },
+    { "stale", OPTION_FLAG, NULL, "any replica may answer, perhaps late", 0,
+      0 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
+#define GRID_HELP                                                              \
+    "A point is coordinates with commas: 3,4 or, with --latlon, "              \
+    "48.8566,2.3522.\nThe grid is not kept: give the same --dims, --bits, "    \
+    "--min, --max, --latlon,\n--curve and --key-prefix each time, and a "      \
+    "prefix or a keyspace to points alone."
+
 static const struct option lookup_options[] = {
     { "position", OPTION_BYTES, "P",
       "what is there on the ring: 0x..., a number or 37.5%", 0, 0 },
@@ -135,6 +178,23 @@ const struct verb verbs_table[] = {
       cmd_load, 1, 1, load_options },
     { "dump", "", "print all records as load reads them", NULL, cmd_dump, 0, 0,
       dump_options },
+    { "box put", "X,Y[,Z...] VALUE", "store a point", GRID_HELP, cmd_box_put, 2,
+      2, box_options },
+    { "box get", "POINT", "print the value of a point", GRID_HELP, cmd_box_get,
+      1, 1, box_get_options },
+    { "box del", "POINT", "remove a point",
+      GRID_HELP "\nExit code 1 if there was none.", cmd_box_del, 1, 1,
+      box_options },
+    { "box range", "FROM_POINT TO_POINT", "print the points of a box",
+      GRID_HELP
+      "\nFROM_POINT has the least coordinates, TO_POINT the greatest; "
+      "both are included.\nWith --latlon, a longitude of FROM_POINT "
+      "above that of TO_POINT goes over 180.\nPrints "
+      "X,Y<TAB>VALUE a line, in the order of the curve.",
+      cmd_box_range, 2, 2, box_range_options },
+    { "box load", "FILE | -", "store many points",
+      GRID_HELP "\nA line is X,Y[,Z...]<TAB>VALUE.", cmd_box_load, 1, 1,
+      box_options },
     { "lookup", "KEY | --position P", "where a key lives and how it is found",
       NULL, cmd_lookup, 0, 1, lookup_options },
     { "ring", "", "the arcs", "All keyspaces, or the one of -k.", cmd_ring, 0,

@@ -50,7 +50,7 @@ struct dlht_model_config {
     uint32_t leaf_count;       /* at most; 1,024; up to 65,536. Fewer if keys
                                 * are fewer or the model would pass 1 MiB */
     enum dlht_model_kind root; /* cubic */
-    enum dlht_model_kind leaf; /* cubic */
+    enum dlht_model_kind leaf; /* linear */
 };
 
 /* Trains from count keys in ascending order, repeats allowed, of which nothing

@@ -21,6 +21,7 @@
 #include "wire/mp.h"
 
 enum {
+    WARM_LEVELS = 10,
     LOOP_MAX = 128, /* messages of rings of ours to others of ours */
     TRIES_MAX = 16,
     ROUNDS_MAX = 64
@@ -321,6 +322,39 @@ static void ask_if_lonely(struct node *node, struct replica *r)
     struct pending_target target = { .done = info_heard, .later = true };
     if (pending_begin(node, &q, node->now_ns + LONELY_NS, &target) != DLHT_OK)
         node_log(node, LOG_DEBUG, "too many requests to ask for an arc");
+}
+
+static const struct replica *led_in(const struct node *node,
+                                    const struct keyspace *ks)
+{
+    for (size_t i = 0; i < node->replica_count; i++)
+        if (node->replicas[i]->keyspace == ks->record.id &&
+            may_speak(node->replicas[i]))
+            return node->replicas[i];
+    return NULL;
+}
+
+void fingers_warm(struct node *node, const struct keyspace *ks)
+{
+    const struct replica *r = led_in(node, ks);
+    struct buf key = { 0 };
+    double error;
+    uint64_t from = r ? models_position(ks, r->arc->lo, &error) : 0;
+    for (int level = 1; node->config.map_fingers && level <= WARM_LEVELS;
+         level++) {
+        buf_reset(&key);
+        if (models_key_at(ks, from + (UINT64_C(1) << (64 - level)), &key) !=
+            DLHT_OK)
+            break;
+        struct request q = { .op = OP_ARC_INFO,
+                             .keyspace = ks->record.id,
+                             .key = buf_span(&key) };
+        struct pending_target target = { .done = info_heard, .later = true };
+        if (pending_begin(node, &q, node->now_ns + LONELY_NS, &target) !=
+            DLHT_OK)
+            break;
+    }
+    buf_deinit(&key);
 }
 
 void fingers_tick(struct node *node)

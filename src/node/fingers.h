@@ -35,6 +35,11 @@ void fingers_flush(struct node *node);
 void fingers_receive(struct node *node, const struct id *from,
                      const struct message *message);
 
+/* The first model of a keyspace is here: asks who has the places half a ring,
+ * a quarter, an eighth... away, so that lookups are short before the pointers
+ * have doubled that far. */
+void fingers_warm(struct node *node, const struct keyspace *ks);
+
 /* A descriptor was heard of: pointers to that arc are brought up to date. */
 void fingers_learn(struct node *node, struct keyspace *ks,
                    const struct arc *arc);

@@ -6,8 +6,10 @@
 
 #include <assert.h>
 
+#include "node/models.h"
 #include "node/node_state.h"
 #include "node/pending.h"
+#include "node/trainer_state.h"
 
 size_t inspect_replica_count(const struct node *node)
 {
@@ -45,6 +47,22 @@ const struct map *inspect_map(const struct node *node, size_t index,
     if (record)
         *record = node->keyspaces[index].record;
     return node->keyspaces[index].map;
+}
+
+void inspect_model(const struct node *node, size_t index,
+                   struct inspect_model *out)
+{
+    assert(index < node->keyspace_count);
+    const struct keyspace *ks = &node->keyspaces[index];
+    *out = (struct inspect_model){ .refused = ks->models_refused };
+    if (ks->held) {
+        out->model = ks->held->model;
+        out->epoch = ks->held->info.epoch;
+        out->packed = buf_span(&ks->held->packed);
+        out->lies = ks->held->info.lies;
+    }
+    if (ks->training)
+        out->phase = (int)ks->training->phase;
 }
 
 bool inspect_is_partial(const struct node *node)

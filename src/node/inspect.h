@@ -11,6 +11,7 @@
 #include "chord/swim.h"
 #include "node/node.h"
 #include "replica/raft.h"
+#include "rmi/model.h"
 #include "store/records.h"
 
 struct inspect_replica {
@@ -35,6 +36,18 @@ size_t inspect_keyspace_count(const struct node *node);
  * first arcs. */
 const struct map *inspect_map(const struct node *node, size_t index,
                               struct keyspace_record *record);
+
+/* What a node knows of the model of its index-th keyspace. */
+struct inspect_model {
+    const struct model *model; /* NULL: none is adopted */
+    uint64_t epoch;
+    struct span packed; /* what is known of it, and its bytes */
+    uint64_t lies;      /* of its round */
+    uint64_t refused;   /* models that were received and not adopted */
+    int phase;          /* enum training_phase of a round led here */
+};
+void inspect_model(const struct node *node, size_t index,
+                   struct inspect_model *out);
 
 /* It knows a part of the arcs only. */
 bool inspect_is_partial(const struct node *node);

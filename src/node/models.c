@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/fingers.h"
 #include "node/replica.h"
 #include "node/trainer_state.h"
 #include "wire/mp.h"
@@ -22,9 +23,11 @@ enum {
     TELL_MAX = 3,     /* peers told at once of an adopted epoch */
     TELL_ALL_MAX = 9, /* up to so many peers, all are */
     OWN_KEYS_MIN = 1000,
+    REFUSED_DOUBLINGS = 8, /* to a minute */
     GUESS_ARCS_MIN = 512
 };
 #define TELL_NS (UINT64_C(1000) * NS_PER_MS)
+#define REFUSED_NS (UINT64_C(250) * NS_PER_MS)
 #define FETCH_NS (UINT64_C(2000) * NS_PER_MS)
 
 /* A model on its way here. */
@@ -287,8 +290,20 @@ static bool fits_own_arcs(struct node *node, const struct keyspace *ks,
     return true;
 }
 
-/* Takes over bytes of info and model if they are newer than what is held. */
-static void adopt(struct node *node, struct keyspace *ks, struct span packed)
+/* The checksum is the model's own: what is said of it must fit. */
+static bool fits_info(const struct model_info *info, const struct model *model)
+{
+    return info->keys == model_key_count(model) &&
+           info->leaves == model_leaf_count(model) &&
+           info->root == (uint8_t)model_root_kind(model) &&
+           info->leaf == (uint8_t)model_leaf_kind(model);
+}
+
+/* Takes over bytes of info and model if they are newer than what is held;
+ * epoch is the one that was asked for, 0: any.
+ * False: they are not sound, or no memory is left. */
+static bool adopt(struct node *node, struct keyspace *ks, struct span packed,
+                  uint64_t epoch)
 {
     struct mp_reader r;
     struct model_info info;
@@ -296,9 +311,12 @@ static void adopt(struct node *node, struct keyspace *ks, struct span packed)
     read_info(&r, &info);
     struct span bytes = mp_read_bytes(&r);
     if (!r.bad && info.epoch <= epoch_of(ks))
-        return;
+        return true;
     struct model *model = NULL;
-    int rc = r.bad ? DLHT_ECORRUPT : model_unpack(bytes, &model);
+    bool sound = !r.bad && mp_at_end(&r) && (!epoch || info.epoch == epoch);
+    int rc = sound ? model_unpack(bytes, &model) : DLHT_ECORRUPT;
+    if (rc == DLHT_OK && !fits_info(&info, model))
+        rc = DLHT_ECORRUPT;
     if (rc == DLHT_OK && !info.imported && !fits_own_arcs(node, ks, model))
         rc = DLHT_EREFUSED;
     struct held_model *held = NULL;
@@ -312,18 +330,20 @@ static void adopt(struct node *node, struct keyspace *ks, struct span packed)
         free(held);
         model_free(model);
         ks->models_refused++;
-        ks->refused_epoch = info.epoch;
         node_log(node, LOG_WARNING, "keyspace %.*s: model epoch %llu: %s",
                  (int)ks->record.name.len, (const char *)ks->record.name.data,
                  (unsigned long long)info.epoch,
                  rc == DLHT_OK ? "out of memory" : dlht_strerror(rc));
-        return;
+        return false;
     }
     held->model = model;
     held->info = info;
     held->users = 1;
+    bool first = ks->held == NULL;
     models_release(ks->held);
     ks->held = held;
+    if (first && node->phase == PHASE_SERVING)
+        fingers_warm(node, ks);
     trainer_adopted(node, ks);
     node_log(node, LOG_INFO,
              "keyspace %.*s: model epoch %llu, %llu keys, because of %s",
@@ -332,6 +352,7 @@ static void adopt(struct node *node, struct keyspace *ks, struct span packed)
              trainer_reason_name(&info));
     if (node->swim)
         tell_some(node, ks);
+    return true;
 }
 
 static void adopt_record(struct node *node, keyspace_id id, struct span value)
@@ -340,7 +361,7 @@ static void adopt_record(struct node *node, keyspace_id id, struct span value)
     struct model_record record;
     if (ks && !ks->record.dropped &&
         models_record_unpack(value, &record) == DLHT_OK)
-        adopt(node, ks, record.packed);
+        (void)adopt(node, ks, record.packed, 0);
 }
 
 void models_applied(struct node *node, const struct command *c,
@@ -397,6 +418,27 @@ static void ask(struct node *node, const struct keyspace *ks)
     node_send(node, &f->from, &m);
 }
 
+/* What this peer sent as that epoch is no good. Another may have it sound, so
+ * it alone is not asked again; nor anybody, for a while that grows. */
+static void refuse(struct node *node, struct keyspace *ks,
+                   const struct id *from, uint64_t epoch)
+{
+    ks->refused_times = ks->refused_epoch == epoch ? ks->refused_times + 1 : 1;
+    ks->refused_epoch = epoch;
+    ks->refused_from = *from;
+    uint64_t wait = REFUSED_NS << (ks->refused_times < REFUSED_DOUBLINGS
+                                       ? ks->refused_times
+                                       : REFUSED_DOUBLINGS);
+    ks->refused_until_ns = node->now_ns + wait;
+}
+
+static bool may_be_fetched(const struct node *node, const struct keyspace *ks,
+                           const struct id *from, uint64_t epoch)
+{
+    return epoch != ks->refused_epoch || (!id_equal(from, &ks->refused_from) &&
+                                          node->now_ns >= ks->refused_until_ns);
+}
+
 static void receive_news(struct node *node, struct keyspace *ks,
                          const struct id *from, uint64_t epoch)
 {
@@ -404,8 +446,8 @@ static void receive_news(struct node *node, struct keyspace *ks,
         say(node, from, MODEL_NEWS, ks->record.id, epoch_of(ks));
         return;
     }
-    if (epoch == epoch_of(ks) || epoch == ks->refused_epoch ||
-        (ks->fetch && ks->fetch->epoch >= epoch))
+    if (epoch == epoch_of(ks) || (ks->fetch && ks->fetch->epoch >= epoch) ||
+        !may_be_fetched(node, ks, from, epoch))
         return;
     fetch_end(ks);
     ks->fetch = mem_zero(1, sizeof *ks->fetch);
@@ -461,7 +503,8 @@ static void receive_part(struct node *node, struct keyspace *ks,
     struct buf whole = f->bytes;
     memset(&f->bytes, 0, sizeof f->bytes);
     fetch_end(ks);
-    adopt(node, ks, buf_span(&whole));
+    if (!adopt(node, ks, buf_span(&whole), m->epoch) || epoch_of(ks) < m->epoch)
+        refuse(node, ks, from, m->epoch);
     buf_deinit(&whole);
 }
 

@@ -72,7 +72,10 @@ struct keyspace {
     struct held_model *held;   /* newest adopted; models.c; NULL: none */
     struct model_fetch *fetch; /* one on its way here */
     uint64_t models_refused;   /* received and found unsound */
-    uint64_t refused_epoch;    /* newest of them */
+    uint64_t refused_epoch;    /* the last of them, and who sent it */
+    struct id refused_from;
+    uint64_t refused_until_ns;
+    uint32_t refused_times;    /* that epoch */
     struct training *training; /* trainer.c; where the system arc is led */
     uint64_t changes;          /* keys that came or went since its model, as
                                  * reported to this node */

@@ -43,6 +43,19 @@ static void change_end(struct node *node, struct change *c, int status,
     free(c);
 }
 
+/* "NAME: text", as long as the step. */
+static const char *about_option(struct node *node, struct span name,
+                                const char *text)
+{
+    size_t room = KEYSPACE_OPTIONS_MAX + 256;
+    char *said = effects_room(node->fx, room);
+    if (!said)
+        return text;
+    int shown = name.len < 64 ? (int)name.len : 64;
+    snprintf(said, room, "%.*s: %s", shown, (const char *)name.data, text);
+    return said;
+}
+
 /* Sets all options or none, and packs the record. */
 static bool set_options(struct node *node, struct change *c,
                         struct keyspace_record *record)
@@ -58,6 +71,8 @@ static bool set_options(struct node *node, struct change *c,
         struct span name = mp_read_bytes(&r), value = mp_read_bytes(&r);
         rc = r.bad ? DLHT_EINVAL
                    : options_set(record, &options, name, value, &text);
+        if (text)
+            text = about_option(node, name, text);
     }
     record->options = buf_span(&options);
     if (rc == DLHT_OK)

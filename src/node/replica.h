@@ -89,6 +89,9 @@ void replica_apply(struct node *node, struct replica *r);
 
 bool replica_leads(const struct replica *r);
 
+/* Takes office, or leaves it, as its raft has. */
+void replica_follow_role(struct node *node, struct replica *r);
+
 /* Proposes a command; on DLHT_OK origin will be answered, else it is the
  * caller's to answer. The command's time is filled in.
  *   DLHT_ENOTOWNER, DLHT_EBUSY, DLHT_ENOMEM
@@ -106,6 +109,9 @@ MUST_USE int replica_change(struct node *node, struct replica *r,
  * after the other, as long as this node leads. DLHT_ENOMEM */
 MUST_USE int replica_cut(struct node *node, struct replica *r,
                          struct span keys);
+/* The next of them, at the last key: the right child is done with, and the left
+ * one goes on here. */
+void replica_cut_next(struct node *node, struct replica *r);
 
 /* Begins a split at key, lo < key < hi. Codes as above. */
 MUST_USE int replica_split(struct node *node, struct replica *r,

@@ -70,6 +70,8 @@ void trainer_round_drop(struct node *node, struct training *t)
     t->number++;
     free(t->arcs);
     t->arcs = NULL;
+    free(t->asked);
+    t->asked = NULL;
     t->arc_count = t->arc_cap = 0;
     buf_deinit(&t->cursor);
     t->has_cursor = false;
@@ -139,6 +141,11 @@ static void ask_counts(struct node *node, struct training *t)
     t->asked_peers = t->heard_peers = 0;
     t->counts_ns = node->now_ns;
     t->phase = TRAINING_COUNTS;
+    t->asked = mem_zero(swim_count(node->swim) + 1, sizeof *t->asked);
+    if (!t->asked) {
+        fail(node, t, DLHT_ENOMEM, "no memory for counts");
+        return;
+    }
     struct message m = { .type = MESSAGE_MODEL };
     m.u.model.kind = MODEL_COUNT_ASK;
     m.u.model.keyspace = t->keyspace;
@@ -148,7 +155,7 @@ static void ask_counts(struct node *node, struct training *t)
         if (p->state != PEER_ALIVE || node_is_self(node, &p->id))
             continue;
         node_send(node, &p->id, &m);
-        t->asked_peers++;
+        t->asked[t->asked_peers++] = p->id;
     }
     node_wake_at(node, node->now_ns + COUNTS_NS);
 }
@@ -181,6 +188,28 @@ static void report_done(struct node *node, void *context,
         trainer_surveyed(node, t);
     else
         ask_counts(node, t);
+}
+
+/* Each peer that was asked has one answer. */
+static bool takes_answer(struct training *t, const struct id *from)
+{
+    for (size_t i = 0; i < t->asked_peers; i++) {
+        if (!id_equal(&t->asked[i], from))
+            continue;
+        t->asked[i] = (struct id){ { 0 } };
+        t->heard_peers++;
+        return true;
+    }
+    return false;
+}
+
+/* It keeps a copy of the arc and has not reported it, as far as known here. */
+static bool may_count(const struct keyspace *ks, const struct id *from,
+                      const struct model_count *heard)
+{
+    const struct arc *arc = map_by_id(ks->map, heard->arc);
+    return !arc || arc->generation != heard->generation ||
+           (arc_member_of(arc, from) && !id_equal(&arc->owner, from));
 }
 
 /* Replicas that are a little ahead agree. Those that are behind, or stand
@@ -277,13 +306,17 @@ static void counts_over(struct node *node, struct training *t)
 void trainer_hear_counts(struct node *node, struct keyspace *ks,
                          const struct id *from, const struct model_message *m)
 {
-    (void)from;
     struct training *t = ks->training;
-    if (!t || t->number != m->epoch || t->phase != TRAINING_COUNTS)
+    if (!t || t->number != m->epoch || t->phase != TRAINING_COUNTS ||
+        !takes_answer(t, from))
         return;
-    for (size_t i = 0; i < m->count_count; i++)
-        hear_count(t, &m->counts[i]);
-    if (++t->heard_peers == t->asked_peers)
+    arc_id before = 0; /* arcs come in order, each once */
+    for (size_t i = 0; i < m->count_count; i++) {
+        if (m->counts[i].arc > before && may_count(ks, from, &m->counts[i]))
+            hear_count(t, &m->counts[i]);
+        before = m->counts[i].arc > before ? m->counts[i].arc : before;
+    }
+    if (t->heard_peers == t->asked_peers)
         counts_over(node, t);
 }
 

@@ -49,6 +49,7 @@ struct training {
     struct held_model *previous;
     struct model_count *arcs; /* what the round's reports claim */
     size_t arc_count, arc_cap;
+    struct id *asked; /* who was; zero: has answered */
     size_t asked_peers, heard_peers;
     size_t at;         /* SUMS: the report being summed */
     struct buf cursor; /* where its next part begins, if has_cursor */

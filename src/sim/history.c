@@ -77,20 +77,35 @@ static size_t make_unique(struct key *keys, size_t count)
     return kept;
 }
 
-struct history *history_new(uint64_t seed, size_t key_count)
+/* After all words, in order. */
+static void draw_times(struct rng *rng, struct key *keys, size_t count)
+{
+    uint64_t now = 1000000;
+    for (size_t i = 0; i < count; i++) {
+        now += 1 + rng_below(rng, 9);
+        if (rng_chance(rng, 0.02))
+            now += rng_below(rng, 20000);
+        keys[i].len = (size_t)snprintf(keys[i].text, KEY_BYTES_MAX, "z%08llu",
+                                       (unsigned long long)now);
+    }
+}
+
+struct history *history_new(uint64_t seed, size_t key_count, size_t late_count)
 {
     struct rng rng;
     rng_init(&rng, seed);
     struct history *history = need(mem_zero(1, sizeof *history));
     history->keys = need(mem_zero(key_count, sizeof *history->keys));
     size_t count = 0;
-    while (count < key_count) {
-        for (size_t i = count; i < key_count; i++)
+    size_t words = key_count - late_count;
+    while (count < words) {
+        for (size_t i = count; i < words; i++)
             history->keys[i].len = draw_word(&rng, history->keys[i].text);
-        count = make_unique(history->keys, key_count);
-        assert(key_count < 20000); /* there are enough words */
+        count = make_unique(history->keys, words);
+        assert(words < 20000); /* there are enough words */
     }
-    history->key_count = count;
+    draw_times(&rng, history->keys + words, late_count);
+    history->key_count = key_count;
     return history;
 }
 

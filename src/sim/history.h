@@ -18,8 +18,9 @@
 
 struct history;
 
-/* Draws key_count keys from the seed. Aborts without memory. */
-struct history *history_new(uint64_t seed, size_t key_count);
+/* Draws key_count keys from the seed: words, and at the end late_count numbers
+ * that rise in bursts as times do. Aborts without memory. */
+struct history *history_new(uint64_t seed, size_t key_count, size_t late_count);
 void history_free(struct history *history); /* NULL is allowed */
 
 size_t history_key_count(const struct history *history);

@@ -12,6 +12,7 @@
 #include "dlht/err.h"
 #include "sim/checker.h"
 #include "sim/fault.h"
+#include "sim/models_story.h"
 #include "sim/workload.h"
 
 enum {
@@ -26,6 +27,8 @@ struct plan {
     struct world_config world;
     struct workload_config workload;
     struct fault_config fault;
+    bool models;        /* are trained, and looked at */
+    bool liar;          /* one peer lies about them */
     bool loads;         /* every key is put first */
     uint64_t calm_ns;   /* of work before and after the faults */
     uint64_t faults_ns; /* of faults */
@@ -38,6 +41,7 @@ struct plan {
     struct workload *clients;
     struct fault *tormentor;
     struct checker *checker;
+    struct models_story *story; /* NULL: not models */
     struct scenario_result *result;
     size_t lookups, hops; /* answered */
 };
@@ -288,7 +292,7 @@ static bool heal(struct plan *p)
 
 static bool act_out(struct plan *p)
 {
-    if (!p->start(p) || !load(p))
+    if (!p->start(p) || (p->story && !models_story_set(p->story)) || !load(p))
         return false;
     workload_start(p->clients);
     if (!run_for(p, p->calm_ns) || !torment(p) || !heal(p) ||
@@ -303,6 +307,8 @@ static bool act_out(struct plan *p)
         return false;
     }
     checker_all(p->checker);
+    if (p->story && !models_story_settle(p->story))
+        return false;
     return world_failure(p->w, NULL) == NULL;
 }
 
@@ -336,6 +342,8 @@ static void on_turn(void *context, size_t peer)
 {
     struct plan *p = context;
     checker_turn(p->checker, peer);
+    if (p->story)
+        models_story_turn(p->story, peer);
 }
 
 static void run_plan(struct plan *p)
@@ -361,6 +369,10 @@ static void run_plan(struct plan *p)
     p->checker = checker_new(p->w);
     p->clients = workload_new(p->w, &p->workload);
     p->tormentor = fault_new(p->w, &p->fault);
+    if (p->models) {
+        struct models_story_config config = { rng_next(&p->rng), p->liar };
+        p->story = models_story_new(p->w, p->clients, p->tormentor, &config);
+    }
     /* What was answered is judged even if something else failed; but the
      * first failure is the one that is told. */
     if (act_out(p) || world_is_traced(p->w))
@@ -379,6 +391,9 @@ static void run_plan(struct plan *p)
     r->failed = stats.failed;
     r->longest_ns = stats.longest_ns;
     world_stats(p->w, &r->stats);
+    if (p->story)
+        models_story_remark(p->story, r->remark, sizeof r->remark);
+    models_story_free(p->story);
     fault_free(p->tormentor);
     workload_free(p->clients);
     checker_free(p->checker);
@@ -608,6 +623,41 @@ static void plan_fingers(struct plan *p)
     p->bound_ns = 60 * WORLD_S;
 }
 
+/* Other keys come, with all that goes wrong. */
+static bool act_models(struct plan *p)
+{
+    fault_start(p->tormentor);
+    models_story_torment(p->story, true);
+    bool sound = run_for(p, p->faults_ns / 3);
+    if (sound)
+        workload_load_late(p->clients);
+    sound = sound && run_for(p, p->faults_ns - p->faults_ns / 3);
+    models_story_torment(p->story, false);
+    fault_stop(p->tormentor);
+    p->result->faults = fault_seen(p->tormentor);
+    return sound;
+}
+
+static void plan_models(struct plan *p)
+{
+    plan_five_faults(p);
+    p->fault.kinds &= ~(uint32_t)FAULT_FULL_DISK;
+    p->models = p->loads = true;
+    p->bound_ns = 90 * WORLD_S; /* arcs that were cut are still moved */
+    p->act = act_models;
+    p->workload.key_count = 500 + (size_t)rng_below(&p->rng, 1000);
+    p->workload.late_count = p->workload.key_count / 2;
+    p->workload.value_len_max = 60;
+    p->world.node.vnodes = 1 + (uint32_t)rng_below(&p->rng, 2);
+    p->world.node.floor_keys = 20 + rng_below(&p->rng, 60);
+}
+
+static void plan_liar(struct plan *p)
+{
+    plan_models(p);
+    p->liar = true;
+}
+
 static void hop_heard(void *context, uint64_t argument,
                       const struct response *response)
 {
@@ -688,6 +738,11 @@ static const struct {
     { { "ring_30_fingers",
         "thirty peers become an ideal ring; lookups take few hops", 30 },
       plan_ring_fingers },
+    { { "models", "five_faults while models are trained, as other keys come",
+        5 },
+      plan_models },
+    { { "models_liar", "models, and one peer lies about its keys", 5 },
+      plan_liar },
     { { "mass_restart", "five peers lose power together, four times", 5 },
       plan_mass_restart },
     { { "disk_loss", "five peers lose their disks, one at a time", 5 },

@@ -335,7 +335,8 @@ static void think(struct client *client)
         /* A script does not let go: it asks again under a new number, and
          * writes new values, since each is written once. */
         if (client->script.step == SCRIPT_LOAD)
-            workload_ask_keys(client, OP_BATCH, client->script.at);
+            workload_ask_keys(client, OP_BATCH, client->script.at,
+                              client->script.end);
         else
             client->number++;
         workload_begin(client);
@@ -358,6 +359,12 @@ static void *need(void *memory)
     return memory;
 }
 
+/* And the one that loads late keys. */
+static size_t all_clients(const struct workload *w)
+{
+    return w->config.client_count + (w->config.late_count > 0);
+}
+
 struct workload *workload_new(struct world *world,
                               const struct workload_config *config)
 {
@@ -365,15 +372,18 @@ struct workload *workload_new(struct world *world,
     w->world = world;
     w->config = *config;
     rng_init(&w->rng, config->seed);
-    w->history = history_new(rng_next(&w->rng), config->key_count);
+    w->history =
+        history_new(rng_next(&w->rng), config->key_count, config->late_count);
+    w->known_count = config->key_count - config->late_count;
     w->versions = need(mem_zero(config->key_count, sizeof *w->versions));
     if (w->config.hot_count > config->key_count)
         w->config.hot_count = config->key_count;
     w->hot = need(mem_zero(w->config.hot_count, sizeof *w->hot));
     for (size_t i = 0; i < w->config.hot_count; i++)
-        w->hot[i] = (size_t)rng_below(&w->rng, config->key_count);
-    w->clients = need(mem_zero(config->client_count, sizeof *w->clients));
-    for (size_t i = 0; i < config->client_count; i++) {
+        w->hot[i] = (size_t)rng_below(&w->rng, w->known_count);
+    size_t count = all_clients(w);
+    w->clients = need(mem_zero(count, sizeof *w->clients));
+    for (size_t i = 0; i < count; i++) {
         w->clients[i].workload = w;
         w->clients[i].index = (uint32_t)i;
         w->clients[i].session = id_random(&w->rng);
@@ -386,7 +396,7 @@ void workload_free(struct workload *w)
 {
     if (!w)
         return;
-    for (size_t i = 0; i < w->config.client_count; i++) {
+    for (size_t i = 0; i < all_clients(w); i++) {
         buf_deinit(&w->clients[i].ask.bytes);
         buf_deinit(&w->clients[i].ask.cursor);
     }

@@ -24,6 +24,8 @@ struct workload_config {
     uint64_t seed;
     size_t client_count;
     size_t key_count;
+    size_t late_count;   /* of them, the last: not touched before
+                          * workload_load_late */
     size_t hot_count;    /* of them asked for most of the time */
     uint64_t think_ns;   /* mean, between requests */
     uint32_t timeout_ms; /* of a request */
@@ -49,6 +51,10 @@ bool workload_is_idle(const struct workload *workload);
 
 /* One client puts every key once, in order, by batches. Before start. */
 void workload_load(struct workload *workload);
+
+/* One client more puts the late keys, while the others run, who then ask for
+ * them, too. Once, and only if there are some. */
+void workload_load_late(struct workload *workload);
 
 /* One client reads everything: a range upwards, one downwards, a count, each
  * key. The history then says what is there at last. After stop; it is idle

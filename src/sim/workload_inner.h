@@ -34,6 +34,7 @@ enum script_step {
 struct script {
     enum script_step step;
     size_t at;                      /* key, or peer */
+    size_t end;                     /* LOAD: of the keys */
     uint64_t up, down, count, read; /* records found */
 };
 
@@ -71,7 +72,9 @@ struct workload {
     struct history *history;
     uint64_t *versions; /* last seen of each key, for cas */
     size_t *hot;
-    struct client *clients;
+    struct client *clients; /* and if there are late keys one more, who loads
+                             * them */
+    size_t known_count;     /* keys that are asked for */
     size_t open_count;
     bool running;
     struct workload_stats stats;
@@ -86,8 +89,9 @@ void workload_begin(struct client *client);
 void workload_make(struct client *client);
 /* An empty request under a new number. */
 void workload_reset(struct client *client, enum op op);
-/* A batch or an mget of LOAD_BATCH keys from first on, or to the last. */
-void workload_ask_keys(struct client *client, enum op op, size_t first);
+/* A batch or an mget of LOAD_BATCH keys from first on, or to end. */
+void workload_ask_keys(struct client *client, enum op op, size_t first,
+                       size_t end);
 bool workload_is_write(uint8_t op);
 
 /* workload_note.c */

@@ -13,7 +13,7 @@ static size_t draw_key(struct workload *w)
 {
     if (w->config.hot_count && rng_chance(&w->rng, 0.75))
         return w->hot[rng_below(&w->rng, w->config.hot_count)];
-    return (size_t)rng_below(&w->rng, history_key_count(w->history));
+    return (size_t)rng_below(&w->rng, w->known_count);
 }
 
 static void make_value(struct client *client, size_t key)
@@ -158,12 +158,12 @@ void workload_make(struct client *client)
     set_flags(client);
 }
 
-void workload_ask_keys(struct client *client, enum op op, size_t first)
+void workload_ask_keys(struct client *client, enum op op, size_t first,
+                       size_t end)
 {
     struct workload *w = client->workload;
-    size_t count = history_key_count(w->history);
     workload_reset(client, op);
-    for (size_t key = first; key < count && key < first + LOAD_BATCH; key++) {
+    for (size_t key = first; key < end && key < first + LOAD_BATCH; key++) {
         if (op == OP_BATCH) {
             make_value(client, key);
             continue;

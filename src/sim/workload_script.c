@@ -81,12 +81,14 @@ bool workload_script_next(struct client *client)
     case SCRIPT_LOAD:
     case SCRIPT_READ:
         s->at += LOAD_BATCH;
-        if (s->at >= count) {
+        if (s->at >= (s->step == SCRIPT_LOAD ? s->end : count)) {
             script_end(client);
             return s->step == SCRIPT_PEERS && ask_next_peer(client);
         }
-        workload_ask_keys(client, s->step == SCRIPT_LOAD ? OP_BATCH : OP_MGET,
-                          s->at);
+        if (s->step == SCRIPT_LOAD)
+            workload_ask_keys(client, OP_BATCH, s->at, s->end);
+        else
+            workload_ask_keys(client, OP_MGET, s->at, count);
         return true;
     case SCRIPT_UP:
         s->step = SCRIPT_DOWN;
@@ -99,7 +101,7 @@ bool workload_script_next(struct client *client)
     case SCRIPT_COUNT:
         s->step = SCRIPT_READ;
         s->at = 0;
-        workload_ask_keys(client, OP_MGET, 0);
+        workload_ask_keys(client, OP_MGET, 0, count);
         return true;
     case SCRIPT_NONE:
         break;
@@ -107,13 +109,26 @@ bool workload_script_next(struct client *client)
     return false;
 }
 
+static void load_by(struct client *client, size_t first, size_t end)
+{
+    assert(!client->open);
+    client->script =
+        (struct script){ .step = SCRIPT_LOAD, .at = first, .end = end };
+    workload_ask_keys(client, OP_BATCH, first, end);
+    workload_begin(client);
+}
+
 void workload_load(struct workload *w)
 {
-    struct client *client = &w->clients[0];
-    assert(!client->open);
-    client->script = (struct script){ .step = SCRIPT_LOAD };
-    workload_ask_keys(client, OP_BATCH, 0);
-    workload_begin(client);
+    load_by(&w->clients[0], 0, w->known_count);
+}
+
+void workload_load_late(struct workload *w)
+{
+    size_t first = w->known_count;
+    w->known_count = history_key_count(w->history);
+    assert(first < w->known_count);
+    load_by(&w->clients[w->config.client_count], first, w->known_count);
 }
 
 void workload_verify(struct workload *w)

@@ -164,6 +164,12 @@ void world_mend(struct world *world);
 void world_set_net(struct world *world, const struct world_net *net);
 void world_set_disk(struct world *world, const struct world_disk *disk);
 
+/* Called with all that peers send, which it may change: for peers that lie.
+ * What it points message to must last until the call after the next. */
+typedef void (*world_tamper_fn)(void *context, size_t from, size_t to,
+                                struct message *message);
+void world_set_tamper(struct world *world, world_tamper_fn fn, void *context);
+
 /* A client's request to a peer, which must be up. Copied. fn is called once:
  * with the response, or with NULL if the peer crashed first. Both ways take
  * the time of a short link.

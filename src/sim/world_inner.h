@@ -195,6 +195,8 @@ struct world {
     struct ticket *tickets; /* ascending numbers */
     size_t ticket_count, ticket_cap;
     uint64_t ticket_last;
+    world_tamper_fn tamper;
+    void *tamper_context;
     struct buf scratch;
     struct codec_arena arena;
     struct world_stats stats;

@@ -253,9 +253,9 @@ void world_net_connect(struct world *world, const struct thing *thing)
 static const char *type_name(uint8_t type)
 {
     static const char *const NAMES[] = {
-        "?",     "hello",     "request", "response", "raft",
-        "chunk", "chunk-ack", "swim",    "gossip",   "digest",
-        "join",  "welcome",   "report",  "step",     "gone",
+        "?",         "hello", "request", "response", "raft",  "chunk",
+        "chunk-ack", "swim",  "gossip",  "digest",   "join",  "welcome",
+        "report",    "step",  "gone",    "ring",     "model",
     };
     return type < sizeof NAMES / sizeof *NAMES ? NAMES[type] : "?";
 }
@@ -264,6 +264,11 @@ void world_net_send(struct world *world, struct sim_peer *from,
                     const struct id *to_id, const char *addr,
                     const struct message *message)
 {
+    size_t to = world_peer_at(world, addr);
+    struct message changed = *message;
+    if (world->tamper && to != SIZE_MAX)
+        world->tamper(world->tamper_context, from->index, to, &changed);
+    message = &changed;
     buf_reset(&world->scratch);
     int rc = codec_pack(message, &world->scratch);
     if (rc != DLHT_OK) {
@@ -272,7 +277,6 @@ void world_net_send(struct world *world, struct sim_peer *from,
                    dlht_errname(rc));
         return;
     }
-    size_t to = world_peer_at(world, addr);
     if (to == SIZE_MAX || to == from->index) {
         tell_down(world, from->index, to_id, 10 * WORLD_MS);
         return;
@@ -419,6 +423,12 @@ void world_net_peer_gone(struct world *world, size_t peer, bool silent)
         if (!silent)
             break_conn(world, i, peer);
     }
+}
+
+void world_set_tamper(struct world *world, world_tamper_fn fn, void *context)
+{
+    world->tamper = fn;
+    world->tamper_context = context;
 }
 
 void world_set_net(struct world *world, const struct world_net *net)

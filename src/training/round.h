@@ -98,7 +98,7 @@ MUST_USE int round_add_sums(struct round *round, uint32_t first,
 /* The model; *out is owned. Sums that contradict the counts of pass 1 are
  * scaled. It is verified: monotone at every knot and between them at 10,000
  * places.
- *   DLHT_EINVAL  sums are missing, or it is not monotone
+ *   DLHT_EINVAL  sums are missing, no keys are left, or it is not monotone
  *   DLHT_ENOMEM */
 MUST_USE int round_finish(struct round *round, struct model **out);
 

@@ -89,11 +89,12 @@ static void unpack_swim(struct mp_reader *r, struct codec_arena *arena,
         mp_fail(r);
 }
 
-static bool first_arcs_fit(const struct keyspace_record *list, size_t count)
+static bool keyspaces_fit(const struct keyspace_record *list, size_t count)
 {
     size_t sum = 0;
     for (size_t i = 0; i < count; i++) {
-        if (list[i].first_arc_count > CODEC_FIRST_ARCS_MAX)
+        if (list[i].first_arc_count > CODEC_FIRST_ARCS_MAX ||
+            list[i].options.len > KEYSPACE_OPTIONS_MAX)
             return false;
         sum += list[i].first_arc_count;
     }
@@ -106,7 +107,7 @@ static int pack_gossip(const struct message *m, struct buf *b)
     size_t keyspace_count = m->u.gossip.keyspace_count;
     if (m->u.gossip.arc_count > MESSAGE_ARCS_MAX ||
         keyspace_count > MESSAGE_KEYSPACES_MAX ||
-        !first_arcs_fit(keyspaces, keyspace_count))
+        !keyspaces_fit(keyspaces, keyspace_count))
         return DLHT_ETOOBIG;
     struct fields_out f = fields_begin(b);
     body_pack_arcs(b, m->u.gossip.arcs, m->u.gossip.arc_count);
@@ -284,6 +285,8 @@ static void unpack_report(struct mp_reader *r, struct codec_arena *arena,
 
 static int pack_step(const struct step *s, struct buf *b)
 {
+    if (s->keys.len > STEP_KEYS_MAX)
+        return DLHT_ETOOBIG;
     struct fields_out f = fields_begin(b);
     fields_put_uint(&f, s->kind);
     fields_put_uint(&f, s->keyspace);
@@ -409,7 +412,9 @@ static void unpack_ring(struct mp_reader *r, struct codec_arena *arena,
 
 static int pack_model(const struct model_message *m, struct buf *b)
 {
-    if (m->bytes.len > MODEL_PART_MAX || m->count_count > MESSAGE_COUNTS_MAX)
+    if (m->bytes.len > MODEL_PART_MAX || m->count_count > MESSAGE_COUNTS_MAX ||
+        m->total > MODEL_TOTAL_MAX ||
+        m->offset > MODEL_TOTAL_MAX - m->bytes.len)
         return DLHT_ETOOBIG;
     struct fields_out f = fields_begin(b);
     fields_put_uint(&f, m->kind);

@@ -415,6 +415,87 @@ if [ -n "$real" ]; then
     says "[1-9][0-9]* arcs cut ahead"
     check "and is all there" 0 '30000\n' range --count --prefix ahead
 fi
+# --- points and boxes
+written='numbers with commas are meant, as in 48.8566,2.3522'
+check "a point" 0 'OK\n' box put 3,4 a --key-prefix b/
+check "another" 0 'OK\n' box put 5,6 'b c' --key-prefix b/
+check "is there" 0 'a\n' box get 3,4 --key-prefix b/
+check "as JSON" 0 '{"point": [5,6], "value": "b c"}\n' \
+    box get 5,6 --key-prefix b/ --json
+check "no such point" 1 '' box get 4,3 --key-prefix b/
+says "no such key"
+check "not a point, but in its place" 0 'OK\n' put 'b/x' foreign
+check "a box" 0 '5,6\tb c\n3,4\ta\n' box range 3,4 5,6 --key-prefix b/
+check "without its edges" 0 '' box range 4,5 4,9 --key-prefix b/
+check "a box as JSON" 0 '{"point": [3,4], "value": "a"}\n' \
+    box range 0,0 4,4 --key-prefix b/ --json
+check "counted" 0 '2\n' box range 0,0 9,9 --key-prefix b/ --count
+check "counted in JSON" 0 '{"count": 2}\n' box range 0,0 9,9 --key-prefix b/ \
+    --count --json
+check "limited" 0 '5,6\tb c\n' box range 0,0 9,9 --key-prefix b/ --limit 1
+check "in stats" 0 '5,6\tb c\n3,4\ta\n' box range 0,0 9,9 --key-prefix b/ \
+    --stats --ranges 1
+says '^ranges 1, keys read 2, keys kept 2, parts 1, requests 1, hops 0, cells'
+check "removed" 0 'OK\n' box del 3,4 --key-prefix b/
+check "removing no point: exit 1" 1 '' box del 3,4 --key-prefix b/
+says "no such key"
+check "another curve is another key" 1 '' box get 5,6 --key-prefix b/ --curve z
+says "no such key"
+printf '%b\n' '48.8566,2.3522\tParis' '-17.8,178\tFiji' \
+    ' 71.2 , -179.9\tWrangel' '90,0\tpole' '0,180\teast' '0,-180\twest' \
+    >"$dir/cities"
+check "cities" 0 '*' box load "$dir/cities" --latlon --key-prefix c/
+shows '^loaded 6 records in .*, 0 failed$'
+check "a city" 0 '48.8566,2.3522\tParis\n' \
+    box range 48,2 49,3 --latlon --key-prefix c/
+check "over the date line" 0 '3\n' \
+    box range -20,175 10,-175 --latlon --key-prefix c/ --count
+check "to the pole" 0 '90,0\tpole\n' \
+    box range 80,-180 90,180 --latlon --key-prefix c/
+check "the earth" 0 '6\n' \
+    box range -90,-180 90,180 --latlon --key-prefix c/ --count
+space=('--min=-1,0,-10' --max '1,1,10' --bits 20 --curve z --key-prefix d/)
+check "bounds of three dimensions" 0 'OK\n' box put -1,0.5,7 deep "${space[@]}"
+check "are kept" 0 '-1,0.5,7\tdeep\n' \
+    box range -1,0,-10 1,1,10 "${space[@]}"
+check "one bound for all" 0 'OK\n' box put 0.25,0.5 s --min 0 --max 1 \
+    --key-prefix e/
+check "comes back as it was put" 0 '0.25,0.5\ts\n' box range 0,0 1,1 --min 0 \
+    --max 1 --key-prefix e/
+printf '%b\n' '1,2\tone' bad '1,nan\tx' '1,2,3\tx' '300,1\tx' >"$dir/points"
+check "bad lines are counted" 2 '*' box load "$dir/points" --bits 8 \
+    --key-prefix f/
+shows '^loaded 1 records in .*, 4 failed$'
+says "box load: line 2: no tab between key and value"
+while IFS='|' read -r why words remedy; do
+    # shellcheck disable=SC2086
+    check "$why" 2 '' box $words
+    says "$remedy"
+done <<EOF
+one coordinate|put 3 x|a point has 2 to 8 coordinates, as in 3,4
+nine|put 1,2,3,4,5,6,7,8,9 x|more than 8 coordinates
+no number|put 3,x x|$written
+an empty coordinate|get 3,|$written
+not a number|put nan,1 x|not a finite number
+infinity|range 0,0 1,inf|not a finite number
+below the grid|put -1,4 x|is -1, outside 0 to 4294967295 (see --min
+past the pole|put 90.1,0 x --latlon|outside -90 to 90
+past 180|range 0,0 1,181 --latlon|outside -180 to 180
+dims differ|put 1,2,3 x --dims 2|3 coordinates, where 2 are meant (--dims)
+corners differ|range 1,2 1,2,3|3 coordinates, where 2 are meant (--dims)
+corners upside down|range 5,5 1,9|FROM_POINT is the corner with the least
+half a bound|put 1,2 x --min 0|--min and --max go together
+bounds upside down|put 1,2 x --min 5 --max 1|--min must be below --max
+bounds too close|put 1,2 x --min 1e15 --max 1000000000000001|see --bits
+bounds too few|put 1,2,3 x --min 0,0 --max 9|3 numbers are meant
+degrees with bounds|put 1,2 x --latlon --min 0 --max 1|leave --min and --max out
+degrees in space|put 1,2 x --latlon --dims 3|leave --dims out
+too many bits|put 1,2 x --bits 33|a number of 1 to 32 is meant
+no such curve|put 1,2 x --curve peano|one of hilbert|z is meant
+no verb||put, get, del, range or load
+EOF
+check "a long prefix" 2 '' box put 1,2 x --key-prefix "$(printf '%065d' 1)"
+says "at most 64 are meant"
 
 if [ -z "$real" ]; then
     # --- what the cluster says, word for word

@@ -142,7 +142,7 @@ static void make_message(struct rng *rng, struct buf *out)
     static struct sample_pool pool;
     static struct message m;
     struct buf frame = { 0 };
-    uint8_t type = (uint8_t)rng_range(rng, MESSAGE_HELLO, MESSAGE_RING);
+    uint8_t type = (uint8_t)rng_range(rng, MESSAGE_HELLO, SAMPLE_TYPES);
     pool.used = 0;
     sample_message(rng, &pool, type, &m);
     int rc = codec_pack(&m, &frame);

@@ -316,6 +316,82 @@ def damaged_member(case):
            f"that was damaged are missing: {got.text()} {got.err!r}")
 
 
+def refused(ring, why, codes, names, *args, data=None):
+    """dlht-cli must fail with one of codes and a line that names the matter."""
+    got = ring.cli(*args, data=data)
+    text = got.err.decode(errors="replace").strip()
+    ensure(got.code in codes, f"{why}: exit code {got.code}, one of {codes} is "
+           f"right: {text or got.text()!r}")
+    ensure(names in text and len(text.splitlines()) == 1,
+           f"{why}: one line that names '{names}' is meant: {text!r}")
+
+
+def odd_models(ring):
+    """Models that are none, of keyspaces that have none."""
+    path = os.path.join(ring.directory, "model")
+    ring.ask("keyspace", "create", "modelled")
+    ring.ask("keyspace", "create", "spread", "--placement", "hashed")
+    lines = "".join(f"put k{i * i:08} x\n" for i in range(3000))
+    ring.cli("-k", "modelled", data=lines.encode())
+    ring.ask("-k", "modelled", "model", "train", "--wait")
+    ring.ask("-k", "modelled", "model", "export", path)
+    with open(path, "rb") as f:
+        sound = f.read()
+    before = ring.json("-k", "modelled", "model", "show")[0]["epoch"]
+    rng = random.Random(SEED)
+    rows = [("garbage", rng.randbytes(5000)), ("nothing", b""),
+            ("its first bytes", sound[:64]), ("zeros", bytes(len(sound))),
+            ("one with bytes after", sound + b"x"),
+            ("1 MiB and more", sound + bytes(1 << 20))]
+    rows += [("a truncated one", sound[:rng.randrange(len(sound))])
+             for _ in range(10)]
+    for _ in range(30):
+        harmed = bytearray(sound)
+        harmed[rng.randrange(len(sound))] ^= 1 << rng.randrange(8)
+        rows.append(("a bit-flipped one", bytes(harmed)))
+    for what, data in rows:
+        with open(path, "wb") as f:
+            f.write(data)
+        refused(ring, f"import of {what} (seed {SEED})", (2, 4), "model",
+                "-k", "modelled", "model", "import", path)
+    after = ring.json("-k", "modelled", "model", "show")[0]["epoch"]
+    ensure(after == before, f"a bad import made epoch {after} of {before}")
+    refused(ring, "import of no file", (2,), "none", "-k", "modelled", "model",
+            "import", path + ".none")
+    with open(path, "wb") as f:
+        f.write(sound)
+    ring.ask("-k", "modelled", "model", "import", path)
+    for verb in (["show"], ["train"], ["history"], ["import", path],
+                 ["export", path + ".out"]):
+        refused(ring, f"model {verb[0]} of no keyspace", (2, 4), "keyspace",
+                "-k", "missing", "model", *verb)
+        refused(ring, f"model {verb[0]} of a hashed keyspace", (2, 4), "hashed",
+                "-k", "spread", "model", *verb)
+    ensure(not os.path.exists(path + ".out"), "an export that failed left a "
+           "file")
+
+
+def odd_settings(ring):
+    """Options that are none, and values that are none of theirs; all or
+    nothing."""
+    shown = ring.ask("--json", "keyspace", "show", "default")
+    for setting in ("frobnicate=1", "gap=", "gap=soon", "gap=-1", "error=1e-3",
+                    "error=nan", "keys-min=99999999999999999999",
+                    "model-leaves=0", "model-leaves=1000000", "model-root=oak",
+                    "model-leaf=2", "volume=yes", "replicas=2", "replicas=0",
+                    "floor-keys=0", "ceiling-bytes=1", "placement=hashed",
+                    "gap=1 keys-min=1", "gap", "=1", ""):
+        for others in ([], ["gap=7"]):
+            got = ring.cli("keyspace", "set", "default", *others, setting)
+            text = got.err.decode(errors="replace").strip()
+            ensure(got.code in (2, 4) and text, f"keyspace set {setting!r}: "
+                   f"exit code {got.code}, {text!r}")
+    refused(ring, "keyspace set of none", (2, 4), "keyspace", "keyspace", "set",
+            "missing", "gap=1")
+    ensure(ring.ask("--json", "keyspace", "show", "default") == shown,
+           "settings that were refused changed something")
+
+
 def bad_input(case):
     """Wrong options, ports, files, frames and keys."""
     bad_options(case)
@@ -325,6 +401,8 @@ def bad_input(case):
     in_use(case, ring)
     frames = bad_frames(case, ring)
     odd_keys(ring)
+    odd_models(ring)
+    odd_settings(ring)
     ensure(ring.ask("get", "kept") == "through it all", "a stored value is "
            "gone")
     damaged_alone(case)

@@ -3,6 +3,7 @@
 
 import math
 import os
+import random
 import re
 import statistics
 import subprocess
@@ -377,6 +378,71 @@ def python_client(case):
                f"{got}, {want} is right")
     ensure(ring.ask("get", "key 2") == "w", "dlht-cli reads what it stored")
     return f"{len(steps)} calls"
+
+
+def box_of(rng, share):
+    """A box of that share of the earth's degrees, of any shape."""
+    tall = 180 * share ** rng.uniform(0.2, 0.8)
+    wide = 180 * 360 * share / tall
+    south = rng.uniform(-90, 90 - tall)
+    west = rng.uniform(-180, 180)
+    east = west + wide
+    return (round(south, 4), round(west, 4), round(south + tall, 4),
+            round(east if east <= 180 else east - 360, 4))
+
+
+def in_box(point, corners):
+    south, west, north, east = corners
+    lat, lon = point
+    inside = west <= lon <= east if west <= east else (
+        lon >= west or lon <= east)
+    return south <= lat <= north and inside
+
+
+def check_box(ring, node, places, corners, curve):
+    """A box against a look at every place; its stats."""
+    south, west, north, east = corners
+    said = ring.cli("box", "range", f"{south},{west}", f"{north},{east}",
+                    "--latlon", "--curve", curve, "--key-prefix", curve,
+                    "--stats", nodes=node)
+    want = {f"{lat},{lon}\t{n}" for n, (lat, lon) in enumerate(places)
+            if in_box((lat, lon), corners)}
+    got = said.out.decode().splitlines()
+    ensure(said.code == 0, f"box range: {said.err[-200:]!r}")
+    ensure(len(got) == len(set(got)) and set(got) == want,
+           f"box {corners} by {curve}: {len(got)} points, {len(want)} are "
+           f"right; seed {SEED}")
+    return [int(n) for n in re.findall(
+        r"(?:ranges|read|kept|parts) (\d+)", said.err.decode())]
+
+
+SEED = 20040011
+
+
+def box(case):
+    """Places of the earth on 3 nodes; boxes against a look at every place."""
+    rng = random.Random(SEED)
+    ring = case.ring(durable=False)
+    ring.up(3)
+    places = list({(round(rng.uniform(-90, 90), 3) + 0.0001,
+                    round(rng.uniform(-180, 180), 3) + 0.0001)
+                   for _ in range(4000 if case.quick else 40000)})
+    places = [(round(lat, 4), round(lon, 4)) for lat, lon in places
+              if abs(lat) < 90 and abs(lon) < 180]
+    lines = "".join(f"{lat},{lon}\t{n}\n"
+                    for n, (lat, lon) in enumerate(places))
+    remarks = []
+    for curve in "hilbert", "z":
+        loaded = ring.cli("box", "load", "-", "--latlon", "--curve", curve,
+                          "--key-prefix", curve, data=lines.encode(),
+                          seconds=120)
+        ensure(loaded.code == 0, f"box load: {loaded.err[-200:]!r}")
+        stats = [check_box(ring, ring.nodes[i % 3].address, places,
+                           box_of(rng, 0.01), curve) for i in range(30)]
+        ranges, read, kept, parts = (sum(s) / len(stats) for s in zip(*stats))
+        remarks.append(f"{curve}: {ranges:.0f} ranges, {parts:.0f} parts, "
+                       f"{read / kept:.2f} keys read for each of {kept:.0f}")
+    return f"{len(places)} places, boxes of 1 %; " + "; ".join(remarks)
 
 
 def cli_table(case):

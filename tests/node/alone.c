@@ -23,6 +23,11 @@ static void step(struct alone *a, struct event *event)
         if (e->kind == EFFECT_READY)
             a->ready = true;
         cr_assert_neq(e->kind, EFFECT_FAILED, "%s", e->u.failed.text);
+        if (e->kind == EFFECT_JOB && a->runs_jobs) {
+            cr_assert_eq(a->job, 0, "one job a turn");
+            e->u.job.run(e->u.job.data);
+            a->job = e->u.job.number;
+        }
         if (e->kind != EFFECT_REPLY)
             continue;
         cr_assert_not(a->answered, "one answer a request");
@@ -46,6 +51,13 @@ static void turn(struct alone *a, enum event_kind kind)
     step(a, &event);
     struct event flush = { .kind = EVENT_FLUSH };
     step(a, &flush);
+    while (a->job) {
+        struct event done = { .kind = EVENT_JOB };
+        done.u.job.number = a->job;
+        a->job = 0;
+        step(a, &done);
+        step(a, &flush);
+    }
 }
 
 void alone_run(struct alone *a, uint64_t ms)

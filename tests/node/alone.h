@@ -13,6 +13,8 @@ struct alone {
     uint64_t now_ns;
     bool ready;
     bool answered;
+    bool runs_jobs;           /* at once; else nobody does */
+    uint64_t job;             /* 0: none is to be told of */
     struct response response; /* spans into kept */
     struct buf kept;
 };

@@ -60,7 +60,7 @@ Test(public_model, trains_from_numbers_reals_and_strings)
     cr_expect_eq(stats.key_count, COUNT);
     cr_expect_eq(stats.leaf_count, 100);
     cr_expect_eq(stats.root, DLHT_MODEL_CUBIC);
-    cr_expect_eq(stats.leaf, DLHT_MODEL_CUBIC);
+    cr_expect_eq(stats.leaf, DLHT_MODEL_LINEAR);
     cr_expect(stats.ks > 0 && stats.ks <= 0.01);
     cr_expect_eq(stats.inversions, 0);
     cr_expect_eq(stats.outside, 0);

@@ -3,6 +3,7 @@
 /* The fake node has no replicas to look into: whole is who is ready. */
 
 #include "sim/checker.h"
+#include "sim/models_story.h"
 
 #include <stdlib.h>
 
@@ -56,4 +57,49 @@ bool checker_is_whole(struct checker *checker, const char **why)
             return false;
     }
     return true;
+}
+
+/* Nor has it models. */
+
+struct models_story *models_story_new(struct world *world,
+                                      struct workload *workload,
+                                      struct fault *fault,
+                                      const struct models_story_config *config)
+{
+    (void)world, (void)workload, (void)fault, (void)config;
+    return NULL;
+}
+
+void models_story_free(struct models_story *story)
+{
+    (void)story;
+}
+
+void models_story_turn(struct models_story *story, size_t peer)
+{
+    (void)story, (void)peer;
+}
+
+bool models_story_set(struct models_story *story)
+{
+    (void)story;
+    return true;
+}
+
+void models_story_torment(struct models_story *story, bool on)
+{
+    (void)story, (void)on;
+}
+
+bool models_story_settle(struct models_story *story)
+{
+    (void)story;
+    return true;
+}
+
+void models_story_remark(const struct models_story *story, char *text,
+                         size_t size)
+{
+    (void)story, (void)size;
+    text[0] = 0;
 }

@@ -16,8 +16,10 @@ static void run(const char *name, uint64_t seed, struct scenario_result *r)
 
 Test(determinism, one_seed_gives_one_hash, .timeout = 120)
 {
-    static const char *const NAMES[] = { "one_node", "five_calm", "five_faults",
-                                         "memory_only", "disk_loss" };
+    static const char *const NAMES[] = { "one_node",    "five_calm",
+                                         "five_faults", "memory_only",
+                                         "disk_loss",   "models",
+                                         "models_liar" };
     for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
         for (uint64_t seed = 7; seed < 10; seed++) {
             struct scenario_result a, b;

@@ -417,6 +417,146 @@ Test(round, a_lie_is_bounded)
     key_set_free(&set);
 }
 
+/* Where in its leaf a scaled key lies is still taken from the sums. */
+Test(round, scaled_sums_keep_their_places)
+{
+    struct key_set set = make(KEYS_CLUSTERED, 100000);
+    struct rng rng;
+    rng_init(&rng, seed);
+    struct federation f = federation_cut(set.keys, set.count, 1, false, &rng);
+    struct federation_plan plan = federation_plan_default();
+    plan.config.leaf_count = 64;
+    plan.quantiles = 256;
+    plan.liar = 0;
+    plan.factor = 3;
+    plan.lying_sums = true;
+    struct federation_result result = federation_run(&f, &plan, NULL);
+    struct model_stats scaled = measure(result.model, &set);
+    struct model_stats honest = measure(result.at_once, &set);
+    struct model_stats straight = measure(result.skeleton, &set);
+    printf("mean error of %.5f: honest %.5f, pass 1 alone %.5f\n",
+           scaled.mean_error, honest.mean_error, straight.mean_error);
+    cr_assert_eq(result.lies, 1u);
+    cr_assert_eq(model_key_count(result.model), set.count);
+    cr_assert(scaled.mean_error <
+              0.5 * (honest.mean_error + straight.mean_error));
+    federation_result_deinit(&result);
+    federation_deinit(&f);
+    key_set_free(&set);
+}
+
+Test(round, a_slice_between_knots_is_one_leaf)
+{
+    struct key_set set = make(KEYS_LOGNORMAL, 20000);
+    struct fit_quantile *quantiles = calloc(1024, sizeof *quantiles);
+    struct rng rng;
+    rng_init(&rng, seed);
+    struct federation f = federation_cut(set.keys, set.count, 1, false, &rng);
+    struct report report = federation_report(&f, 0, 1024, quantiles);
+    struct fit_config config = fit_config_default();
+    config.leaf_count = 100;
+    struct round *round;
+    cr_assert_eq(round_new(&config, NULL, &round), DLHT_OK);
+    cr_assert_eq(round_add(round, &report), DLHT_OK);
+    cr_assert_eq(round_skeleton(round), DLHT_OK);
+    struct buf packed = { 0 };
+    struct buf knots[2] = { { 0 }, { 0 } };
+    uint32_t first;
+    cr_assert_eq(
+        round_slice(round, span_empty(), span_empty(), false, &first, &packed),
+        DLHT_OK);
+    struct model *skeleton;
+    cr_assert_eq(model_unpack(buf_span(&packed), &skeleton), DLHT_OK);
+    uint32_t leaf_count = model_leaf_count(skeleton);
+    for (uint32_t i = 0; i + 1 < leaf_count; i++) {
+        struct model *slice;
+        buf_reset(&packed);
+        buf_reset(&knots[0]);
+        buf_reset(&knots[1]);
+        cr_assert_eq(model_knot(skeleton, i, &knots[0]), DLHT_OK);
+        cr_assert_eq(model_knot(skeleton, i + 1, &knots[1]), DLHT_OK);
+        for (int beyond = 0; beyond <= 1; beyond++) {
+            buf_reset(&packed);
+            if (beyond)
+                buf_append_byte(&knots[1], 0);
+            cr_assert_eq(round_slice(round, buf_span(&knots[0]),
+                                     buf_span(&knots[1]), true, &first,
+                                     &packed),
+                         DLHT_OK);
+            cr_assert_eq(model_unpack(buf_span(&packed), &slice), DLHT_OK);
+            cr_assert_eq(first, i);
+            cr_assert_eq(model_leaf_count(slice), 1u + (unsigned)beyond);
+            model_free(slice);
+        }
+    }
+    model_free(skeleton);
+    buf_deinit(&knots[0]);
+    buf_deinit(&knots[1]);
+    buf_deinit(&packed);
+    round_free(round);
+    federation_deinit(&f);
+    free(quantiles);
+    key_set_free(&set);
+}
+
+/* Keys of the fullest leaf of model, times leaves, as a share. */
+static double fullest(const struct model *model, const struct key_set *set)
+{
+    uint32_t leaf_count = model_leaf_count(model);
+    struct sums *sums = calloc(leaf_count, sizeof *sums);
+    fit_sum(model, set->keys, set->count, sums);
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < leaf_count; i++)
+        most = sums_count(&sums[i]) > most ? sums_count(&sums[i]) : most;
+    free(sums);
+    return (double)most / (double)set->count * leaf_count;
+}
+
+Test(round, sees_how_far_a_model_is)
+{
+    struct key_set set = make(KEYS_LOGNORMAL, 100000);
+    struct rng rng;
+    rng_init(&rng, seed);
+    struct federation f = federation_cut(set.keys, set.count, 64, true, &rng);
+    struct fit_config config = fit_config_default();
+    config.leaf_count = 100;
+    /* The model knows but a tenth of the keys from 40 to 42 %: the leaf they
+     * fall into holds more than its part. */
+    struct span *before = calloc(set.count, sizeof *before);
+    size_t count = 0;
+    for (size_t i = 0; i < set.count; i++)
+        if (i < 40000 || i >= 42000 || i % 10 == 0)
+            before[count++] = set.keys[i];
+    struct model *old;
+    cr_assert_eq(fit_keys(before, count, &config, &old), DLHT_OK);
+    struct federation_plan plan = federation_plan_default();
+    plan.previous = old;
+    struct federation_result result = federation_run(&f, &plan, NULL);
+    struct model_stats stats = measure(old, &set);
+    double hot = fullest(old, &set);
+    printf("KS %.5f seen as %.5f, mean %.5f as %.5f, hot leaf %.2f as %.2f\n",
+           stats.ks, result.error.max, stats.mean_error, result.error.mean, hot,
+           result.error.hot_leaf);
+    cr_assert(hot > 2);
+    cr_assert(fabs(result.error.hot_leaf - hot) < 0.1 * hot);
+    cr_assert(fabs(result.error.max - stats.ks) < 0.002);
+    cr_assert(fabs(result.error.mean - stats.mean_error) < 0.0005);
+    federation_result_deinit(&result);
+    /* The one it makes is near, and no leaf of it is hot. */
+    plan.previous = NULL;
+    result = federation_run(&f, &plan, NULL);
+    plan.previous = result.model;
+    struct federation_result again = federation_run(&f, &plan, NULL);
+    cr_assert(again.error.max < 0.002 && again.error.mean < 0.0005);
+    cr_assert(again.error.hot_leaf < 1.6, "%f", again.error.hot_leaf);
+    federation_result_deinit(&again);
+    federation_result_deinit(&result);
+    model_free(old);
+    free(before);
+    federation_deinit(&f);
+    key_set_free(&set);
+}
+
 /* Total keys of arcs of which the first claims a number, in a round with a
  * model before that knows them as equal. */
 static uint64_t total_of(const uint64_t claims[4], const uint64_t *heard,
@@ -635,4 +775,121 @@ Test(round, a_report_without_memory_leaves_the_round_as_it_was)
     cr_assert_eq(round_keys(s->round), 500u);
     round_free(s->round);
     free(s);
+}
+
+/* Sums of up to 2^32 keys in any places; now and then of none. */
+static struct sums any_sums(struct rng *rng)
+{
+    struct sums sums = { { 0 }, { 0 }, { 0 } };
+    size_t keys = (size_t)rng_below(rng, 8);
+    for (size_t i = 0; i < keys; i++)
+        sums_add(&sums, rng_chance(rng, 0.2) ? 1 : rng_real(rng));
+    for (uint64_t twice = rng_below(rng, 31); twice > 0; twice--) {
+        struct sums once = sums;
+        sums_append(&sums, &once);
+    }
+    double *numbers[2] = { &sums.t[rng_below(rng, SUMS_POWERS)],
+                           &sums.tr[rng_below(rng, SUMS_RANKS)] };
+    if (rng_chance(rng, 0.1))
+        *numbers[rng_below(rng, 2)] *= 1 + 1e-7 * rng_real(rng);
+    return sums;
+}
+
+/* Arc i of a number: one in its first byte, a few quantiles that are mostly in
+ * order. */
+static struct report any_report(struct rng *rng, size_t i, size_t arcs,
+                                uint8_t (*bytes)[4],
+                                struct fit_quantile *quantiles)
+{
+    static const uint8_t at[] = { 0, 1, 2, 3, 4, 5, 6, 7, 8 };
+    struct report report = { .lo = span_of(&at[i], i > 0),
+                             .hi = span_of(&at[i + 1], 1),
+                             .has_hi = i + 1 < arcs,
+                             .quantiles = quantiles };
+    size_t count = (size_t)rng_below(rng, 6);
+    for (size_t q = 0; q < count; q++) {
+        uint64_t most = UINT64_C(1) << rng_below(rng, 34);
+        bytes[q][0] = (uint8_t)(i + rng_chance(rng, 0.01));
+        bytes[q][1] = (uint8_t)(q * 40 + rng_below(rng, 42));
+        bytes[q][2] = (uint8_t)rng_next(rng);
+        quantiles[q].key = span_of(bytes[q], 1 + rng_below(rng, 3));
+        quantiles[q].count = rng_range(rng, rng_chance(rng, 0.99), most);
+        report.keys += quantiles[q].count;
+        report.end = quantiles[q].key;
+    }
+    report.keys += rng_chance(rng, 0.01);
+    report.quantile_count = count;
+    return report;
+}
+
+/* Takes what was refused again until it is right. True: there is a model. */
+static bool any_round(struct rng *rng, const struct model *previous,
+                      size_t *refused)
+{
+    uint8_t bytes[8][4];
+    struct fit_quantile quantiles[8];
+    struct fit_config config = { 1 + (uint32_t)rng_below(rng, 40), MODEL_CUBIC,
+                                 rng_chance(rng, 0.5) ? MODEL_CUBIC
+                                                      : MODEL_LINEAR };
+    size_t arcs = 1 + (size_t)rng_below(rng, 8);
+    struct round *round;
+    cr_assert_eq(round_new(&config, previous, &round), DLHT_OK);
+    while (round_report_count(round) < arcs) {
+        struct report report =
+            any_report(rng, round_report_count(round), arcs, bytes, quantiles);
+        *refused += round_add(round, &report) != DLHT_OK;
+    }
+    for (uint64_t n = rng_below(rng, 10); n > 0; n--)
+        round_hear_count(round, (size_t)rng_below(rng, arcs),
+                         rng_next(rng) >> rng_below(rng, 64));
+    struct model *model = NULL;
+    int rc = round_skeleton(round);
+    if (rc == DLHT_OK) {
+        cr_assert(round_keys(round) > 0);
+        uint32_t first = 0;
+        uint64_t said = 0;
+        for (int tries = 0; tries < 1000; tries++) {
+            if (round_finish(round, &model) == DLHT_OK)
+                break;
+            struct sums sums = any_sums(rng);
+            rc = round_add_sums(round, first, &sums, 1);
+            said += rc == DLHT_OK ? sums_count(&sums) : 0;
+            first += rc == DLHT_OK;
+            *refused += rc != DLHT_OK;
+        }
+        /* Unless nobody has a key any more, and there were few. */
+        bool none = said == 0 && round_keys(round) <= 18u * first;
+        cr_assert(model || none);
+        cr_assert_leq(round_lies(round), arcs + first);
+        if (!model) {
+            round_free(round);
+            return false;
+        }
+        struct fit_error error;
+        round_measure(round, model, &error);
+        cr_assert(error.mean >= 0 && error.mean <= error.max + 1e-9 &&
+                  error.max <= 1 && error.hot_leaf <= first + 1e-9);
+    }
+    round_free(round);
+    model_free(model);
+    return model != NULL;
+}
+
+Test(round, what_strangers_say_harms_nothing)
+{
+    struct key_set set = make(KEYS_UNIFORM, 1000);
+    struct fit_config config = { 8, MODEL_CUBIC, MODEL_CUBIC };
+    struct model *previous;
+    cr_assert_eq(fit_keys(set.keys, set.count, &config, &previous), DLHT_OK);
+    struct rng rng;
+    rng_init(&rng, seed);
+    size_t refused = 0;
+    size_t models = 0;
+    for (int n = 0; n < 3000; n++)
+        models += any_round(&rng, n % 2 ? previous : NULL, &refused);
+    printf("seed %llu: %zu models, %zu reports and sums refused\n",
+           (unsigned long long)seed, models, refused);
+    cr_assert(models > 2000 && refused > 100);
+    model_free(previous);
+    key_set_free(&set);
 }

@@ -123,7 +123,8 @@ void sample_keyspace(struct rng *rng, struct sample_pool *pool,
         .dropped = flip(rng),
         .floor_keys = number(rng, UINT64_MAX),
         .ceiling_bytes = number(rng, UINT64_MAX),
-        .first_arc_count = flip(rng) ? 0 : rng_below(rng, 3)
+        .first_arc_count = flip(rng) ? 0 : rng_below(rng, 3),
+        .options = text(rng, pool, 0, 60)
     };
     out->first_arcs = arcs(rng, pool, out->first_arc_count);
 }
@@ -315,6 +316,19 @@ static void sample_gossip(struct rng *rng, struct sample_pool *pool,
     out->u.gossip.arcs = arcs(rng, pool, out->u.gossip.arc_count);
 }
 
+/* Where an arc is cut: MessagePack bins, one after the other. */
+static struct span cut_keys(struct rng *rng, struct sample_pool *pool)
+{
+    struct buf b = { 0 };
+    for (size_t n = rng_below(rng, 4); n > 0; n--)
+        mp_write_bin(&b, bytes(rng, pool, 1, 40));
+    struct span span = span_empty();
+    if (b.len)
+        span = span_of(memcpy(take(pool, b.len), b.data, b.len), b.len);
+    buf_deinit(&b);
+    return span;
+}
+
 static void sample_report(struct rng *rng, struct sample_pool *pool,
                           struct message *out)
 {
@@ -325,6 +339,7 @@ static void sample_report(struct rng *rng, struct sample_pool *pool,
             (struct arc_report){ .keys = number(rng, UINT64_MAX),
                                  .bytes = number(rng, UINT64_MAX),
                                  .requests = number(rng, UINT64_MAX),
+                                 .changes = number(rng, UINT64_MAX),
                                  .caught_up = (uint16_t)number(rng, UINT16_MAX),
                                  .lost = (uint16_t)number(rng, UINT16_MAX),
                                  .busy = flip(rng) };
@@ -357,6 +372,29 @@ static void sample_ring(struct rng *rng, struct sample_pool *pool,
     }
     if (flip(rng))
         m->predecessor = &list[1];
+}
+
+/* Kinds have fields of their own, but any may be said. */
+static void sample_model(struct rng *rng, struct sample_pool *pool,
+                         struct model_message *m)
+{
+    size_t count = rng_below(rng, 1 + rng_below(rng, 20));
+    struct model_count *counts = take(pool, (count + 1) * sizeof *counts);
+    *m = (struct model_message){
+        .kind = (uint8_t)rng_range(rng, MODEL_NEWS, MODEL_COUNTS),
+        .keyspace = (keyspace_id)number(rng, UINT32_MAX),
+        .epoch = number(rng, UINT64_MAX),
+        .total = number(rng, MODEL_TOTAL_MAX),
+        .offset = number(rng, MODEL_TOTAL_MAX - 300),
+        .bytes = bytes(rng, pool, 0, 300),
+        .count_count = count,
+    };
+    for (size_t i = 0; i < count; i++)
+        counts[i] = (struct model_count){ .arc = number(rng, UINT64_MAX),
+                                          .generation = number(rng, UINT64_MAX),
+                                          .applied = number(rng, UINT64_MAX),
+                                          .keys = number(rng, UINT64_MAX) };
+    m->counts = counts;
 }
 
 static void sample_small(struct rng *rng, struct sample_pool *pool,
@@ -414,7 +452,11 @@ static void sample_small(struct rng *rng, struct sample_pool *pool,
                            .keyspace = (keyspace_id)number(rng, UINT32_MAX),
                            .arc = positive(rng),
                            .generation = number(rng, UINT64_MAX),
-                           .peer = id_random(rng) };
+                           .peer = id_random(rng),
+                           .keys = cut_keys(rng, pool) };
+        break;
+    case MESSAGE_MODEL:
+        sample_model(rng, pool, &out->u.model);
         break;
     case MESSAGE_GONE:
         out->u.gone.arc = positive(rng);
@@ -510,6 +552,7 @@ static const char *keyspace_difference(const struct keyspace_record *a,
     SAME(dropped);
     SAME(floor_keys);
     SAME(ceiling_bytes);
+    SAME_SPAN(options);
     SAME(first_arc_count);
     for (size_t i = 0; i < a->first_arc_count; i++)
         if (!sample_arcs_equal(&a->first_arcs[i], &b->first_arcs[i]))
@@ -670,6 +713,26 @@ static const char *step_difference(const struct step *a, const struct step *b)
     SAME(arc);
     SAME(generation);
     SAME_ID(peer);
+    SAME_SPAN(keys);
+    return NULL;
+}
+
+static const char *model_difference(const struct model_message *a,
+                                    const struct model_message *b)
+{
+    SAME(kind);
+    SAME(keyspace);
+    SAME(epoch);
+    SAME(total);
+    SAME(offset);
+    SAME_SPAN(bytes);
+    SAME(count_count);
+    for (size_t i = 0; i < a->count_count; i++) {
+        SAME(counts[i].arc);
+        SAME(counts[i].generation);
+        SAME(counts[i].applied);
+        SAME(counts[i].keys);
+    }
     return NULL;
 }
 
@@ -679,6 +742,7 @@ static const char *report_difference(const struct arc_report *a,
     SAME(keys);
     SAME(bytes);
     SAME(requests);
+    SAME(changes);
     SAME(caught_up);
     SAME(lost);
     SAME(busy);
@@ -777,6 +841,8 @@ const char *sample_difference(const struct message *a, const struct message *b)
         return NULL;
     case MESSAGE_RING:
         return ring_difference(&a->u.ring, &b->u.ring);
+    case MESSAGE_MODEL:
+        return model_difference(&a->u.model, &b->u.model);
     default:
         return list_difference(a, b);
     }

@@ -8,6 +8,7 @@
 
 #include "dlht/err.h"
 #include "wire/forge.h"
+#include "wire/sample.h"
 
 /* Bodies as hexadecimal, each wrong in one way. */
 static const struct {
@@ -183,8 +184,21 @@ static const struct {
     { MESSAGE_SNAPSHOT_ACK, "93010200", "to 0" },
     { MESSAGE_SNAPSHOT_ACK, "96010203000004", "a bit that is none" },
     { 0, "90", "type 0" },
-    { 15, "90", "type 15" },
-    { 15, "", "type 15, no body" }
+    { MESSAGE_RING, "90", "a ring message of nobody" },
+    { MESSAGE_MODEL, "90", "kind 0" },
+    { MESSAGE_MODEL, "93060101", "kind 6" },
+    { MESSAGE_MODEL, "9301cf000000010000000001", "keyspace 2^32" },
+    { MESSAGE_MODEL, "94030107ce00110001", "more bytes than a model has" },
+    { MESSAGE_MODEL, "9503010700ce00110001", "offset behind the end" },
+    { MESSAGE_MODEL, "9603010700ce00110000c40161", "ends behind the end" },
+    { MESSAGE_MODEL, "970501020000c40093010203", "three quarters of a count" },
+    { MESSAGE_MODEL, "970501020000c400dd00008000",
+      "counts that are not there" },
+    { MESSAGE_MODEL, "970501020000c400940102c303", "a count that is true" },
+    { MESSAGE_MODEL, "9301010700", "bytes after" },
+    { MESSAGE_STEP, "960601cd012c04c0cc05", "keys that are a number" },
+    { SAMPLE_TYPES + 1, "90", "a type to come" },
+    { SAMPLE_TYPES + 1, "", "a type to come, no body" }
 };
 
 Test(codec_refusals, refuses_what_no_peer_would_say)
@@ -210,6 +224,9 @@ Test(codec_refusals, packs_nothing_that_would_be_refused)
     static const struct keyspace_record many_in_all[] = {
         { .first_arc_count = CODEC_FIRST_ARCS_MAX }, { .first_arc_count = 1 }
     };
+    static const struct keyspace_record long_options[] = {
+        { .options.len = KEYSPACE_OPTIONS_MAX + 1 }
+    };
     static const struct raft_entry long_entry = {
         .term = 1, .index = 1, .data.len = RAFT_ENTRY_MAX + 1
     };
@@ -232,6 +249,13 @@ Test(codec_refusals, packs_nothing_that_would_be_refused)
         { .type = MESSAGE_WELCOME,
           .u.welcome.peer_count = MESSAGE_PEERS_MAX + 1 },
         { .type = MESSAGE_REPORT, .u.report.count = MESSAGE_ARCS_MAX + 1 },
+        { .type = MESSAGE_MODEL, .u.model.bytes.len = MODEL_PART_MAX + 1 },
+        { .type = MESSAGE_MODEL,
+          .u.model.count_count = MESSAGE_COUNTS_MAX + 1 },
+        { .type = MESSAGE_MODEL, .u.model.total = MODEL_TOTAL_MAX + 1 },
+        { .type = MESSAGE_MODEL, .u.model.offset = MODEL_TOTAL_MAX + 1 },
+        { .type = MESSAGE_STEP, .u.step.keys.len = STEP_KEYS_MAX + 1 },
+        { .type = MESSAGE_GOSSIP, .u.gossip = { NULL, 0, long_options, 1 } },
         { .type = MESSAGE_RAFT, .u.raft.count = MESSAGE_RAFTS_MAX + 1 },
         { .type = MESSAGE_RAFT, .u.raft = { long_append, 1 } },
         { .type = MESSAGE_RAFT, .u.raft = { many_entries, 1 } },

@@ -118,10 +118,14 @@ static const struct raft_envelope envelopes[] = {
                    .hint = 9 } }
 };
 
+static const struct model_count counts[] = { { 300, 4, 5, 1000 },
+                                             { 1, 2, 3, 4 } };
+
 static const struct arc_report report = { .arc = ARC,
                                           .keys = 1000,
                                           .bytes = 65536,
                                           .requests = 7,
+                                          .changes = 9,
                                           .caught_up = 3,
                                           .lost = 4,
                                           .busy = true };
@@ -257,11 +261,41 @@ static const struct {
       "9300" ID_HEX("cc") "91" PEER_HEX },
     { "report",
       { .type = MESSAGE_REPORT, .u.report = { &report, 1 } },
-      "9197" ARC_HEX "cd03e8ce00010000070304c3" },
+      "9198" ARC_HEX "cd03e8ce00010000070304c309" },
     { "step",
       { .type = MESSAGE_STEP,
-        .u.step = { STEP_TRANSFER, 1, 300, 4, ID(0xbb) } },
+        .u.step = { STEP_TRANSFER, 1, 300, 4, ID(0xbb), { 0 } } },
       "950501cd012c04" ID_HEX("bb") },
+    { "step that cuts",
+      { .type = MESSAGE_STEP,
+        .u.step = { .kind = STEP_SPLIT,
+                    .keyspace = 1,
+                    .arc = 300,
+                    .generation = 4,
+                    .keys = LIT("\xc4\x01k") } },
+      "960601cd012c04c0c403c4016b" },
+    { "model news",
+      { .type = MESSAGE_MODEL,
+        .u.model = { MODEL_NEWS, 1, 7, 0, 0, { 0 }, 0, 0 } },
+      "93010107" },
+    { "model part",
+      { .type = MESSAGE_MODEL,
+        .u.model = { .kind = MODEL_PART,
+                     .keyspace = 1,
+                     .epoch = 7,
+                     .total = 1000,
+                     .offset = 300,
+                     .bytes = LIT("ab") } },
+      "96030107cd03e8cd012cc4026162" },
+    { "model counts",
+      { .type = MESSAGE_MODEL,
+        .u.model = { .kind = MODEL_COUNTS,
+                     .keyspace = 1,
+                     .epoch = 2,
+                     .counts = counts,
+                     .count_count = 2 } },
+      "970501020000c40098cd012c0405cd03e8"
+      "01020304" },
     { "gone",
       { .type = MESSAGE_GONE, .u.gone = { 300, 22, 4 } },
       "93cd012c1604" },
@@ -285,7 +319,7 @@ static void to_hex(struct span bytes, char *out)
 
 Test(golden, each_type_has_the_bytes_of_the_protocol)
 {
-    bool seen[MESSAGE_RING + 1] = { false };
+    bool seen[SAMPLE_TYPES + 1] = { false };
     for (size_t i = 0; i < sizeof golden / sizeof *golden; i++) {
         static char hex[4096];
         struct codec_arena arena = { 0 };
@@ -302,7 +336,7 @@ Test(golden, each_type_has_the_bytes_of_the_protocol)
         buf_deinit(&b);
         codec_arena_deinit(&arena);
     }
-    for (int type = MESSAGE_HELLO; type <= MESSAGE_RING; type++)
+    for (int type = MESSAGE_HELLO; type <= SAMPLE_TYPES; type++)
         cr_expect(seen[type], "type %d has a row", type);
 }
 

@@ -73,11 +73,11 @@ Test(memory, lacking_leaves_frames_as_they_were)
     struct buf b = { 0 };
     long most_pack = 0, most_unpack = 0;
     rng_init(&rng, 31);
-    for (int i = 0; i < 14 * 50; i++) {
+    for (int i = 0; i < SAMPLE_TYPES * 50; i++) {
         struct message m;
         long n = 0;
         pool.used = 0;
-        sample_message(&rng, &pool, (uint8_t)(1 + i % 14), &m);
+        sample_message(&rng, &pool, (uint8_t)(1 + i % SAMPLE_TYPES), &m);
         while (!pack_with(n, &m))
             n++;
         most_pack = n > most_pack ? n : most_pack;
