@@ -230,7 +230,9 @@ static void picture_range(const struct bench_options *options)
     setting.peers = setting.arcs / 16 + 1;
     for (int i = 0; i < RANGE_SIZES; i++) {
         setting.wanted = (size_t)wanted[i];
-        setting.ranges = setting.wanted >= 1000 ? 50 : 1000;
+        setting.ranges = bench_size(options, options->lookups,
+                                    setting.wanted >= 1000 ? 50 : 1000,
+                                    setting.wanted >= 1000 ? 2 : 100);
         range_measure(&setting, results[i]);
     }
     struct svg_axis x = {
