@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 
+#define HOT 3.0 /* times the mean of an arc's keys */
 /* Peers are even between these multiples of the mean. */
 #define EVEN_MOST 1.15
 #define EVEN_LEAST 0.85
@@ -375,25 +376,42 @@ static void split_large(struct planner *p)
     }
 }
 
-/* Cuts the largest arcs of a keyspace until it has enough of them. */
+/* The largest arc of a keyspace that may be cut; NULL: none. */
+static const struct plan_arc *largest_arc(const struct planner *p,
+                                          keyspace_id keyspace)
+{
+    const struct plan_arc *largest = NULL;
+    for (size_t i = 0; i < p->in->arc_count; i++) {
+        const struct plan_arc *a = &p->in->arcs[i];
+        if (a->arc->keyspace != keyspace || !a->may_split || a->busy ||
+            a->keys < 2 * a->floor_keys || has_step(p, a))
+            continue;
+        if (!largest || a->keys > largest->keys)
+            largest = a;
+    }
+    return largest;
+}
+
+/* Cuts the largest arcs of a keyspace until it has enough of them; and beyond
+ * that, up to twice as many, those that are HOT times the mean: where keys
+ * come at one end, its arc would grow to the ceiling else. */
 static void split_few(struct planner *p, keyspace_id keyspace)
 {
     size_t arcs = 0, cutting = 0;
-    for (size_t i = 0; i < p->in->arc_count; i++)
-        if (p->in->arcs[i].arc->keyspace == keyspace)
-            arcs = p->in->arcs[i].keyspace_arcs;
+    uint64_t keys = 0;
+    for (size_t i = 0; i < p->in->arc_count; i++) {
+        if (p->in->arcs[i].arc->keyspace != keyspace)
+            continue;
+        arcs = p->in->arcs[i].keyspace_arcs;
+        keys += p->in->arcs[i].keys;
+    }
     size_t want = (size_t)(p->in->vnodes * total_weight(p) + 0.5);
-    while (arcs + cutting < want) {
-        const struct plan_arc *largest = NULL;
-        for (size_t i = 0; i < p->in->arc_count; i++) {
-            const struct plan_arc *a = &p->in->arcs[i];
-            if (a->arc->keyspace != keyspace || !a->may_split || a->busy ||
-                a->keys < 2 * a->floor_keys || has_step(p, a))
-                continue;
-            if (!largest || a->keys > largest->keys)
-                largest = a;
-        }
-        if (!largest || p->count == p->max)
+    while (arcs + cutting < 2 * want && p->count < p->max) {
+        const struct plan_arc *largest = largest_arc(p, keyspace);
+        if (!largest)
+            return;
+        double mean = (double)keys / (double)(arcs + cutting);
+        if (arcs + cutting >= want && (double)largest->keys < HOT * mean)
             return;
         add_step(p, PLAN_SPLIT, largest, NULL);
         cutting++;

@@ -5,11 +5,11 @@
  * A pure function: what it is told are the peers and, of each arc, what its
  * leader last reported. It first mends (too few live copies, too few voters,
  * members on peers that are gone or leaving), then takes away what is too
- * much, then cuts arcs that are too large or too few, then moves replicas and
- * leaderships from the fullest peers to the emptiest. A step changes one
- * member of one arc; where a plan needs several, the next report shows the
- * first one done and the next call plans on. So a lost step, or a planner that
- * dies, costs nothing but time. */
+ * much, then cuts arcs that are too large, too few, or three times the mean,
+ * then moves replicas and leaderships from fuller peers to emptier ones. A step
+ * changes one member of one arc; where a plan needs several, the next report
+ * shows the first one done and the next call plans on. So a lost step, or a
+ * planner that dies, costs nothing but time. */
 
 #ifndef PLACEMENT_PLANNER_H
 #define PLACEMENT_PLANNER_H

@@ -189,3 +189,45 @@ Test(planner, any_placement_comes_to_rest_in_balance)
         }
     }
 }
+
+/* As many keys again come at the end only: arcs grow there, are cut at the median, and none
+ * stays far above the mean. */
+Test(planner, an_arc_that_grows_alone_is_cut)
+{
+    static struct town t;
+    struct rng rng;
+    rng_init(&rng, 7);
+    town_init(&t, &rng, 4, 4, 32);
+    for (size_t step = 0; step < 60; step++) {
+        for (size_t i = 0; i < t.arc_count; i++) {
+            t.plan[i].may_split = true;
+            t.plan[i].keyspace_arcs = t.arc_count;
+            t.plan[i].floor_keys = 1000;
+            t.plan[i].ceiling_bytes = UINT64_MAX;
+            t.plan[i].caught_up = 0xffff;
+        }
+        t.plan[t.arc_count - 1].keys += 1000; /* the newest is the last */
+        struct plan_input in = { .peers = t.peers,
+                                 .peer_count = t.peer_count,
+                                 .arcs = t.plan,
+                                 .arc_count = t.arc_count,
+                                 .vnodes = 8 };
+        struct plan_step steps[STEPS];
+        size_t count = planner_steps(&in, steps, STEPS);
+        for (size_t i = 0; i < count; i++) {
+            if (steps[i].kind != PLAN_SPLIT)
+                continue;
+            size_t cut = steps[i].arc->id - 1;
+            uint64_t half = t.plan[cut].keys / 2;
+            t.plan[cut].keys -= half;
+            add_arc(&t, &rng, 4, half);
+        }
+    }
+    uint64_t most = 0, all = 0;
+    for (size_t i = 0; i < t.arc_count; i++) {
+        most = t.plan[i].keys > most ? t.plan[i].keys : most;
+        all += t.plan[i].keys;
+    }
+    cr_expect_leq(t.arc_count, 64, "at most twice as many as wanted");
+    cr_expect_leq(most * t.arc_count, 3 * all + 1000 * t.arc_count);
+}
