@@ -59,16 +59,21 @@ struct pending_table {
     size_t again_count;
     size_t open;
     struct id lane_base;
+    uint32_t
+        salt; /* of streams: an answer to the process before this one, which
+                    * comes late, must not pass for one to this */
 };
 
-static uint32_t ticket_of(size_t index, const struct pending *p)
+static uint32_t ticket_of(const struct pending_table *t, size_t index,
+                          const struct pending *p)
 {
-    return (uint32_t)p->life << 16 | (uint32_t)index;
+    return t->salt ^ ((uint32_t)p->life << 16 | (uint32_t)index);
 }
 
 static struct pending *slot_by_ticket(const struct pending_table *t,
                                       uint64_t ticket, size_t *index)
 {
+    ticket ^= t->salt;
     *index = ticket & 0xffff;
     if (*index >= t->count)
         return NULL;
@@ -85,6 +90,7 @@ int pending_new(struct node *node, struct pending_table **out)
     if (!t)
         return DLHT_ENOMEM;
     t->lane_base = id_random(&node->rng);
+    t->salt = (uint32_t)rng_next(&node->rng);
     return DLHT_OK;
 }
 
@@ -307,7 +313,7 @@ static void attempt(struct node *node, size_t index, struct pending *p)
         p->attempts++;
         enter_doubt(p);
         struct origin origin = { .kind = ORIGIN_PENDING,
-                                 .ticket = ticket_of(index, p) };
+                                 .ticket = ticket_of(node->pending, index, p) };
         op_serve(node, &p->request, &origin);
         return;
     }
@@ -325,7 +331,7 @@ static void attempt(struct node *node, size_t index, struct pending *p)
     p->hops++;
     enter_doubt(p);
     struct message m = { .type = MESSAGE_REQUEST,
-                         .stream = ticket_of(index, p) };
+                         .stream = ticket_of(node->pending, index, p) };
     m.u.request = p->request;
     uint64_t left =
         p->deadline_ns > node->now_ns ? p->deadline_ns - node->now_ns : 0;

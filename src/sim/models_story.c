@@ -253,7 +253,9 @@ bool models_story_set(struct models_story *s)
     mp_write_cstr(&doc, "name");
     mp_write_cstr(&doc, "default");
     mp_write_cstr(&doc, "options");
-    mp_write_map(&doc, 4);
+    mp_write_map(&doc, 5);
+    mp_write_cstr(&doc, "stale"); /* in half the runs rounds never end */
+    mp_write_cstr(&doc, rng_chance(&s->rng, 0.5) ? "2" : "default");
     mp_write_cstr(&doc, "keys-min");
     mp_write_cstr(&doc, "50");
     mp_write_cstr(&doc, "gap");
