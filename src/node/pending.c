@@ -59,9 +59,9 @@ struct pending_table {
     size_t again_count;
     size_t open;
     struct id lane_base;
-    uint32_t
-        salt; /* of streams: an answer to the process before this one, which
-                    * comes late, must not pass for one to this */
+    /* Of streams: a late answer to the process before this one must not pass
+     * for an answer to this one. */
+    uint32_t salt;
 };
 
 static uint32_t ticket_of(const struct pending_table *t, size_t index,
