@@ -37,6 +37,7 @@ struct bench_options {
 /* The subcommands. */
 void bench_model(const struct bench_options *options);
 void bench_index(const struct bench_options *options);
+void bench_local(const struct bench_options *options);
 void bench_training(const struct bench_options *options);
 void bench_routing(const struct bench_options *options);
 void bench_map(const struct bench_options *options);

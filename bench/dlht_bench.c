@@ -19,6 +19,7 @@ static const struct command {
 } commands[] = {
     { "model", bench_model, true, "the model: error, size, times" },
     { "index", bench_index, true, "the index over a sorted array" },
+    { "local", bench_local, true, "the index inside a node, beside its own" },
     { "training", bench_training, true, "a federated round: error, bytes" },
     { "routing", bench_routing, true, "hops of a lookup" },
     { "range", bench_range, true, "messages and time of a range" },
