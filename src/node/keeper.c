@@ -17,8 +17,9 @@
 #include "wire/mp.h"
 
 enum {
-    REPORTS_MAX = 256, /* in one message */
-    STEPS_MAX = 32,    /* in one round */
+    REPORTS_MAX = 256,     /* in one message */
+    CHANGES_MAX = 1 << 24, /* keys, believed of one report */
+    STEPS_MAX = 32,        /* in one round */
     MOVES_MAX = 6
 };
 #define REPORT_NS (UINT64_C(400) * NS_PER_MS)
@@ -124,7 +125,8 @@ static void hear(struct node *node, const struct arc_report *report)
     h->at_ns = node->now_ns;
     struct keyspace *ks = keyspaces_find(node, report->arc.keyspace);
     if (ks)
-        ks->changes += report->changes;
+        ks->changes +=
+            report->changes < CHANGES_MAX ? report->changes : CHANGES_MAX;
 }
 
 void keeper_receive_report(struct node *node, const struct id *from,

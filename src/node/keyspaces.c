@@ -203,6 +203,7 @@ static bool forget(struct node *node, const struct keyspace_record *record)
     struct keyspace *ks = keyspaces_find(node, record->id);
     if (ks) {
         size_t at = (size_t)(ks - node->keyspaces);
+        models_drop_record(node, record->id);
         forget_models(node, ks);
         free_keyspace(ks);
         memmove(ks, ks + 1,

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "dlht/err.h"
 #include "node/fingers.h"
+#include "node/pending.h"
 #include "node/replica.h"
 #include "node/trainer_state.h"
 #include "wire/mp.h"
@@ -24,8 +25,10 @@ enum {
     TELL_ALL_MAX = 9, /* up to so many peers, all are */
     OWN_KEYS_MIN = 1000,
     REFUSED_DOUBLINGS = 8, /* to a minute */
-    GUESS_ARCS_MIN = 512
+    GUESS_ARCS_MIN = 512,
+    FETCH_PARTS = 4 /* times the wait for one part, for all */
 };
+#define DROP_NS (UINT64_C(20) * NS_PER_S)
 #define TELL_NS (UINT64_C(1000) * NS_PER_MS)
 #define REFUSED_NS (UINT64_C(250) * NS_PER_MS)
 #define FETCH_NS (UINT64_C(2000) * NS_PER_MS)
@@ -35,7 +38,8 @@ struct model_fetch {
     struct id from;
     uint64_t epoch;
     uint64_t total;
-    uint64_t due_ns;
+    uint64_t due_ns; /* the next part */
+    uint64_t end_ns; /* all */
     struct buf bytes;
 };
 
@@ -70,8 +74,13 @@ uint64_t models_position(const struct keyspace *ks, struct span key,
 
 int models_key_at(const struct keyspace *ks, uint64_t position, struct buf *out)
 {
-    if (ks->held)
-        return model_key_at(ks->held->model, position, out);
+    if (ks->held) {
+        size_t before = out->len;
+        int rc = model_key_at(ks->held->model, position, out);
+        if (out->len - before > KEY_LEN_MAX) /* no key is longer */
+            out->len = before + KEY_LEN_MAX;
+        return rc;
+    }
     uint8_t key[8];
     for (int i = 0; i < 8; i++)
         key[i] = (uint8_t)(position >> (56 - 8 * i));
@@ -300,10 +309,11 @@ static bool fits_info(const struct model_info *info, const struct model *model)
 }
 
 /* Takes over bytes of info and model if they are newer than what is held;
- * epoch is the one that was asked for, 0: any.
+ * epoch is the one that was asked for, 0: any. Only who keeps the system arc is
+ * believed that a model was imported, and need not look like our keys.
  * False: they are not sound, or no memory is left. */
 static bool adopt(struct node *node, struct keyspace *ks, struct span packed,
-                  uint64_t epoch)
+                  uint64_t epoch, bool keeps_system)
 {
     struct mp_reader r;
     struct model_info info;
@@ -317,7 +327,8 @@ static bool adopt(struct node *node, struct keyspace *ks, struct span packed,
     int rc = sound ? model_unpack(bytes, &model) : DLHT_ECORRUPT;
     if (rc == DLHT_OK && !fits_info(&info, model))
         rc = DLHT_ECORRUPT;
-    if (rc == DLHT_OK && !info.imported && !fits_own_arcs(node, ks, model))
+    if (rc == DLHT_OK && !(info.imported && keeps_system) &&
+        !fits_own_arcs(node, ks, model))
         rc = DLHT_EREFUSED;
     struct held_model *held = NULL;
     if (rc == DLHT_OK)
@@ -361,7 +372,7 @@ static void adopt_record(struct node *node, keyspace_id id, struct span value)
     struct model_record record;
     if (ks && !ks->record.dropped &&
         models_record_unpack(value, &record) == DLHT_OK)
-        (void)adopt(node, ks, record.packed, 0);
+        (void)adopt(node, ks, record.packed, 0, true);
 }
 
 void models_applied(struct node *node, const struct command *c,
@@ -398,6 +409,22 @@ static void fetch_end(struct keyspace *ks)
     buf_deinit(&ks->fetch->bytes);
     free(ks->fetch);
     ks->fetch = NULL;
+}
+
+void models_drop_record(struct node *node, keyspace_id keyspace)
+{
+    struct replica *r = node_replica(node, SYSTEM_ARC);
+    struct record record;
+    struct request q = { .op = OP_DEL, .keyspace = SYSTEM_KEYSPACE };
+    if (!r || r->empty || !replica_leads(r))
+        return;
+    q.key = models_key(node, keyspace);
+    if (!records_get(r->records, q.key, &record))
+        return;
+    struct pending_target nobody = { .origin = { .kind = ORIGIN_NONE },
+                                     .later = true };
+    if (pending_begin(node, &q, node->now_ns + DROP_NS, &nobody) != DLHT_OK)
+        node_log(node, LOG_WARNING, "a dropped keyspace's model stays");
 }
 
 void models_forget(struct keyspace *ks)
@@ -446,6 +473,9 @@ static void receive_news(struct node *node, struct keyspace *ks,
         say(node, from, MODEL_NEWS, ks->record.id, epoch_of(ks));
         return;
     }
+    const struct replica *system = node_replica(node, SYSTEM_ARC);
+    if (system && !system->empty)
+        return; /* what its own records say is newer, or true */
     if (epoch == epoch_of(ks) || (ks->fetch && ks->fetch->epoch >= epoch) ||
         !may_be_fetched(node, ks, from, epoch))
         return;
@@ -456,6 +486,7 @@ static void receive_news(struct node *node, struct keyspace *ks,
     ks->fetch->from = *from;
     ks->fetch->epoch = epoch;
     ks->fetch->due_ns = node->now_ns + FETCH_NS;
+    ks->fetch->end_ns = node->now_ns + FETCH_NS * FETCH_PARTS;
     ask(node, ks);
 }
 
@@ -481,13 +512,21 @@ static void receive_ask(struct node *node, struct keyspace *ks,
     node_send(node, from, &part);
 }
 
+static bool keeps_system(const struct node *node, const struct id *peer)
+{
+    const struct keyspace *ks = keyspaces_find(node, SYSTEM_KEYSPACE);
+    const struct arc *arc = map_by_id(ks->map, SYSTEM_ARC);
+    return arc && arc_member_of(arc, peer);
+}
+
 static void receive_part(struct node *node, struct keyspace *ks,
                          const struct id *from, const struct model_message *m)
 {
     struct model_fetch *f = ks->fetch;
     if (!f || !id_equal(&f->from, from) || f->epoch != m->epoch ||
         f->bytes.len != m->offset || m->bytes.len == 0 ||
-        (f->total && f->total != m->total))
+        (f->total && f->total != m->total) ||
+        (m->bytes.len < MODEL_PART_MAX && m->offset + m->bytes.len < m->total))
         return;
     f->total = m->total;
     f->due_ns = node->now_ns + FETCH_NS;
@@ -503,7 +542,9 @@ static void receive_part(struct node *node, struct keyspace *ks,
     struct buf whole = f->bytes;
     memset(&f->bytes, 0, sizeof f->bytes);
     fetch_end(ks);
-    if (!adopt(node, ks, buf_span(&whole), m->epoch) || epoch_of(ks) < m->epoch)
+    if (!adopt(node, ks, buf_span(&whole), m->epoch,
+               keeps_system(node, from)) ||
+        epoch_of(ks) < m->epoch)
         refuse(node, ks, from, m->epoch);
     buf_deinit(&whole);
 }
@@ -549,8 +590,11 @@ void models_tick(struct node *node)
               : NULL;
     for (size_t i = 0; i < node->keyspace_count; i++) {
         struct keyspace *ks = &node->keyspaces[i];
-        if (ks->fetch && node->now_ns >= ks->fetch->due_ns)
+        if (ks->fetch && (node->now_ns >= ks->fetch->due_ns ||
+                          node->now_ns >= ks->fetch->end_ns)) {
+            refuse(node, ks, &ks->fetch->from, ks->fetch->epoch);
             fetch_end(ks);
+        }
         if (to && may_be_told(node, to) && !ks->record.dropped &&
             ks->record.placement == PLACEMENT_ORDERED &&
             ks->record.id != SYSTEM_KEYSPACE)

@@ -98,6 +98,8 @@ void models_scan(struct node *node);
 void models_tick(struct node *node);
 void models_receive(struct node *node, const struct id *from,
                     const struct model_message *message);
+/* The keyspace was dropped: where the system arc is led, its record goes. */
+void models_drop_record(struct node *node, keyspace_id keyspace);
 /* The keyspace goes: releases what it holds. */
 void models_forget(struct keyspace *ks);
 

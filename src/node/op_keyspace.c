@@ -16,6 +16,10 @@
 #include "wire/codec.h"
 #include "wire/mp.h"
 
+enum {
+    OPTIONS_MAX = 64 /* set by one request */
+};
+
 enum change_kind {
     CHANGE_CREATE,
     CHANGE_DROP,
@@ -66,7 +70,7 @@ static bool set_options(struct node *node, struct change *c,
     mp_reader_init(&r, buf_span(&c->options));
     buf_append_span(&options, record->options);
     size_t pairs = mp_read_map(&r);
-    int rc = pairs ? DLHT_OK : DLHT_EINVAL;
+    int rc = pairs && pairs <= OPTIONS_MAX ? DLHT_OK : DLHT_EINVAL;
     for (size_t i = 0; i < pairs && rc == DLHT_OK; i++) {
         struct span name = mp_read_bytes(&r), value = mp_read_bytes(&r);
         rc = r.bad ? DLHT_EINVAL

@@ -19,7 +19,9 @@
 enum {
     SUM_SLICE = 4096, /* keys summed in one turn: well below a millisecond */
     SUM_CHUNK = 256,
-    SUMS_OPEN_MAX = 64 /* at once in one node */
+    SUMS_OPEN_MAX = 64,           /* at once in one node */
+    REPORT_BYTES_MAX = 256 << 10, /* with fewer quantiles if keys are long */
+    PRESPLIT_KEYS_MAX = 4096
 };
 
 /* Keys of an arc being summed, a slice each turn. */
@@ -36,17 +38,44 @@ struct summing {
     bool has_end;
 };
 
-static void write_quantile(struct buf *b, struct span key, uint64_t count)
+/* Quantile i of wanted: as much of its key as tells it from the one before. */
+static void write_quantile(const struct replica *r, uint64_t at, uint64_t count,
+                           bool first, struct buf *b)
 {
-    mp_write_bin(b, key);
+    struct record before = { 0 }, record = { 0 };
+    (void)records_nth(r->records, at, &record);
+    if (!first && records_nth(r->records, at - 1, &before))
+        record.key = report_separator(before.key, record.key);
+    mp_write_bin(b, record.key);
     mp_write_uint(b, count);
+}
+
+static void write_report(const struct replica *r, struct span from,
+                         uint64_t below, uint64_t keys, size_t wanted,
+                         struct buf *b)
+{
+    mp_write_uint(b, r->id);
+    mp_write_uint(b, r->arc->generation);
+    mp_write_uint(b, r->applied);
+    mp_write_bin(b, from);
+    mp_write_bool(b, r->arc->has_hi);
+    mp_write_bin(b, r->arc->hi);
+    mp_write_uint(b, keys);
+    mp_write_array(b, 2 * wanted);
+    for (size_t i = 0; i < wanted; i++) {
+        uint64_t at = keys * i / wanted, next = keys * (i + 1) / wanted;
+        write_quantile(r, below + at, next - at, i == 0, b);
+    }
+    struct record last = { 0 };
+    if (keys)
+        (void)records_nth(r->records, below + keys - 1, &last);
+    mp_write_bin(b, last.key);
 }
 
 /* Keys of [key, hi) from the records' own order: exact, and not a scan. */
 static void read_report(struct node *node, struct replica *r,
                         const struct request *q, const struct origin *origin)
 {
-    struct response response = { .status = DLHT_OK };
     uint64_t below = records_rank(r->records, q->key, NULL);
     uint64_t keys = records_count(r->records) - below;
     uint64_t all = q->version > keys ? q->version : keys;
@@ -55,25 +84,14 @@ static void read_report(struct node *node, struct replica *r,
     if (wanted > keys)
         wanted = (size_t)keys;
     struct buf doc = { 0 };
-    mp_write_uint(&doc, r->id);
-    mp_write_uint(&doc, r->arc->generation);
-    mp_write_uint(&doc, r->applied);
-    mp_write_bin(&doc, q->key);
-    mp_write_bool(&doc, r->arc->has_hi);
-    mp_write_bin(&doc, r->arc->hi);
-    mp_write_uint(&doc, keys);
-    mp_write_array(&doc, 2 * wanted);
-    for (size_t i = 0; i < wanted; i++) {
-        uint64_t at = keys * i / wanted, next = keys * (i + 1) / wanted;
-        struct record record = { 0 };
-        (void)records_nth(r->records, below + at, &record);
-        write_quantile(&doc, record.key, next - at);
+    for (;;) {
+        write_report(r, q->key, below, keys, wanted, &doc);
+        if (doc.len <= REPORT_BYTES_MAX || wanted <= 1)
+            break;
+        buf_reset(&doc);
+        wanted /= 2;
     }
-    struct record last = { 0 };
-    if (keys)
-        (void)records_nth(r->records, below + keys - 1, &last);
-    mp_write_bin(&doc, last.key);
-    response.value = buf_span(&doc);
+    struct response response = { .status = DLHT_OK, .value = buf_span(&doc) };
     if (doc.failed)
         response.status = DLHT_EBUSY;
     node_answer(node, origin, &response);
@@ -166,7 +184,8 @@ int op_model_read_sums(const struct response *response, uint32_t *first,
     *sums = NULL;
     *first = (uint32_t)mp_read_uint(&r);
     uint64_t n = mp_read_uint(&r);
-    if (r.bad || n > mp_left(&r) / (SUMS_POWERS + SUMS_RANKS + SUMS_CELLS))
+    if (r.bad || n > MODEL_LEAVES_MAX ||
+        n > mp_left(&r) / (SUMS_POWERS + SUMS_RANKS + SUMS_CELLS))
         return DLHT_EPROTO;
     *count = (size_t)n;
     *sums = mem_zero(*count + 1, sizeof **sums);
@@ -318,7 +337,9 @@ static void carry_to_system(struct node *node, const struct keyspace *ks,
                          .keyspace = SYSTEM_KEYSPACE,
                          .key = ks->record.name, /* any key is in that arc */
                          .value = request->value };
-    struct pending_target target = { .origin = *origin };
+    struct pending_target target = { .origin = *origin,
+                                     .patient = true,
+                                     .busy_is_final = true };
     if (pending_begin(node, &q, op_deadline_ns(node, request), &target) !=
         DLHT_OK)
         node_answer_status(node, origin, DLHT_EBUSY, NULL);
@@ -462,17 +483,22 @@ static void presplit(struct node *node, const struct keyspace *ks,
         node_answer(node, origin, &response);
         buf_deinit(&doc);
     } else {
-        node_answer_status(node, origin, DLHT_EINVAL,
-                           "keys to cut at are an array of keys in ascending "
-                           "order");
+        node_answer_status(
+            node, origin, DLHT_EINVAL,
+            "keys to cut at are an array of at most 4096 keys in "
+            "ascending order");
     }
     free(list);
 }
 
-void op_model_serve(struct node *node, const struct request *request,
-                    const struct origin *origin)
+void op_model_serve(struct node *node, const struct replica *r,
+                    const struct request *request, const struct origin *origin)
 {
     struct ask ask;
+    if (r->id != SYSTEM_ARC || r->applied_term != raft_term(r->raft)) {
+        node_answer_status(node, origin, DLHT_EUNAVAILABLE, NULL);
+        return;
+    }
     bool understood = read_ask(request->value, &ask);
     struct keyspace *ks = check_keyspace(
         node, understood ? keyspaces_find_name(node, request->key) : NULL,

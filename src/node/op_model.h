@@ -19,8 +19,8 @@
 void op_model_begin(struct node *node, const struct request *request,
                     const struct origin *origin);
 /* At the owner of the system arc. */
-void op_model_serve(struct node *node, const struct request *request,
-                    const struct origin *origin);
+void op_model_serve(struct node *node, const struct replica *r,
+                    const struct request *request, const struct origin *origin);
 
 /* REPORT: limit is the leaves of the model to be, version the keys of the
  * whole keyspace as far as known. SUMS: value is a packed slice of a skeleton,

@@ -399,10 +399,12 @@ static size_t parts_wanted(const struct node *node, const struct walk *w,
                            const struct keyspace *ks, struct span from)
 {
     const struct request *q = &w->request;
-    if (q->flags & (REQUEST_REVERSE | REQUEST_SCAN))
-        return 1;
     if (q->op == OP_COUNT)
         return PARTS_MAX;
+    /* Lists of hashed keyspaces do not say where their keys are. */
+    if ((q->flags & REQUEST_REVERSE) ||
+        ks->record.placement == PLACEMENT_HASHED)
+        return 1;
     if (q->limit == 0)
         return PAGE_PARTS;
     if (!ks->held || node->config.map_fingers)
@@ -445,7 +447,7 @@ static bool cut_by_model(struct walk *w, const struct keyspace *ks,
     buf_append_span(&last, from);
     for (uint64_t i = 1; ok && more && i < MODEL_PARTS; i++) {
         buf_reset(&cut);
-        ok = model_key_at(model, lo + (hi - lo) / MODEL_PARTS * i, &cut) ==
+        ok = models_key_at(ks, lo + (hi - lo) / MODEL_PARTS * i, &cut) ==
              DLHT_OK;
         more = !(w->request.flags & REQUEST_HAS_END) ||
                span_compare(buf_span(&cut), end) < 0;

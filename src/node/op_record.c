@@ -227,7 +227,7 @@ void op_serve(struct node *node, const struct request *request,
     else if (request->op == OP_LEAVE)
         op_leave_serve(node, request, origin);
     else if (request->op == OP_MODEL || request->op == OP_PRESPLIT)
-        op_model_serve(node, request, origin);
+        op_model_serve(node, r, request, origin);
     else if (write)
         serve_write(node, r, request, origin);
     else

@@ -305,7 +305,7 @@ static void attempt(struct node *node, size_t index, struct pending *p)
     p->request.generation = arc->generation;
     p->request.flags |= REQUEST_TO_ARC;
     p->state = SLOT_ASKED;
-    p->due_ns = node->now_ns + ATTEMPT_NS;
+    p->due_ns = p->target.patient ? p->deadline_ns : node->now_ns + ATTEMPT_NS;
     struct replica *r = node_replica(node, arc->id);
     if (r && !r->empty &&
         (replica_leads(r) || (p->request.flags & REQUEST_STALE))) {

@@ -31,7 +31,9 @@ struct pending_target {
                            * no earlier attempt can take effect either) ends
                            * it: the piece must be cut again */
     bool busy_is_final;   /* EBUSY is an answer, not a reason to ask again */
-    bool later; /* first tried in the next round, not inside pending_begin */
+    bool patient; /* an answer takes long: asked again only if the link to who
+                   * was asked breaks */
+    bool later;   /* first tried in the next round, not inside pending_begin */
 };
 
 /* Carries a request for one key (or one arc's piece: the arc of request->key)

@@ -106,7 +106,9 @@ MUST_USE int replica_change(struct node *node, struct replica *r,
                             const struct arc_member *members, size_t count);
 
 /* Cuts at each of keys (MessagePack bins one after the other, ascending), one
- * after the other, as long as this node leads. DLHT_ENOMEM */
+ * after the other, as long as this node leads.
+ *   DLHT_EPROTO  not such keys
+ *   DLHT_ENOMEM */
 MUST_USE int replica_cut(struct node *node, struct replica *r,
                          struct span keys);
 /* The next of them, at the last key: the right child is done with, and the left

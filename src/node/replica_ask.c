@@ -127,8 +127,25 @@ int replica_split(struct node *node, struct replica *r, struct span key)
     return rc;
 }
 
+static bool are_cuts(struct span keys)
+{
+    struct mp_reader reader;
+    mp_reader_init(&reader, keys);
+    struct span before = span_empty();
+    while (!mp_at_end(&reader)) {
+        struct span key = mp_read_bytes(&reader);
+        if (key.len == 0 || key.len > KEY_LEN_MAX ||
+            span_compare(before, key) >= 0)
+            return false;
+        before = key;
+    }
+    return !reader.bad;
+}
+
 int replica_cut(struct node *node, struct replica *r, struct span keys)
 {
+    if (!are_cuts(keys))
+        return DLHT_EPROTO;
     buf_reset(&r->cuts);
     buf_append_span(&r->cuts, keys);
     if (r->cuts.failed) {
@@ -159,7 +176,7 @@ void replica_cut_next(struct node *node, struct replica *r)
     }
     node_wake_at(node, node->now_ns + NS_PER_MS);
     int rc = replica_split(node, r, last);
-    if (rc == DLHT_OK || rc == DLHT_EINVAL)
+    if (rc != DLHT_EBUSY)
         r->cuts.len = (size_t)(before - r->cuts.data);
 }
 

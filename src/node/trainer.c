@@ -18,6 +18,8 @@
 enum {
     SURVEY_PART = 200 /* of the keys must have come or gone since the last
                        * survey: one of so many */
+        ,
+    REST_DOUBLINGS = 6 /* of the pause after rounds that published nothing */
 };
 #define CHECK_NS (UINT64_C(1000) * NS_PER_MS)
 
@@ -48,6 +50,7 @@ static struct training *training_of(struct node *node, struct keyspace *ks)
     if (!t)
         return NULL;
     t->keyspace = ks->record.id;
+    t->number = rng_next(&node->rng); /* answers to a former one are late */
     t->next_check_ns = node->now_ns + CHECK_NS;
     if (ks->held)
         drift_trained(&t->drift, node->now_ns, ks->held->info.keys);
@@ -77,6 +80,7 @@ void trainer_adopted(struct node *node, struct keyspace *ks)
     ks->changes = 0;
     t->surveyed_changes = 0;
     t->surveyed = false;
+    t->fruitless = 0;
 }
 
 /* Keys that came or went since the model in use was made: as reported, or if
@@ -112,7 +116,9 @@ static enum drift_reason check(struct node *node, struct keyspace *ks,
 static bool is_worth_a_survey(const struct keyspace *ks,
                               const struct training *t, uint64_t keys)
 {
-    if (!ks->held)
+    struct keyspace_settings settings;
+    options_read(ks->record.options, &settings);
+    if (!ks->held || keys < settings.triggers.keys_min)
         return false;
     if (!t->surveyed || t->drift.apart > 0)
         return true;
@@ -132,7 +138,8 @@ static void watch(struct node *node, struct keyspace *ks)
     uint64_t keys;
     size_t arcs;
     keeper_totals(node, ks, &keys, &arcs);
-    enum drift_reason reason = check(node, ks, t, false);
+    enum drift_reason reason =
+        t->forced ? DRIFT_FORCE : check(node, ks, t, false);
     if (reason != DRIFT_NONE)
         trainer_round_begin(node, t, false, reason);
     else if (is_worth_a_survey(ks, t, keys))
@@ -278,7 +285,9 @@ static void write_outcome(struct node *node, const struct keyspace *ks,
     mp_write_cstr(b, "published");
     mp_write_bool(b, published);
     mp_write_cstr(b, "reason");
-    mp_write_cstr(b, text ? text : drift_reason_name(t->reason));
+    mp_write_cstr(b, text         ? text
+                     : t->imports ? "import"
+                                  : drift_reason_name(t->reason));
     mp_write_cstr(b, "took_ms");
     mp_write_uint(b, (node->now_ns - t->began_ns) / NS_PER_MS);
 }
@@ -320,8 +329,12 @@ void trainer_round_over(struct node *node, struct training *t, int status,
     size_t count = t->waiting_count;
     memcpy(waiting, t->waiting, count * sizeof *waiting);
     t->waiting_count = 0;
+    bool fruitless = !t->survey && !published;
+    t->fruitless = fruitless ? t->fruitless + 1 : 0;
+    uint32_t doublings =
+        t->fruitless < REST_DOUBLINGS ? t->fruitless : REST_DOUBLINGS;
     trainer_round_drop(node, t);
-    t->next_check_ns = node->now_ns + CHECK_NS;
+    t->next_check_ns = node->now_ns + (CHECK_NS << doublings);
     for (size_t i = 0; i < count; i++)
         answer_one(node, ks, t, &waiting[i], status, published, text);
 }
@@ -344,7 +357,7 @@ void trainer_surveyed(struct node *node, struct training *t)
     if (t->previous)
         round_measure(t->round, t->previous->model, &t->seen);
     enum drift_reason reason = check(node, ks, t, t->previous != NULL);
-    bool forced = !only_shows(t);
+    bool forced = t->forced || !only_shows(t);
     if (!forced) {
         trainer_round_over(node, t, DLHT_OK, false, NULL);
     } else {
@@ -356,11 +369,25 @@ void trainer_surveyed(struct node *node, struct training *t)
         trainer_round_begin(node, t, false, reason);
 }
 
+/* It asked before, and asks again since the link broke. */
+static bool is_waiting(const struct training *t, const struct origin *origin)
+{
+    for (size_t i = 0; i < t->waiting_count; i++) {
+        const struct origin *o = &t->waiting[i].origin;
+        if (o->kind == origin->kind && o->ticket == origin->ticket &&
+            o->stream == origin->stream && id_equal(&o->peer, &origin->peer))
+            return true;
+    }
+    return false;
+}
+
 /* The keyspace's training, with one more that waits; NULL: answered. */
 static struct training *join_in(struct node *node, struct keyspace *ks,
                                 bool shows, const struct origin *origin)
 {
     struct training *t = training_of(node, ks);
+    if (t && is_waiting(t, origin))
+        return t;
     if (!t || t->waiting_count == TRAINING_WAITING_MAX) {
         node_answer_status(node, origin, DLHT_EBUSY, NULL);
         return NULL;
@@ -372,7 +399,13 @@ static struct training *join_in(struct node *node, struct keyspace *ks,
 void trainer_show(struct node *node, struct keyspace *ks,
                   const struct origin *origin)
 {
-    struct training *t = join_in(node, ks, true, origin);
+    struct training *t = training_of(node, ks);
+    if (t && t->phase != TRAINING_IDLE && !t->survey) {
+        struct waiting now = { *origin, true };
+        answer_one(node, ks, t, &now, DLHT_OK, false, NULL);
+        return;
+    }
+    t = join_in(node, ks, true, origin);
     if (t && t->phase == TRAINING_IDLE)
         trainer_round_begin(node, t, true, DRIFT_NONE);
 }
@@ -396,9 +429,13 @@ void trainer_force(struct node *node, struct keyspace *ks, bool wait,
     } else {
         t = join_in(node, ks, false, origin);
     }
-    if (t && t->phase == TRAINING_IDLE) {
+    if (!t)
+        return;
+    if (t->phase == TRAINING_IDLE) {
         t->drift.fired[DRIFT_FORCE]++;
         trainer_round_begin(node, t, false, DRIFT_FORCE);
+    } else if (t->survey) {
+        t->forced = true;
     }
 }
 
@@ -412,10 +449,13 @@ void trainer_import(struct node *node, struct keyspace *ks, struct span bytes,
                            "this is not a model that `model export` wrote");
         return;
     }
-    struct training *t = join_in(node, ks, false, origin);
-    if (t) {
-        if (t->phase != TRAINING_IDLE)
-            trainer_round_drop(node, t);
+    struct training *t = ks->training;
+    if (t && t->phase != TRAINING_IDLE && !is_waiting(t, origin))
+        trainer_round_over(node, t, DLHT_EBUSY, false,
+                           "an imported model took its place");
+    t = join_in(node, ks, false, origin);
+    if (t && t->phase == TRAINING_IDLE) {
+        t->imports = true;
         struct model_info info = { .imported = true };
         info.distance = ks->held ? model_distance(ks->held->model, model) : 1;
         t->survey = false;

@@ -27,6 +27,7 @@ enum {
 #define QUESTION_NS (UINT64_C(20) * NS_PER_S)
 #define ROUND_NS (UINT64_C(120) * NS_PER_S) /* then it is given up */
 #define COUNTS_NS (UINT64_C(300) * NS_PER_MS)
+#define AGAIN_NS (UINT64_C(250) * NS_PER_MS) /* more than a heartbeat */
 
 /* A question that is out; its round may be over when the answer comes. */
 struct question {
@@ -72,6 +73,10 @@ void trainer_round_drop(struct node *node, struct training *t)
     t->arcs = NULL;
     free(t->asked);
     t->asked = NULL;
+    free(t->witnessed);
+    t->witnessed = NULL;
+    t->late = t->asked_twice = false;
+    t->again_ns = 0;
     t->arc_count = t->arc_cap = 0;
     buf_deinit(&t->cursor);
     t->has_cursor = false;
@@ -141,8 +146,12 @@ static void ask_counts(struct node *node, struct training *t)
     t->asked_peers = t->heard_peers = 0;
     t->counts_ns = node->now_ns;
     t->phase = TRAINING_COUNTS;
+    t->again_ns = 0;
+    free(t->asked);
     t->asked = mem_zero(swim_count(node->swim) + 1, sizeof *t->asked);
-    if (!t->asked) {
+    if (!t->witnessed)
+        t->witnessed = mem_zero(t->arc_count + 1, sizeof *t->witnessed);
+    if (!t->asked || !t->witnessed) {
         fail(node, t, DLHT_ENOMEM, "no memory for counts");
         return;
     }
@@ -160,6 +169,22 @@ static void ask_counts(struct node *node, struct training *t)
     node_wake_at(node, node->now_ns + COUNTS_NS);
 }
 
+/* What is known here of the arc, of that generation or a later one, has other
+ * bounds; or arcs are known beyond what is said to be the last. */
+static bool is_denied(const struct keyspace *ks,
+                      const struct model_piece *piece)
+{
+    const struct report *report = &piece->report;
+    const struct arc *arc = map_by_id(ks->map, piece->arc);
+    if (arc && arc->generation == piece->generation &&
+        (arc->has_hi != report->has_hi ||
+         (arc->has_hi && !span_equal(arc->hi, report->hi))))
+        return true;
+    size_t count = map_count(ks->map);
+    return !report->has_hi && count > 0 &&
+           span_compare(map_at(ks->map, count - 1)->lo, report->lo) > 0;
+}
+
 static void report_done(struct node *node, void *context,
                         const struct response *response)
 {
@@ -175,7 +200,10 @@ static void report_done(struct node *node, void *context,
         fail(node, t, rc, "an arc did not say what it has");
         return;
     }
-    rc = round_add(t->round, &piece.report);
+    if (is_denied(keyspaces_find(node, t->keyspace), &piece))
+        rc = DLHT_EPROTO;
+    else
+        rc = round_add(t->round, &piece.report);
     if (rc == DLHT_OK && !note_arc(t, &piece))
         rc = DLHT_ENOMEM;
     free(piece.quantiles);
@@ -212,16 +240,22 @@ static bool may_count(const struct keyspace *ks, const struct id *from,
            (arc_member_of(arc, from) && !id_equal(&arc->owner, from));
 }
 
-/* Replicas that are a little ahead agree. Those that are behind, or stand
- * before or behind a cut or a move, speak of something else. */
+/* Replicas that are a little ahead agree. Those that stand before or behind a
+ * cut or a move speak of something else; those that are behind are asked once
+ * more, and then believed: the owner may lie about how far its log is. */
 static void hear_count(struct training *t, const struct model_count *heard)
 {
     for (size_t i = 0; i < t->arc_count; i++) {
         const struct model_count *claim = &t->arcs[i];
-        if (claim->arc != heard->arc ||
-            claim->generation != heard->generation ||
-            heard->applied < claim->applied)
+        if (claim->arc != heard->arc || claim->generation != heard->generation)
             continue;
+        if (heard->applied < claim->applied && !t->asked_twice) {
+            t->late = true;
+            continue;
+        }
+        if (t->asked_twice && t->witnessed[i])
+            continue;
+        t->witnessed[i] = !t->asked_twice;
         uint64_t apart = claim->keys > heard->keys ? claim->keys - heard->keys
                                                    : heard->keys - claim->keys;
         bool agrees = apart <= claim->keys / COUNT_PART + COUNT_SLACK;
@@ -300,7 +334,13 @@ static void begin_fit(struct node *node, struct training *t,
 
 static void counts_over(struct node *node, struct training *t)
 {
-    begin_fit(node, t, TRAINING_SKELETON, skeleton_run);
+    if (!t->late || t->asked_twice) {
+        begin_fit(node, t, TRAINING_SKELETON, skeleton_run);
+        return;
+    }
+    t->asked_twice = true;
+    t->again_ns = node->now_ns + AGAIN_NS;
+    node_wake_at(node, t->again_ns);
 }
 
 void trainer_hear_counts(struct node *node, struct keyspace *ks,
@@ -308,7 +348,7 @@ void trainer_hear_counts(struct node *node, struct keyspace *ks,
 {
     struct training *t = ks->training;
     if (!t || t->number != m->epoch || t->phase != TRAINING_COUNTS ||
-        !takes_answer(t, from))
+        t->again_ns || !takes_answer(t, from))
         return;
     arc_id before = 0; /* arcs come in order, each once */
     for (size_t i = 0; i < m->count_count; i++) {
@@ -328,6 +368,7 @@ static void sums_done(struct node *node, void *context,
 static void ask_sums(struct node *node, struct training *t)
 {
     if (t->at == round_report_count(t->round)) {
+        round_end_sums(t->round);
         begin_fit(node, t, TRAINING_FINISH, finish_run);
         return;
     }
@@ -348,6 +389,18 @@ static void ask_sums(struct node *node, struct training *t)
     buf_deinit(&slice);
 }
 
+/* A part ends beyond where it began, and inside its report. */
+static bool is_between(const struct training *t, struct span cursor)
+{
+    struct span lo, hi;
+    bool has_hi;
+    round_bounds(t->round, t->at, &lo, &hi, &has_hi);
+    if (t->has_cursor)
+        lo = buf_span(&t->cursor);
+    return span_compare(cursor, lo) > 0 &&
+           (!has_hi || span_compare(cursor, hi) < 0);
+}
+
 static void sums_done(struct node *node, void *context,
                       const struct response *response)
 {
@@ -366,6 +419,8 @@ static void sums_done(struct node *node, void *context,
                  ? round_add_sums(t->round, t->first + first, sums, count)
                  : DLHT_EPROTO;
     free(sums);
+    if (rc == DLHT_OK && response->more && !is_between(t, response->cursor))
+        rc = DLHT_EPROTO;
     if (rc != DLHT_OK) {
         fail(node, t, rc, "an arc did not sum its keys");
         return;
@@ -519,6 +574,8 @@ void trainer_round_begin(struct node *node, struct training *t, bool survey,
     struct fit_config config = fit_config_of(ks);
     t->phase = TRAINING_REPORTS;
     t->survey = survey;
+    t->forced = t->forced && survey;
+    t->imports = false;
     t->reason = reason;
     t->began_ns = node->now_ns;
     t->previous = models_hold(ks->held);
@@ -532,9 +589,12 @@ void trainer_round_begin(struct node *node, struct training *t, bool survey,
 
 void trainer_round_tick(struct node *node, struct training *t)
 {
-    if (t->phase == TRAINING_COUNTS &&
-        (t->heard_peers == t->asked_peers ||
-         node->now_ns - t->counts_ns >= COUNTS_NS))
+    if (t->phase == TRAINING_COUNTS && t->again_ns) {
+        if (node->now_ns >= t->again_ns)
+            ask_counts(node, t);
+    } else if (t->phase == TRAINING_COUNTS &&
+               (t->heard_peers == t->asked_peers ||
+                node->now_ns - t->counts_ns >= COUNTS_NS))
         counts_over(node, t);
     else if (t->phase != TRAINING_IDLE &&
              node->now_ns - t->began_ns >= ROUND_NS)

@@ -41,7 +41,10 @@ struct training {
     uint64_t seen_keys;
 
     enum training_phase phase;
-    bool survey; /* ends after the reports */
+    bool survey;  /* ends after the reports */
+    bool forced;  /* somebody asked for a round while a survey was under way */
+    bool imports; /* what is published was made elsewhere */
+    uint32_t fruitless; /* rounds in a row that published nothing */
     enum drift_reason reason;
     uint64_t number; /* of the round: answers to an older one are late */
     uint64_t began_ns, counts_ns;
@@ -50,6 +53,10 @@ struct training {
     struct model_count *arcs; /* what the round's reports claim */
     size_t arc_count, arc_cap;
     struct id *asked; /* who was; zero: has answered */
+    bool *witnessed;  /* of each report: another replica counted it */
+    bool late;        /* a replica was behind the report it counted for */
+    bool asked_twice;
+    uint64_t again_ns; /* when replicas are asked again; 0: not waiting */
     size_t asked_peers, heard_peers;
     size_t at;         /* SUMS: the report being summed */
     struct buf cursor; /* where its next part begins, if has_cursor */

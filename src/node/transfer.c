@@ -12,6 +12,8 @@
 #include "dlht/err.h"
 #include "node/gossip.h"
 #include "node/journal_types.h"
+#include "node/keyspaces.h"
+#include "node/models.h"
 #include "node/replica.h"
 #include "wire/codec.h"
 #include "wire/mp.h"
@@ -462,6 +464,10 @@ void transfer_install(struct node *node, struct replica *r, int status)
     }
     incoming_free(in);
     r->incoming = NULL;
+    if (status == DLHT_OK && r->id == SYSTEM_ARC) {
+        keyspaces_scan(node);
+        models_scan(node);
+    }
     replica_touch(node, r);
 }
 

@@ -91,9 +91,13 @@ MUST_USE int round_slice(const struct round *round, struct span lo,
 /* Sums of the leaves first .. first + count - 1, from keys that all sort after
  * those already added.
  *   DLHT_EPROTO  not sane, or out of range
- *   DLHT_EINVAL  leaves are left out, or it is not their turn; no skeleton */
+ * Leaves that are passed over have lost their keys since the reports.
+ *   DLHT_EINVAL  it is not their turn; no skeleton */
 MUST_USE int round_add_sums(struct round *round, uint32_t first,
                             const struct sums *sums, size_t count);
+
+/* All arcs have summed: leaves without sums have no keys any more. */
+void round_end_sums(struct round *round);
 
 /* The model; *out is owned. Sums that contradict the counts of pass 1 are
  * scaled. It is verified: monotone at every knot and between them at 10,000

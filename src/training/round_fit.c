@@ -150,13 +150,13 @@ int round_slice(const struct round *round, struct span lo, struct span hi,
     uint32_t last;
     int rc = round_last_leaf(round, *first, hi, has_hi, &last);
     struct model *slice = NULL;
+    if (rc == DLHT_OK && last < *first)
+        rc = DLHT_EPROTO; /* not an interval */
     if (rc == DLHT_OK)
         rc = fit_slice(round->skeleton, *first, last - *first + 1, &slice);
     if (rc == DLHT_OK)
         rc = model_pack(slice, out);
     model_free(slice);
-    /* Every leaf of a skeleton has keys, and the numbers are ours. */
-    assert(rc == DLHT_OK || rc == DLHT_ENOMEM);
     return rc;
 }
 
@@ -176,14 +176,21 @@ int round_add_sums(struct round *round, uint32_t first, const struct sums *sums,
     for (size_t i = 0; i < count; i++)
         if (!sums_are_believable(&sums[i]))
             return DLHT_EPROTO;
-    /* The leaf that the last sums ended in may go on, or the next one begins. */
-    if (first > round->sums_end || first + 1 < round->sums_end)
+    /* The leaf that the last sums ended in may go on, or a later one begins:
+     * what is passed over has lost its keys since the reports. */
+    if (first + 1 < round->sums_end)
         return DLHT_EINVAL;
     for (size_t i = 0; i < count; i++)
         sums_append(&round->sums[first + i], &sums[i]);
     uint32_t end = first + (uint32_t)count;
     round->sums_end = end > round->sums_end ? end : round->sums_end;
     return DLHT_OK;
+}
+
+void round_end_sums(struct round *round)
+{
+    assert(round->skeleton);
+    round->sums_end = model_leaf_count(round->skeleton);
 }
 
 /* Keys evenly spread between a and b, after those already in sums. Many are
