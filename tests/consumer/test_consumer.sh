@@ -32,7 +32,9 @@ names=$(nm --defined-only --extern-only "$libdir/libdlht.a" |
     true)
 [ -z "$names" ] || fail "libdlht.a shows $names"
 
-quietly cmake -S "$source/tests/consumer" -B "$dir/build" \
+# The same tool as here: another may not be installed.
+generator=$(sed -n 's/^CMAKE_GENERATOR:INTERNAL=//p' "$build/CMakeCache.txt")
+quietly cmake -G "$generator" -S "$source/tests/consumer" -B "$dir/build" \
     -DCMAKE_PREFIX_PATH="$dir/prefix" -DCMAKE_C_COMPILER="$compiler" \
     -DCMAKE_C_FLAGS="$flags"
 quietly cmake --build "$dir/build"
