@@ -34,7 +34,7 @@ enum {
     HASHRING_PROBES_MAX = 64,    /* 21 are within 5 % of even */
     HASHRING_VNODES_MAX = 65536, /* tokens of a node of weight 1 */
     HASHRING_NODES_MAX = 65536,
-    HASHRING_TOKENS_MAX = 1 << 24 /* 400 MB */
+    HASHRING_TOKENS_MAX = 1 << 24 /* 540 MB */
 };
 
 #define HASHRING_WEIGHT_MIN 0.1

@@ -271,10 +271,11 @@ static void number_zones(struct hashring *ring, uint32_t *firsts)
     }
 }
 
+/* Four entries a token: most lead to it without a step. */
 static int make_table(struct hashring *ring)
 {
     unsigned bits = 1;
-    while (bits < 25 && ((size_t)1 << bits) < ring->token_count)
+    while (bits < 26 && ((size_t)1 << bits) < 4 * ring->token_count)
         bits++;
     size_t buckets = (size_t)1 << bits;
     size_t token = 0;

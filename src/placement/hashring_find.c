@@ -57,7 +57,7 @@ size_t hashring_token_at(const struct hashring *ring, uint64_t position)
     /* The answer is among at[0] .. at[count]; halved without a branch. */
     while (count > 0) {
         size_t half = (count + 1) / 2;
-        at += at[half - 1] < position ? half : 0;
+        at += half & (0 - (size_t)(at[half - 1] < position));
         count -= half;
     }
     size_t token = (size_t)(at - ring->positions);

@@ -17,8 +17,8 @@
 #include "placement/hashring_plan.h"
 
 enum {
-    LOOKUPS = 4000000,
-    BATCHES = 5,
+    LOOKUPS = 500000,
+    BATCHES = 3,
     SEEDS = 10
 };
 
@@ -91,7 +91,7 @@ static size_t bisect(const uint64_t *sorted, size_t count, uint64_t at)
     const uint64_t *p = sorted;
     while (count > 0) {
         size_t half = (count + 1) / 2;
-        p += p[half - 1] < at ? half : 0;
+        p += half & (0 - (size_t)(p[half - 1] < at));
         count -= half;
     }
     return (size_t)(p - sorted);
@@ -307,6 +307,7 @@ static void bench_move(void)
 
 int main(int argc, char **argv)
 {
+    setvbuf(stdout, NULL, _IOLBF, 0);
     const char *what = argc > 1 ? argv[1] : "all";
     bool all = strcmp(what, "all") == 0;
     if (all || strcmp(what, "look") == 0)
