@@ -57,6 +57,9 @@ int cmd_model_history(struct cli *cli, const struct arguments *args);
 struct dlht_model;
 int cmd_model_fetch(struct cli *cli, struct dlht_model **model);
 
+/* cmd_hashring.c */
+int cmd_hashring(struct cli *cli, const struct arguments *args);
+
 /* cmd_bench.c */
 int cmd_bench(struct cli *cli, const struct arguments *args);
 

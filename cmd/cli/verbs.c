@@ -150,6 +150,23 @@ static const struct option bench_options[] = {
     { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
 };
 
+static const struct option hashring_options[] = {
+    { "keys", OPTION_BYTES, "FILE", "count its lines (-: standard input)", 0,
+      0 },
+    { "replicas", OPTION_NUMBER, "N", "copies of a key (1)", 1, 16 },
+    { "vnodes", OPTION_NUMBER, "V",
+      "tokens per unit of weight (128; chosen: 8)", 1, 65536 },
+    { "hash", OPTION_CHOICE, "xxh3|md5", "of keys and tokens (xxh3)", 0, 0 },
+    { "chosen", OPTION_FLAG, NULL, "tokens cut from the fullest of 8 samples",
+      0, 0 },
+    { "probes", OPTION_NUMBER, "K", "places of a key, the best counts (1)", 1,
+      64 },
+    { "remove", OPTION_BYTES, "NODE", "and what would move without NODE", 0,
+      0 },
+    { "add", OPTION_BYTES, "NODE", "and what would move with it", 0, 0 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
 const struct verb verbs_table[] = {
     { "put", "KEY VALUE | KEY --file FILE | KEY -", "store a value",
       "With - the value is read from standard input, to its end.", cmd_put, 1,
@@ -234,6 +251,9 @@ const struct verb verbs_table[] = {
       "Each client keeps its pipeline full (a closed loop). Uses the keys\n"
       "bench:0... of the keyspace and leaves them there.",
       cmd_bench, 0, 0, bench_options },
+    { "hashring", "NODE...", "what nodes would hold on a hash ring",
+      "NODE is NAME[=WEIGHT][@ZONE]. No cluster is asked; docs/hashring.md.",
+      cmd_hashring, 1, SIZE_MAX, hashring_options },
     { "ping", "", "does a node answer", NULL, cmd_ping, 0, 0, NULL },
     { NULL, NULL, NULL, NULL, NULL, 0, 0, NULL }
 };

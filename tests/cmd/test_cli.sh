@@ -351,11 +351,48 @@ shows '--placement ordered|hashed'
 for verb in put get del cas mget range load dump lookup ring peers status \
     "keyspace create" "keyspace list" "keyspace drop" "keyspace set" \
     "keyspace show" keyspaces "model show" "model train" "model export" \
-    "model import" "model history" leave bench ping; do
+    "model import" "model history" leave hashring bench ping; do
     # shellcheck disable=SC2086
     check "help of $verb" 0 '*' $verb --help
     shows "^usage: dlht-cli .* $verb"
 done
+
+# --- a hash ring; no cluster is asked
+check "shares by MD5" 0 '*' hashring a b=2@x c --hash md5 --vnodes 64
+shows '^b  *x  *2  *128  *[45][0-9]\.[0-9]*%$'
+seq 10000 >"$dir/keys"
+check "what a removal moves" 0 '*' hashring a b c d --replicas 2 --remove b \
+    --keys "$dir/keys"
+shows '^moved 2[0-9]\.[0-9]*% of all copies, ideal 25.00%$'
+shows '^moved [45][0-9]* copies of 10000 keys$'
+check "what an addition moves" 0 '*' hashring a b c --add d=1@z --json \
+    --keys "$dir/keys"
+shows '^{"node": "a", "weight": 1, "zone": "", "tokens": 128, "share": 0\.'
+shows '^{"node": "d", "old_share": 0, .*"fair_share": 0.25, .*"keys_lost": 0}$'
+shows '^{"moved": 0.2[0-9]*, "ideal": 0.25, "intervals": .*"keys": 10000, '
+if ! awk -F'"keys": ' '/"weight"/ { n += $2 } END { exit n != 10000 }' \
+    "$dir/out"; then
+    echo "FAILED: the counts of hashring --keys should add up to 10000"
+    failed=$((failed + 1))
+fi
+check "chosen tokens" 0 '*' hashring a b --chosen
+shows '^a  *1  *8  *[0-9.]*%$'
+check "equal names" 2 '' hashring a b a
+says "that node is there already"
+check "no such node to remove" 2 '' hashring a --remove b
+says "no such node"
+check "a weight of 0" 2 '' hashring a=0
+says "a weight of 0.1 to 100"
+check "no weight" 2 '' hashring a=heavy
+says "NAME.=WEIGHT.*is meant"
+check "no name" 2 '' hashring =1
+says "a name of 1 to 255 bytes"
+check "no nodes" 2 '' hashring
+says "too few arguments"
+check "another hash" 2 '' hashring a --hash sha1
+says "one of xxh3|md5 is meant"
+check "no file of keys" 2 '' hashring a --keys "$dir/none"
+says "cannot be opened"
 
 # --- bench, in little
 for load in get put mixed range; do

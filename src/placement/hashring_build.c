@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The tokens of a new ring: those of the old one that stay, and new ones,
+ * derived from ids or chosen. */
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "dlht/err.h"
+#include "placement/hashring_state.h"
+
+enum {
+    SAMPLES = 8 /* arcs looked at for a chosen token */
+};
+
+struct token {
+    uint64_t position;
+    uint32_t owner;
+    uint32_t ordinal;
+};
+
+/* Members are by id, so at one place the least id is first. */
+static int compare(const void *a, const void *b)
+{
+    const struct token *x = a;
+    const struct token *y = b;
+    if (x->position != y->position)
+        return x->position < y->position ? -1 : 1;
+    if (x->owner != y->owner)
+        return x->owner < y->owner ? -1 : 1;
+    return (x->ordinal > y->ordinal) - (x->ordinal < y->ordinal);
+}
+
+static struct token token_of(const struct hashring *ring, size_t i)
+{
+    return (struct token){ ring->positions[i], ring->owners[i],
+                           ring->ordinals[i] };
+}
+
+static void set_token(struct hashring *ring, size_t i, struct token token)
+{
+    ring->positions[i] = token.position;
+    ring->owners[i] = token.owner;
+    ring->ordinals[i] = token.ordinal;
+}
+
+/* The hash of the id and the number behind it, 4 bytes, least first. */
+static uint64_t derive(const struct hashring *ring, struct span id,
+                       uint32_t ordinal)
+{
+    uint8_t bytes[HASHRING_ID_MAX + 4];
+    memcpy(bytes, id.data, id.len);
+    for (size_t i = 0; i < 4; i++)
+        bytes[id.len + i] = (uint8_t)(ordinal >> (8 * i));
+    return ring->config.hash(ring->config.context, bytes, id.len + 4);
+}
+
+/* Brings over what stays, in order; kept[i] counts member i's. Numbers below a
+ * member's new count stay, so 0 .. kept - 1 are there. */
+static void keep_tokens(struct hashring *ring, const struct hashring *old,
+                        const uint32_t *index_of, uint32_t *kept)
+{
+    for (size_t i = 0; i < old->token_count; i++) {
+        struct token token = token_of(old, i);
+        token.owner = index_of[token.owner];
+        if (token.owner == UINT32_MAX ||
+            token.ordinal >= ring->members[token.owner].token_count)
+            continue;
+        kept[token.owner]++;
+        set_token(ring, ring->token_count++, token);
+    }
+}
+
+static size_t missing(const struct hashring *ring, const uint32_t *kept)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < ring->member_count; i++)
+        count += ring->members[i].token_count - kept[i];
+    return count;
+}
+
+/* From the end, so that nothing is overwritten before it has moved. */
+static void merge(struct hashring *ring, const struct token *tokens,
+                  size_t count)
+{
+    size_t have = ring->token_count;
+    size_t at = have + count;
+    ring->token_count = at;
+    while (count > 0) {
+        struct token last = tokens[count - 1];
+        struct token mine = last;
+        if (have > 0)
+            mine = token_of(ring, have - 1);
+        if (have > 0 && compare(&mine, &last) > 0) {
+            set_token(ring, --at, mine);
+            have--;
+        } else {
+            set_token(ring, --at, last);
+            count--;
+        }
+    }
+}
+
+static int add_derived(struct hashring *ring, const uint32_t *kept)
+{
+    size_t count = missing(ring, kept);
+    size_t n = 0;
+    struct token *tokens = mem_array(count, sizeof *tokens);
+    if (!tokens)
+        return DLHT_ENOMEM;
+    for (size_t i = 0; i < ring->member_count; i++) {
+        const struct member *m = &ring->members[i];
+        for (uint32_t k = kept[i]; k < m->token_count; k++)
+            tokens[n++] =
+                (struct token){ derive(ring, m->id, k), (uint32_t)i, k };
+    }
+    assert(n == count);
+    qsort(tokens, count, sizeof *tokens, compare);
+    merge(ring, tokens, count);
+    free(tokens);
+    return DLHT_OK;
+}
+
+/* The first token not before position, by bisection; token_count: none. */
+static size_t lower_bound(const struct hashring *ring, uint64_t position)
+{
+    size_t lo = 0;
+    size_t hi = ring->token_count;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (ring->positions[mid] < position)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* Where the arc of token i begins, itself not in it. */
+static uint64_t arc_begin(const struct hashring *ring, size_t i)
+{
+    return ring->positions[i > 0 ? i - 1 : ring->token_count - 1];
+}
+
+static void measure_shares(struct hashring *ring)
+{
+    for (size_t i = 0; i < ring->member_count; i++)
+        ring->members[i].share = 0;
+    for (size_t i = 0; i < ring->token_count; i++) {
+        uint64_t len = ring->positions[i] - arc_begin(ring, i);
+        ring->members[ring->owners[i]].share += (double)len * 0x1p-64;
+    }
+    /* All tokens at one place: every arc has the length 0, and the first owns
+     * the whole ring. */
+    if (ring->token_count > 0 &&
+        ring->positions[0] == ring->positions[ring->token_count - 1])
+        ring->members[ring->owners[0]].share = 1;
+}
+
+/* What an arc would be cut at, and how much it is worth to do so. */
+struct cut {
+    uint64_t place;
+    double len;  /* what the newcomer gets; share of the ring */
+    double load; /* share of the owner by weight */
+    uint32_t from;
+};
+
+/* (begin, place] of the arc under a sample: as much as the newcomer lacks per
+ * token, but not more than half; half of its own. */
+static struct cut cut_of(const struct hashring *ring, uint64_t sample,
+                         uint32_t owner, double wanted)
+{
+    size_t i = lower_bound(ring, sample) % ring->token_count;
+    uint64_t from = arc_begin(ring, i);
+    uint64_t len = ring->positions[i] - from;
+    const struct member *m = &ring->members[ring->owners[i]];
+    if (len == 0 && m->share > 0.5)
+        len = UINT64_MAX;
+    double part = ring->owners[i] == owner ? 0x1p64 : wanted * 0x1p64;
+    uint64_t taken = part < (double)(len / 2) ? (uint64_t)part : len / 2;
+    return (struct cut){ .place = from + taken,
+                         .len = (double)taken * 0x1p-64,
+                         .load = m->share / m->weight,
+                         .from = ring->owners[i] };
+}
+
+/* The cut for a token of owner: of the most loaded owner of the arcs under
+ * some samples, the newcomer's own only if there are no others. */
+static struct cut choose(const struct hashring *ring, uint32_t owner,
+                         double wanted, struct rng *rng)
+{
+    struct cut best = { .place = rng_next(rng), .len = 1, .from = owner };
+    bool best_other = false;
+    for (size_t s = 0; ring->token_count > 0 && s < SAMPLES; s++) {
+        struct cut cut = cut_of(ring, rng_next(rng), owner, wanted);
+        bool other = cut.from != owner;
+        bool better = other == best_other ? cut.load > best.load : other;
+        if (s > 0 && !better)
+            continue;
+        best = cut;
+        best_other = other;
+    }
+    return best;
+}
+
+/* The chance of a token depends on the seed, the id and its number only. */
+static void add_chosen(struct hashring *ring, uint32_t owner, uint32_t kept,
+                       double fair)
+{
+    struct member *m = &ring->members[owner];
+    uint64_t own = hash64_mix(ring->config.seed, hash64(m->id));
+    for (uint32_t k = kept; k < m->token_count; k++) {
+        struct rng rng;
+        double least = fair / m->token_count / 2;
+        double wanted = (fair - m->share) / (m->token_count - k);
+        rng_init(&rng, hash64_mix(own, k));
+        struct cut cut =
+            choose(ring, owner, wanted > least ? wanted : least, &rng);
+        struct token token = { cut.place, owner, k };
+        if (ring->token_count > 0)
+            ring->members[cut.from].share -= cut.len;
+        m->share += cut.len;
+        merge(ring, &token, 1);
+    }
+}
+
+static void choose_all(struct hashring *ring, const uint32_t *kept)
+{
+    double weight = 0;
+    measure_shares(ring);
+    for (size_t i = 0; i < ring->member_count; i++)
+        weight += kept[i] ? ring->members[i].weight : 0;
+    for (size_t i = 0; i < ring->member_count; i++) {
+        weight += kept[i] ? 0 : ring->members[i].weight;
+        add_chosen(ring, (uint32_t)i, kept[i],
+                   ring->members[i].weight / weight);
+    }
+}
+
+static int compare_zones(const struct member *a, const struct member *b)
+{
+    return span_compare(a->zone, b->zone);
+}
+
+/* A zone is numbered by its first member. firsts has room for all members. */
+static void number_zones(struct hashring *ring, uint32_t *firsts)
+{
+    for (size_t i = 0; i < ring->member_count; i++) {
+        struct member *m = &ring->members[i];
+        size_t lo = 0;
+        size_t hi = ring->zone_count;
+        while (lo < hi) {
+            size_t mid = lo + (hi - lo) / 2;
+            if (compare_zones(&ring->members[firsts[mid]], m) < 0)
+                lo = mid + 1;
+            else
+                hi = mid;
+        }
+        if (lo < ring->zone_count &&
+            compare_zones(&ring->members[firsts[lo]], m) == 0) {
+            m->zone_index = firsts[lo];
+            continue;
+        }
+        memmove(&firsts[lo + 1], &firsts[lo],
+                (ring->zone_count++ - lo) * sizeof *firsts);
+        firsts[lo] = (uint32_t)i;
+        m->zone_index = (uint32_t)i;
+    }
+}
+
+/* Four entries a token: most lead to it without a step. */
+static int make_table(struct hashring *ring)
+{
+    unsigned bits = 1;
+    while (bits < 26 && ((size_t)1 << bits) < 4 * ring->token_count)
+        bits++;
+    size_t buckets = (size_t)1 << bits;
+    size_t token = 0;
+    ring->shift = 64 - bits;
+    ring->table = mem_array(buckets + 1, sizeof *ring->table);
+    if (!ring->table)
+        return DLHT_ENOMEM;
+    for (size_t b = 0; b < buckets; b++) {
+        uint64_t begin = (uint64_t)b << ring->shift;
+        while (token < ring->token_count && ring->positions[token] < begin)
+            token++;
+        ring->table[b] = (uint32_t)token;
+    }
+    ring->table[buckets] = (uint32_t)ring->token_count;
+    return DLHT_OK;
+}
+
+int hashring_build(struct hashring *ring, const struct hashring *old,
+                   const uint32_t *index_of)
+{
+    int rc = DLHT_OK;
+    uint32_t *scratch = mem_zero(ring->member_count + 1, sizeof *scratch);
+    if (!scratch)
+        return DLHT_ENOMEM;
+    keep_tokens(ring, old, index_of, scratch);
+    if (ring->config.tokens == HASHRING_CHOSEN)
+        choose_all(ring, scratch);
+    else
+        rc = add_derived(ring, scratch);
+    if (rc == DLHT_OK) {
+        number_zones(ring, scratch);
+        measure_shares(ring);
+        rc = make_table(ring);
+    }
+    free(scratch);
+    return rc;
+}

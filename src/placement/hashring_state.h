@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* placement/hashring_state.h - what a ring is made of; for hashring*.c only. */
+
+#ifndef PLACEMENT_HASHRING_STATE_H
+#define PLACEMENT_HASHRING_STATE_H
+
+#include "placement/hashring.h"
+
+struct member {
+    struct span id; /* into bytes of the ring */
+    struct span zone;
+    double weight;
+    uint32_t zone_index;
+    uint32_t token_count;
+    double share;
+};
+
+struct hashring {
+    atomic_size_t holds;
+    struct hashring_config config;
+    struct member *members; /* owned, by id */
+    size_t member_count;
+    size_t zone_count;
+    uint8_t *bytes;      /* owned: ids and zones */
+    uint64_t *positions; /* owned, ascending; at one place by id */
+    uint32_t *owners;    /* owned: whose each is */
+    uint32_t *ordinals;  /* owned: which of its owner's, from 0 */
+    size_t token_count;
+    /* Owned: entry b is the first token not before b << shift, up to and with
+     * b = 1 << (64 - shift). */
+    uint32_t *table;
+    unsigned shift;
+};
+
+/* The ring being made from members that are set, with room for what they say
+ * in the three arrays: brings over the tokens of old and adds the rest, then
+ * zones, shares and the table. index_of[i] is the new index of old's member i,
+ * or UINT32_MAX. DLHT_ENOMEM */
+MUST_USE int hashring_build(struct hashring *ring, const struct hashring *old,
+                            const uint32_t *index_of);
+
+/* The first token not before position, or the first of all. There are some. */
+size_t hashring_token_at(const struct hashring *ring, uint64_t position);
+
+#endif
