@@ -31,7 +31,9 @@ struct heard {
     struct arc *arc;          /* owned */
     struct arc_report report; /* arc unused */
     uint64_t at_ns;
-    uint64_t step_ns;        /* when a step was last sent for it */
+    uint64_t step_ns; /* when a step was last sent for it */
+    enum plan_kind step_kind;
+    struct id step_peer;
     uint64_t cut_generation; /* that a SPLIT was last sent for */
 };
 
@@ -277,6 +279,11 @@ static size_t gather_arcs(struct node *node, struct plan_arc *arcs)
         out->caught_up = h->report.caught_up;
         out->lost = h->report.lost;
         out->busy = h->report.busy || node->now_ns - h->step_ns < STEP_REST_NS;
+        if (h->step_ns && node->now_ns - h->step_ns < STEP_REST_NS) {
+            out->sent = h->step_kind;
+            out->sent_peer = h->step_peer;
+        }
+        out->stays = ks->record.id == SYSTEM_KEYSPACE;
         out->replicas = ks->record.replicas;
         out->may_split = ks->record.id != SYSTEM_KEYSPACE &&
                          ks->record.placement == PLACEMENT_ORDERED;
@@ -301,6 +308,8 @@ static void send_step(struct node *node, const struct plan_step *planned,
     struct heard *h = find_heard(node->keeper, step.arc, &at);
     if (h) {
         h->step_ns = node->now_ns;
+        h->step_kind = planned->kind;
+        h->step_peer = planned->peer;
         if (step.kind == STEP_SPLIT)
             h->cut_generation = step.generation;
     }
@@ -381,9 +390,13 @@ static void plan(struct node *node)
             .arcs = arcs,
             .arc_count = gather_arcs(node, arcs),
             .vnodes = node->config.vnodes,
-            .moves_max = swim_count(node->swim) > MOVES_MAX
-                             ? swim_count(node->swim)
-                             : MOVES_MAX,
+            .partial =
+                node->now_ns -
+                        k->plan_since_ns<REPORT_OLD_NS,
+                                         .moves_max = swim_count(node->swim)>
+                            MOVES_MAX
+                    ? swim_count(node->swim)
+                    : MOVES_MAX,
         };
         size_t count = planner_steps(&input, steps, STEPS_MAX);
         for (size_t i = 0; i < count; i++)

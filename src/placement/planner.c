@@ -531,8 +531,8 @@ static void find_movable(struct planner *p)
     for (size_t i = 0; i < p->in->arc_count; i++) {
         const struct plan_arc *a = &p->in->arcs[i];
         struct seats *seats = &p->seats[i];
-        seats->may_move =
-            !seats->has_step && seats->owner != NOBODY && is_settled(p, a);
+        seats->may_move = !a->stays && !seats->has_step &&
+                          seats->owner != NOBODY && is_settled(p, a);
         for (size_t k = 0; k < a->arc->member_count; k++)
             if (seats->member[k] == NOBODY)
                 seats->may_move = false;
@@ -661,6 +661,52 @@ static bool take_seats(struct planner *p)
     return true;
 }
 
+/* The member that goes when the arc has a copy too many: the fullest. */
+static void expect_trim(struct planner *p, const struct plan_arc *a,
+                        size_t coming)
+{
+    const struct seats *seats = seats_of(p, a);
+    size_t fullest = coming;
+    for (size_t i = 0; i < a->arc->member_count; i++) {
+        size_t seat = seats->member[i];
+        if (seat != NOBODY &&
+            (fullest == NOBODY ||
+             load_of(p, seat, false) > load_of(p, fullest, false)))
+            fullest = seat;
+    }
+    if (fullest != NOBODY && p->loads[fullest].held >= size_of(a))
+        p->loads[fullest].held -= size_of(a);
+}
+
+/* Loads as they will be when what is under way has been done: else it would be
+ * planned again and again, and peers that were too full become too empty. */
+static void foresee(struct planner *p)
+{
+    for (size_t i = 0; i < p->in->arc_count; i++) {
+        const struct plan_arc *a = &p->in->arcs[i];
+        size_t peer = a->sent ? find_peer(p->in, &a->sent_peer) : NOBODY;
+        size_t owner = seats_of(p, a)->owner;
+        bool there = peer != NOBODY && arc_member_of(a->arc, &a->sent_peer);
+        size_t coming = NOBODY;
+        if (a->sent == PLAN_TRANSFER && there && owner != NOBODY) {
+            p->loads[owner].led -= size_of(a);
+            p->loads[peer].led += size_of(a);
+        }
+        if (a->sent == PLAN_REMOVE && there)
+            p->loads[peer].held -= size_of(a);
+        if (a->sent == PLAN_ADD && peer != NOBODY && !there) {
+            p->loads[peer].held += size_of(a);
+            coming = peer;
+        }
+        size_t copies = a->arc->member_count + (coming != NOBODY) -
+                        (a->sent == PLAN_REMOVE && there);
+        if (copies > a->replicas)
+            expect_trim(p, a, coming);
+        if (coming != NOBODY && a->arc->member_count >= a->replicas)
+            p->moving++;
+    }
+}
+
 static void add_loads(struct planner *p)
 {
     for (size_t i = 0; i < p->in->arc_count; i++) {
@@ -688,6 +734,7 @@ size_t planner_steps(const struct plan_input *input, struct plan_step *steps,
         return 0;
     }
     add_loads(&p);
+    foresee(&p);
     for (size_t i = 0; i < input->arc_count; i++) {
         const struct plan_arc *a = &input->arcs[i];
         if (!a->busy && !mend(&p, a))
@@ -695,9 +742,10 @@ size_t planner_steps(const struct plan_input *input, struct plan_step *steps,
     }
     split_all(&p);
     find_movable(&p);
-    while (p.count < p.max && (balance_one(&p, true) || balance_chain(&p)))
+    while (!input->partial && p.count < p.max &&
+           (balance_one(&p, true) || balance_chain(&p)))
         ;
-    while (p.count < p.max && p.moving < input->moves_max &&
+    while (!input->partial && p.count < p.max && p.moving < input->moves_max &&
            balance_one(&p, false))
         ;
     free(p.seats);

@@ -48,11 +48,14 @@ struct plan_arc {
     const struct arc *arc;
     uint64_t keys;
     uint64_t bytes;
-    uint16_t caught_up; /* bit i: members[i] is live and caught up */
-    uint16_t lost;      /* bit i: members[i] said it lost its copy */
-    bool busy;          /* a step is under way */
-    uint8_t replicas;   /* wanted copies */
+    uint16_t caught_up;  /* bit i: members[i] is live and caught up */
+    uint16_t lost;       /* bit i: members[i] said it lost its copy */
+    bool busy;           /* a step is under way */
+    enum plan_kind sent; /* the step just sent, not yet reported; 0: none */
+    struct id sent_peer; /* its peer */
+    uint8_t replicas;    /* wanted copies */
     bool may_split;
+    bool stays;           /* not moved for balance: who leads it plans */
     size_t keyspace_arcs; /* of its keyspace, those not in the input too */
     uint64_t floor_keys;
     uint64_t ceiling_bytes;
@@ -64,6 +67,8 @@ struct plan_input {
     const struct plan_arc *arcs;
     size_t arc_count;
     uint32_t vnodes;  /* arcs led per peer of weight 1 and keyspace */
+    bool partial;     /* not all arcs may have reported: mend, but do not
+                       * balance */
     size_t moves_max; /* arcs that may have a copy too many for balance */
 };
 
