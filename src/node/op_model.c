@@ -21,7 +21,9 @@ enum {
     SUM_CHUNK = 256,
     SUMS_OPEN_MAX = 64,           /* at once in one node */
     REPORT_BYTES_MAX = 256 << 10, /* with fewer quantiles if keys are long */
-    PRESPLIT_KEYS_MAX = 4096
+    PRESPLIT_KEYS_MAX = 4096,
+    PRESPLIT_ARCS_MAX = 8192 /* of a keyspace: a client may not make groups
+                              * without end */
 };
 
 /* Keys of an arc being summed, a slice each turn. */
@@ -472,7 +474,13 @@ static void presplit(struct node *node, const struct keyspace *ks,
                 span_compare(before, list[i]) < 0;
         before = list[i];
     }
-    if (sound) {
+    uint64_t keys_now;
+    size_t arcs;
+    keeper_totals(node, ks, &keys_now, &arcs);
+    if (sound && arcs + count > PRESPLIT_ARCS_MAX) {
+        node_answer_status(node, origin, DLHT_EFULL,
+                           "a keyspace may be cut ahead into 8192 arcs");
+    } else if (sound) {
         struct buf doc = { 0 };
         mp_write_map(&doc, 1);
         mp_write_cstr(&doc, "cut");
