@@ -9,7 +9,6 @@
 
 #include "base/mem.h"
 
-#define HOT 3.0 /* times the mean of an arc's keys */
 /* Peers are even between these multiples of the mean. */
 #define EVEN_MOST 1.15
 #define EVEN_LEAST 0.85
@@ -82,6 +81,7 @@ static void add_step(struct planner *p, enum plan_kind kind,
     memset(step, 0, sizeof *step);
     step->kind = kind;
     step->arc = a->arc;
+    step->ways = kind == PLAN_SPLIT ? 2 : 0;
     if (peer)
         step->peer = *peer;
 }
@@ -393,7 +393,7 @@ static const struct plan_arc *largest_arc(const struct planner *p,
 }
 
 /* Cuts the largest arcs of a keyspace until it has enough of them; and beyond
- * that, up to twice as many, those that are HOT times the mean: where keys
+ * that, up to twice as many, those that are PLAN_HOT times the mean: where keys
  * come at one end, its arc would grow to the ceiling else. */
 static void split_few(struct planner *p, keyspace_id keyspace)
 {
@@ -411,7 +411,7 @@ static void split_few(struct planner *p, keyspace_id keyspace)
         if (!largest)
             return;
         double mean = (double)keys / (double)(arcs + cutting);
-        if (arcs + cutting >= want && (double)largest->keys < HOT * mean)
+        if (arcs + cutting >= want && (double)largest->keys < PLAN_HOT * mean)
             return;
         add_step(p, PLAN_SPLIT, largest, NULL);
         cutting++;

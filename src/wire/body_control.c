@@ -294,6 +294,10 @@ static int pack_step(const struct step *s, struct buf *b)
     fields_put_uint(&f, s->generation);
     fields_put_id(&f, &s->peer);
     fields_put_bytes(&f, s->keys);
+    fields_put_uint(&f, s->ways);
+    fields_put_uint(&f, s->into);
+    fields_put_uint(&f, s->into_generation);
+    fields_put_bytes(&f, s->into_lo);
     fields_end(&f);
     return DLHT_OK;
 }
@@ -301,15 +305,20 @@ static int pack_step(const struct step *s, struct buf *b)
 static void unpack_step(struct mp_reader *r, struct step *s)
 {
     struct fields_in f = fields_open(r);
-    s->kind = (uint8_t)fields_uint(&f, STEP_SPLIT);
+    s->kind = (uint8_t)fields_uint(&f, STEP_MERGE);
     s->keyspace = (keyspace_id)fields_uint(&f, UINT32_MAX);
     s->arc = fields_uint(&f, UINT64_MAX);
     s->generation = fields_uint(&f, UINT64_MAX);
     s->peer = fields_id(&f);
     s->keys = fields_bytes(&f, STEP_KEYS_MAX);
+    s->ways = (uint32_t)fields_uint(&f, STEP_WAYS_MAX);
+    s->into = fields_uint(&f, UINT64_MAX);
+    s->into_generation = fields_uint(&f, UINT64_MAX);
+    s->into_lo = fields_bytes(&f, KEY_LEN_MAX);
     fields_close(&f);
     if (s->kind < STEP_ADD || s->arc == 0 ||
-        (s->kind != STEP_SPLIT && id_is_zero(&s->peer)))
+        (s->kind < STEP_SPLIT && id_is_zero(&s->peer)) ||
+        (s->kind == STEP_MERGE && s->into == 0))
         mp_fail(r);
 }
 

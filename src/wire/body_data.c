@@ -27,7 +27,7 @@ static bool op_needs_key(uint8_t op)
 /* The document of an admin operation. */
 static bool op_has_document(uint8_t op)
 {
-    return op >= OP_LOOKUP && op != OP_MODEL_SUMS; /* a packed model */
+    return op >= OP_LOOKUP && op != OP_MODEL_SUMS && op != OP_MERGE;
 }
 
 static void pack_route(struct fields_out *f, const struct request *q)
@@ -160,7 +160,7 @@ static bool is_document(struct span bytes)
 
 static bool request_is_sound(const struct request *q)
 {
-    if (q->op < OP_PING || q->op > OP_MODEL_SUMS)
+    if (q->op < OP_PING || q->op > OP_RECOVER)
         return false;
     if (op_needs_key(q->op) && q->key.len == 0)
         return false;

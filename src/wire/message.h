@@ -31,6 +31,7 @@ enum {
     KEYSPACE_NAME_MAX = 64, /* bytes */
     KEYSPACE_OPTIONS_MAX = 1024,
     STEP_KEYS_MAX = 256 << 10, /* bytes of keys to cut at */
+    STEP_WAYS_MAX = 16,        /* parts that a step cuts an arc into */
     MESSAGE_ARCS_MAX = 256,    /* descriptors in one message */
     MESSAGE_PEERS_MAX = 256,
     MESSAGE_KEYSPACES_MAX = 64,
@@ -70,7 +71,12 @@ enum op {
     OP_PRESPLIT = 22,      /* value: {keyspace, keys: [key]}: cut there, though
                             * few keys are there yet */
     OP_MODEL_REPORT = 23,  /* between peers: quantiles of the arc of a key */
-    OP_MODEL_SUMS = 24     /* between peers: its sums over a model's leaves */
+    OP_MODEL_SUMS = 24,    /* between peers: its sums over a model's leaves */
+    OP_MERGE = 25,         /* between peers: one arc becomes part of the one
+                            * before it; value: node/op_merge.c */
+    OP_BALANCE = 26,       /* value: {action, ...}; node/op_balance.c */
+    OP_PEER_SET = 27,      /* value: {peer, options: {option: text}} */
+    OP_RECOVER = 28        /* value: {arc, accept_loss} */
 };
 
 enum request_flag {
@@ -213,7 +219,9 @@ enum step_kind {
     STEP_DEMOTE,  /* voter becomes a learner */
     STEP_REMOVE,
     STEP_TRANSFER, /* leadership goes to peer */
-    STEP_SPLIT     /* at each of keys, or if there are none at the median */
+    STEP_SPLIT,    /* at each of keys, or if there are none into `ways` parts
+                    * of about as many keys */
+    STEP_MERGE     /* into the arc `into`, which ends where this one begins */
 };
 
 struct step {
@@ -223,6 +231,10 @@ struct step {
     uint64_t generation; /* the arc's, else the step is void */
     struct id peer;
     struct span keys; /* MessagePack bins, one after the other, ascending */
+    uint32_t ways;    /* SPLIT without keys: 2 to 16; 0 is 2 */
+    arc_id into;      /* MERGE */
+    uint64_t into_generation;
+    struct span into_lo; /* its first key: where its owner is found */
 };
 
 /* Models on their way: who has a newer epoch says so, who lacks it asks. */

@@ -651,6 +651,10 @@ static bool write_result(struct buf *b, const struct request *q,
     case OP_PRESPLIT:
     case OP_MODEL_REPORT:
     case OP_MODEL_SUMS:
+    case OP_MERGE:
+    case OP_BALANCE:
+    case OP_PEER_SET:
+    case OP_RECOVER:
     default:
         return write_document(b, s->value);
     }

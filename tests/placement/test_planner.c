@@ -107,6 +107,7 @@ static void do_step(struct town *t, const struct plan_step *step)
         arc->owner = step->peer;
         return;
     case PLAN_SPLIT:
+    case PLAN_MERGE:
         cr_assert_fail("nothing here may be split");
     }
 }

@@ -178,10 +178,9 @@ static struct span list(struct rng *rng, struct sample_pool *pool,
 static void sample_request(struct rng *rng, struct sample_pool *pool,
                            struct request *q)
 {
-    *q =
-        (struct request){ .op = (uint8_t)rng_range(rng, OP_PING, OP_MODEL_SUMS),
-                          .flags = (uint16_t)number(rng, 511),
-                          .key = bytes(rng, pool, 1, 300) };
+    *q = (struct request){ .op = (uint8_t)rng_range(rng, OP_PING, OP_RECOVER),
+                           .flags = (uint16_t)number(rng, 511),
+                           .key = bytes(rng, pool, 1, 300) };
     if (flip(rng))
         q->keyspace = (keyspace_id)positive(rng);
     else
@@ -448,12 +447,16 @@ static void sample_small(struct rng *rng, struct sample_pool *pool,
     case MESSAGE_STEP:
         out->u.step =
             (struct step){ .kind =
-                               (uint8_t)rng_range(rng, STEP_ADD, STEP_SPLIT),
+                               (uint8_t)rng_range(rng, STEP_ADD, STEP_MERGE),
                            .keyspace = (keyspace_id)number(rng, UINT32_MAX),
                            .arc = positive(rng),
                            .generation = number(rng, UINT64_MAX),
                            .peer = id_random(rng),
-                           .keys = cut_keys(rng, pool) };
+                           .keys = cut_keys(rng, pool),
+                           .ways = (uint32_t)rng_below(rng, STEP_WAYS_MAX + 1),
+                           .into = positive(rng),
+                           .into_generation = number(rng, UINT64_MAX),
+                           .into_lo = bytes(rng, pool, 0, 300) };
         break;
     case MESSAGE_MODEL:
         sample_model(rng, pool, &out->u.model);
@@ -714,6 +717,10 @@ static const char *step_difference(const struct step *a, const struct step *b)
     SAME(generation);
     SAME_ID(peer);
     SAME_SPAN(keys);
+    SAME(ways);
+    SAME(into);
+    SAME(into_generation);
+    SAME_SPAN(into_lo);
     return NULL;
 }
 
