@@ -2,7 +2,9 @@
 
 /* bench: rate and latency of a closed loop. Each client is a connection with
  * a thread of its own that keeps `pipeline` requests open; latency is counted
- * from submitting a request to its callback. */
+ * from submitting a request to its callback. With a rate, requests fall due at
+ * even times, and one that had to wait because all of the pipeline was open is
+ * counted from when it was due: a stall is then seen by all that it held up. */
 
 #include "cmd.h"
 
@@ -55,7 +57,9 @@ struct bench {
     size_t value_size;
     uint32_t clients;
     uint32_t pipeline;
+    uint64_t begin_ns;
     uint64_t end_ns;
+    uint64_t gap_ns; /* between two requests of a client; 0: none */
     struct zipf zipf;
     char *value; /* owned */
 };
@@ -77,6 +81,8 @@ struct client {
     size_t open_count;
     uint64_t chance; /* state of the generator */
     uint64_t next;   /* sequential: the next key */
+    uint64_t due_ns; /* with a rate: of the next request */
+    bool full;       /* all slots were open when it was looked last */
     struct histogram histogram;
     uint64_t errors;
     int first_error; /* status */
@@ -187,7 +193,7 @@ static enum dlht_op choose_op(struct client *client)
     return DLHT_OP_GET;
 }
 
-static bool send_one(struct client *client, struct slot *slot)
+static bool send_one(struct client *client, struct slot *slot, uint64_t from_ns)
 {
     struct bench *bench = client->bench;
     char key[KEY_LEN_MAX];
@@ -199,7 +205,7 @@ static bool send_one(struct client *client, struct slot *slot)
         request.value = (struct dlht_bytes){ bench->value, bench->value_size };
     if (request.op == DLHT_OP_RANGE)
         request.limit = RANGE_RECORDS;
-    slot->sent_ns = cli_now_ns();
+    slot->sent_ns = from_ns ? from_ns : cli_now_ns();
     rc = dlht_submit(client->d, &request, answered, slot);
     if (rc != DLHT_OK) {
         note_error(client, rc);
@@ -210,18 +216,53 @@ static bool send_one(struct client *client, struct slot *slot)
     return true;
 }
 
+/* Sends what may be sent; false: a request was refused. */
+static bool send_all(struct client *client)
+{
+    struct bench *bench = client->bench;
+    bool sent = true;
+
+    for (uint32_t i = 0; sent && i < bench->pipeline; i++) {
+        uint64_t from_ns = 0;
+        if (client->slots[i].open)
+            continue;
+        if (bench->gap_ns) {
+            if (cli_now_ns() < client->due_ns)
+                break;
+            from_ns = client->full ? client->due_ns : 0;
+            client->due_ns += bench->gap_ns;
+        }
+        sent = send_one(client, &client->slots[i], from_ns);
+    }
+    client->full = client->open_count == bench->pipeline;
+    return sent;
+}
+
+/* How long to wait for answers, in milliseconds, rounded up: a request is sent
+ * late by less than one. */
+static int patience_ms(const struct client *client, bool sent)
+{
+    uint64_t now_ns = cli_now_ns();
+
+    if (!sent)
+        return 10;
+    if (!client->bench->gap_ns || client->full)
+        return 100;
+    if (client->due_ns <= now_ns)
+        return 0;
+    return (int)((client->due_ns - now_ns) / 1000000 + 1);
+}
+
 static void *client_run(void *context)
 {
     struct client *client = context;
     struct bench *bench = client->bench;
 
+    client->due_ns =
+        bench->begin_ns + bench->gap_ns * client->number / bench->clients;
     while (cli_now_ns() < bench->end_ns) {
-        bool sent = true;
-        for (uint32_t i = 0; sent && i < bench->pipeline; i++) {
-            if (!client->slots[i].open)
-                sent = send_one(client, &client->slots[i]);
-        }
-        if (dlht_poll(client->d, sent ? 100 : 10) < 0)
+        bool sent = send_all(client);
+        if (dlht_poll(client->d, patience_ms(client, sent)) < 0)
             return NULL;
     }
     while (client->open_count > 0 && dlht_poll(client->d, -1) >= 0)
@@ -351,10 +392,10 @@ static int report(struct cli *cli, struct client *clients, uint32_t count,
 static int measure(struct bench *bench, struct client *clients,
                    uint64_t seconds)
 {
-    uint64_t begin_ns = cli_now_ns();
     uint32_t started = 0;
 
-    bench->end_ns = begin_ns + seconds * 1000000000u;
+    bench->begin_ns = cli_now_ns();
+    bench->end_ns = bench->begin_ns + seconds * 1000000000u;
     while (started < bench->clients &&
            pthread_create(&clients[started].thread, NULL, client_run,
                           &clients[started]) == 0)
@@ -367,7 +408,7 @@ static int measure(struct bench *bench, struct client *clients,
                          "fewer --clients",
                          started);
     return report(bench->cli, clients, bench->clients,
-                  (double)(cli_now_ns() - begin_ns) / 1e9);
+                  (double)(cli_now_ns() - bench->begin_ns) / 1e9);
 }
 
 static int prepare(struct bench *bench, const struct arguments *args)
@@ -393,10 +434,13 @@ int cmd_bench(struct cli *cli, const struct arguments *args)
         .clients = (uint32_t)options_number(args, "clients", 4),
         .pipeline = (uint32_t)options_number(args, "pipeline", 16),
     };
+    uint64_t rate = options_number(args, "rate", 0);
     struct client *clients = calloc(bench.clients, sizeof(*clients));
     uint32_t made = 0;
     int rc = clients ? CLI_DONE : cli_fail(cli, DLHT_ENOMEM, NULL);
 
+    if (rate)
+        bench.gap_ns = UINT64_C(1000000000) * bench.clients / rate;
     if (rc == CLI_DONE)
         rc = prepare(&bench, args);
     while (rc == CLI_DONE && made < bench.clients) {

@@ -139,6 +139,8 @@ static const struct option bench_options[] = {
       "mixed: half get, half put; range: 100 records (get)", 0, 0 },
     { "clients", OPTION_NUMBER, "N", "connections, a thread each (4)", 1, 256 },
     { "pipeline", OPTION_NUMBER, "N", "requests open on each (16)", 1, 4096 },
+    { "rate", OPTION_NUMBER, "N", "requests a second in all (as many as go)", 1,
+      100000000 },
     { "seconds", OPTION_NUMBER, "S", "to measure (10)", 1, 86400 },
     { "keys", OPTION_NUMBER, "N", "loaded before (100000)", 1, 1000000000 },
     { "value-size", OPTION_SIZE, "B", "bytes of a value (100)", 0,

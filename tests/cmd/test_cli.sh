@@ -400,6 +400,9 @@ for load in get put mixed range; do
         --clients 2 --pipeline 4 --json
     shows '^{"ops": [1-9][0-9]*, "errors": 0, "seconds": [1-2]'
 done
+check "bench, at a rate" 0 '*' bench --seconds 1 --keys 100 --no-load \
+    --rate 500 --json
+shows '"rate": [0-9]\{1,2\}[.,]\|"rate": [1-4][0-9][0-9][.,]\|"rate": 50[0-9][.,]'
 check "bench, sequential" 0 '*' bench --seconds 1 --keys 100 --no-load \
     --distribution sequential
 shows '^latency  p50 [0-9]* us'
