@@ -49,7 +49,8 @@ static void destroy(struct hashring *ring)
     free(ring->positions);
     free(ring->owners);
     free(ring->ordinals);
-    free(ring->table);
+    free(ring->firsts);
+    free(ring->line_memory);
     free(ring);
 }
 

@@ -134,15 +134,21 @@ uint64_t hashring_token(const struct hashring *ring, size_t i, size_t *node);
 uint64_t hashring_position(const struct hashring *ring, struct span key);
 
 /* The node that holds a position, or a key: an index, SIZE_MAX if there are
- * none. No allocation. A table by the highest bits leads to about one token,
- * and a bisection ends it: tokens that crowd cost log2(tokens) steps. */
+ * none. No allocation. Without probes it reads one line of the cache as a rule;
+ * tokens that crowd cost log2(tokens) steps. */
 size_t hashring_at(const struct hashring *ring, uint64_t position);
 size_t hashring_find(const struct hashring *ring, struct span key);
 
+/* The same for many keys: sooner, as their lines are fetched at once. Returns
+ * count, or 0 if there are no nodes. */
+size_t hashring_find_all(const struct hashring *ring, const struct span *keys,
+                         size_t count, uint32_t *nodes);
+
 /* The nodes for count <= 16 copies, the holder first: clockwise, distinct, and
  * of distinct zones as long as there are zones left; then what was passed by,
- * clockwise. Returns how many: the lesser of count and the number of nodes. A
- * rare zone is searched for around the whole ring. */
+ * clockwise. With probes clockwise of all of them at once, the nearest token
+ * first. Returns how many: the lesser of count and the number of nodes. A rare
+ * zone is searched for around the whole ring. */
 size_t hashring_replicas_at(const struct hashring *ring, uint64_t position,
                             size_t count, uint32_t *nodes);
 size_t hashring_replicas(const struct hashring *ring, struct span key,
@@ -155,7 +161,7 @@ size_t hashring_replicas(const struct hashring *ring, struct span key,
  * noted in out. */
 void hashring_json(const struct hashring *ring, bool tokens, struct buf *out);
 
-/* Asserts order, sums and the table; for tests. */
+/* Asserts order, sums and that lookups are right; for tests. */
 void hashring_check(const struct hashring *ring);
 
 /* --- where readers find the newest */

@@ -12,6 +12,9 @@
 #include "dlht/err.h"
 #include "placement/hashring_state.h"
 
+_Static_assert(sizeof(struct line) == 64, "a line of the cache");
+_Static_assert(HASHRING_NODES_MAX <= UINT16_MAX + 1, "a node is 16 bits");
+
 enum {
     SAMPLES = 8 /* arcs looked at for a chosen token */
 };
@@ -271,25 +274,60 @@ static void number_zones(struct hashring *ring, uint32_t *firsts)
     }
 }
 
-/* Four entries a token: most lead to it without a step. */
-static int make_table(struct hashring *ring)
+/* The tokens of part b. Where more lie than a line has room for, the zeros
+ * lead every lookup to the tokens themselves. */
+static void fill_line(const struct hashring *ring, size_t b, struct line *line)
 {
-    unsigned bits = 1;
-    while (bits < 26 && ((size_t)1 << bits) < 4 * ring->token_count)
-        bits++;
-    size_t buckets = (size_t)1 << bits;
+    size_t first = ring->firsts[b];
+    size_t count = ring->firsts[b + 1] - first;
+    if (count >= LINE_SLOTS) {
+        memset(line, 0, sizeof *line);
+        return;
+    }
+    for (size_t i = 0; i < LINE_SLOTS; i++) {
+        size_t token = first + (i < count ? i : count);
+        line->low[i] = UINT16_MAX;
+        if (i < count)
+            line->low[i] =
+                (uint16_t)(ring->positions[token] >> (ring->shift - 16));
+        token = token < ring->token_count ? token : 0;
+        line->node[i] = (uint16_t)ring->owners[token];
+    }
+}
+
+static void set_firsts(struct hashring *ring, size_t parts)
+{
     size_t token = 0;
-    ring->shift = 64 - bits;
-    ring->table = mem_array(buckets + 1, sizeof *ring->table);
-    if (!ring->table)
-        return DLHT_ENOMEM;
-    for (size_t b = 0; b < buckets; b++) {
+    for (size_t b = 0; b < parts; b++) {
         uint64_t begin = (uint64_t)b << ring->shift;
         while (token < ring->token_count && ring->positions[token] < begin)
             token++;
-        ring->table[b] = (uint32_t)token;
+        ring->firsts[b] = (uint32_t)token;
     }
-    ring->table[buckets] = (uint32_t)ring->token_count;
+    ring->firsts[parts] = (uint32_t)ring->token_count;
+}
+
+/* 4 to 8 tokens a line: of 1,000 lines of derived tokens less than 10 are too
+ * full. */
+static int make_lines(struct hashring *ring)
+{
+    unsigned bits = 1;
+    if (ring->token_count == 0)
+        return DLHT_OK;
+    while (((size_t)8 << bits) < ring->token_count)
+        bits++;
+    size_t parts = (size_t)1 << bits;
+    ring->shift = 64 - bits;
+    ring->firsts = mem_array(parts + 1, sizeof *ring->firsts);
+    ring->line_memory = mem_array(parts + 1, sizeof *ring->lines);
+    if (!ring->firsts || !ring->line_memory)
+        return DLHT_ENOMEM;
+    size_t over = (uintptr_t)ring->line_memory % sizeof *ring->lines;
+    uint8_t *at = ring->line_memory;
+    ring->lines = (void *)(at + (sizeof *ring->lines - over));
+    set_firsts(ring, parts);
+    for (size_t b = 0; b < parts; b++)
+        fill_line(ring, b, &ring->lines[b]);
     return DLHT_OK;
 }
 
@@ -308,7 +346,7 @@ int hashring_build(struct hashring *ring, const struct hashring *old,
     if (rc == DLHT_OK) {
         number_zones(ring, scratch);
         measure_shares(ring);
-        rc = make_table(ring);
+        rc = make_lines(ring);
     }
     free(scratch);
     return rc;

@@ -16,6 +16,20 @@ struct member {
     double share;
 };
 
+/* Slots of a line, the last one never a token's; 64 bytes with their nodes. */
+enum {
+    LINE_SLOTS = 16
+};
+
+/* All that a lookup reads, in one line of the cache: the tokens of one equal
+ * part of the ring, by the 16 bits behind those that number the part, and
+ * whose each is. Free slots have the highest bits, and the owner of the next
+ * token after the part. A line that is too full has only zeros. */
+struct line {
+    uint16_t low[LINE_SLOTS];
+    uint16_t node[LINE_SLOTS];
+};
+
 struct hashring {
     atomic_size_t holds;
     struct hashring_config config;
@@ -27,15 +41,17 @@ struct hashring {
     uint32_t *owners;    /* owned: whose each is */
     uint32_t *ordinals;  /* owned: which of its owner's, from 0 */
     size_t token_count;
-    /* Owned: entry b is the first token not before b << shift, up to and with
-     * b = 1 << (64 - shift). */
-    uint32_t *table;
+    /* 1 << (64 - shift) parts. Entry b of firsts is the first token not before
+     * b << shift, up to and with the number of parts. */
     unsigned shift;
+    uint32_t *firsts;   /* owned */
+    struct line *lines; /* in line_memory, at an address of whole lines */
+    void *line_memory;  /* owned */
 };
 
 /* The ring being made from members that are set, with room for what they say
  * in the three arrays: brings over the tokens of old and adds the rest, then
- * zones, shares and the table. index_of[i] is the new index of old's member i,
+ * zones, shares and lines. index_of[i] is the new index of old's member i,
  * or UINT32_MAX. DLHT_ENOMEM */
 MUST_USE int hashring_build(struct hashring *ring, const struct hashring *old,
                             const uint32_t *index_of);
