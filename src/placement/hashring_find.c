@@ -219,27 +219,50 @@ static void walk_one(struct walk *walk, uint64_t position)
     }
 }
 
-/* A probe on its way around the ring. */
-struct head {
-    uint64_t place;
-    uint64_t far; /* from place to token */
-    size_t token;
-    size_t steps;
+/* Probes on their way around the ring; one array each, as the nearest is
+ * looked for at every step. */
+struct heads {
+    uint64_t far[HASHRING_PROBES_MAX]; /* from place to token */
+    uint64_t place[HASHRING_PROBES_MAX];
+    uint32_t token[HASHRING_PROBES_MAX];
+    uint32_t steps[HASHRING_PROBES_MAX];
+    uint32_t count;
 };
 
-static struct head head_of(const struct hashring *ring, uint64_t place)
+static void heads_begin(struct heads *heads, const struct hashring *ring,
+                        uint64_t position)
 {
-    size_t token = hashring_token_at(ring, place);
-    return (struct head){ .place = place,
-                          .far = ring->positions[token] - place,
-                          .token = token };
+    heads->count = ring->config.probes;
+    for (uint32_t i = 0; i < heads->count; i++) {
+        uint64_t place = i ? probe(position, i) : position;
+        size_t token = hashring_token_at(ring, place);
+        heads->far[i] = ring->positions[token] - place;
+        heads->place[i] = place;
+        heads->token[i] = (uint32_t)token;
+        heads->steps[i] = 0;
+    }
 }
 
-static void step(const struct hashring *ring, struct head *head)
+/* The first of those that are equally near. */
+static uint32_t heads_nearest(const struct heads *heads)
 {
-    head->token = head->token + 1 < ring->token_count ? head->token + 1 : 0;
-    head->far = ring->positions[head->token] - head->place;
-    head->steps++;
+    uint32_t best = 0;
+    uint64_t far = heads->far[0];
+    for (uint32_t i = 1; i < heads->count; i++) {
+        bool nearer = heads->far[i] < far;
+        best = nearer ? i : best;
+        far = nearer ? heads->far[i] : far;
+    }
+    return best;
+}
+
+static void heads_step(struct heads *heads, const struct hashring *ring,
+                       uint32_t i)
+{
+    uint32_t next = heads->token[i] + 1;
+    heads->token[i] = next < ring->token_count ? next : 0;
+    heads->far[i] = ring->positions[heads->token[i]] - heads->place[i];
+    heads->steps[i]++;
 }
 
 /* All probes go on at once, the nearest token next. So a node stands where its
@@ -249,18 +272,13 @@ static void step(const struct hashring *ring, struct head *head)
 static void walk_probes(struct walk *walk, uint64_t position)
 {
     const struct hashring *ring = walk->ring;
-    struct head heads[HASHRING_PROBES_MAX];
-    uint32_t count = ring->config.probes;
-    heads[0] = head_of(ring, position);
-    for (uint32_t i = 1; i < count; i++)
-        heads[i] = head_of(ring, probe(position, i));
+    struct heads heads;
+    heads_begin(&heads, ring, position);
     while (!is_done(walk)) {
-        struct head *next = &heads[0];
-        for (uint32_t i = 1; i < count; i++)
-            next = heads[i].far < next->far ? &heads[i] : next;
-        assert(next->steps < ring->token_count);
-        visit(walk, ring->owners[next->token]);
-        step(ring, next);
+        uint32_t i = heads_nearest(&heads);
+        assert(heads.steps[i] < ring->token_count);
+        visit(walk, ring->owners[heads.token[i]]);
+        heads_step(&heads, ring, i);
     }
 }
 
