@@ -260,26 +260,63 @@ static int build(const struct hashring *old, const struct draft *draft,
     return rc;
 }
 
+static int draft_all(struct draft *draft, const struct hashring *old,
+                     const struct hashring_change *changes, size_t count,
+                     size_t *bad)
+{
+    size_t at = 0;
+    int rc = draft_begin(draft, old, count);
+    for (; rc == DLHT_OK && at < count; at++)
+        rc = draft_change(draft, old->config.vnodes, &changes[at]);
+    *bad = rc != DLHT_OK && at > 0 ? at - 1 : count;
+    return rc;
+}
+
 int hashring_apply(const struct hashring *old,
                    const struct hashring_change *changes, size_t count,
                    struct hashring **out, size_t *bad)
 {
     struct draft draft;
     struct hashring *ring;
-    size_t at = 0;
+    size_t at = count;
     int rc = hashring_new(&old->config, &ring);
     *out = NULL;
     if (bad)
         *bad = count;
     if (rc != DLHT_OK)
         return rc;
-    rc = draft_begin(&draft, old, count);
-    for (; rc == DLHT_OK && at < count; at++)
-        rc = draft_change(&draft, old->config.vnodes, &changes[at]);
-    if (rc != DLHT_OK && at > 0 && bad)
-        *bad = at - 1;
+    rc = draft_all(&draft, old, changes, count, &at);
+    if (bad)
+        *bad = at;
     if (rc == DLHT_OK)
         rc = build(old, &draft, ring);
+    draft_deinit(&draft);
+    if (rc != DLHT_OK) {
+        destroy(ring);
+        return rc;
+    }
+    *out = ring;
+    return DLHT_OK;
+}
+
+int hashring_restore(const struct hashring_config *config,
+                     const struct hashring_change *changes, size_t count,
+                     const struct token *tokens, size_t token_count,
+                     struct hashring **out, size_t *bad, size_t *bad_token)
+{
+    struct draft draft;
+    struct hashring *ring;
+    int rc = hashring_new(config, &ring);
+    *out = NULL;
+    *bad = count;
+    *bad_token = token_count;
+    if (rc != DLHT_OK)
+        return rc;
+    rc = draft_all(&draft, ring, changes, count, bad);
+    if (rc == DLHT_OK)
+        rc = copy_members(ring, &draft);
+    if (rc == DLHT_OK)
+        rc = hashring_build_given(ring, tokens, token_count, bad_token);
     draft_deinit(&draft);
     if (rc != DLHT_OK) {
         destroy(ring);

@@ -154,12 +154,36 @@ size_t hashring_replicas_at(const struct hashring *ring, uint64_t position,
 size_t hashring_replicas(const struct hashring *ring, struct span key,
                          size_t count, uint32_t *nodes);
 
+/* Equal of rings that are equal: in configuration (but a function of the
+ * caller's, which has no name), nodes and tokens. Linear in the tokens. Of
+ * unequal rings it is different, by chance of 64 bits. */
+uint64_t hashring_fingerprint(const struct hashring *ring);
+
 /* Appends the ring as one JSON object to out: configuration, nodes, and with
- * tokens all of them as [position, index of the node], positions as strings of
- * 16 hexadecimal digits, since JSON's numbers are not that wide in all
- * readers. Ids that are not printable ASCII are {"hex": "..."}. Failure is
- * noted in out. */
+ * tokens all of them as [position, index of the node, which of its tokens],
+ * positions as strings of 16 hexadecimal digits, since JSON's numbers are not
+ * that wide in all readers; then the fingerprint. Ids that are not printable
+ * ASCII are {"hex": "..."}. Failure is noted in out. */
 void hashring_json(const struct hashring *ring, bool tokens, struct buf *out);
+
+/* Where a text is wrong, and how. */
+struct hashring_fault {
+    size_t at;        /* byte; the length of the text: its end */
+    const char *what; /* static; NULL: nothing is wrong with the text */
+};
+
+/* The ring of a text that hashring_json wrote, held once; *out is NULL on
+ * failure. Derived tokens are made again, and those in the text must be the
+ * same; chosen ones are taken from it. hash and context are for a text of a
+ * ring with a function of its own; else they are not looked at. Spaces and the
+ * order of fields are free. Takes memory for what the text says is there, at
+ * the most HASHRING_TOKENS_MAX tokens.
+ *   DLHT_ECORRUPT  *fault says why
+ *   DLHT_EINVAL    a function is needed, and hash is NULL
+ *   DLHT_ENOMEM */
+MUST_USE int hashring_read(struct span text, hashring_hash_fn hash,
+                           void *context, struct hashring **out,
+                           struct hashring_fault *fault);
 
 /* Asserts order, sums and that lookups are right; for tests. */
 void hashring_check(const struct hashring *ring);

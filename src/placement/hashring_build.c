@@ -19,12 +19,6 @@ enum {
     SAMPLES = 8 /* arcs looked at for a chosen token */
 };
 
-struct token {
-    uint64_t position;
-    uint32_t owner;
-    uint32_t ordinal;
-};
-
 /* Members are by id, so at one place the least id is first. */
 static int compare(const void *a, const void *b)
 {
@@ -331,6 +325,14 @@ static int make_lines(struct hashring *ring)
     return DLHT_OK;
 }
 
+/* What follows from members and tokens; scratch has room for all members. */
+static int finish(struct hashring *ring, uint32_t *scratch)
+{
+    number_zones(ring, scratch);
+    measure_shares(ring);
+    return make_lines(ring);
+}
+
 int hashring_build(struct hashring *ring, const struct hashring *old,
                    const uint32_t *index_of)
 {
@@ -343,11 +345,70 @@ int hashring_build(struct hashring *ring, const struct hashring *old,
         choose_all(ring, scratch);
     else
         rc = add_derived(ring, scratch);
-    if (rc == DLHT_OK) {
-        number_zones(ring, scratch);
-        measure_shares(ring);
-        rc = make_lines(ring);
+    if (rc == DLHT_OK)
+        rc = finish(ring, scratch);
+    free(scratch);
+    return rc;
+}
+
+/* Whether all tokens are in order and each is somebody's, once. seen: a bit
+ * for each; begins: the first bit of each member. */
+static bool are_whole(const struct hashring *ring, const struct token *tokens,
+                      size_t count, const size_t *begins, uint8_t *seen,
+                      size_t *bad)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct token *t = &tokens[i];
+        *bad = i;
+        if (i > 0 && compare(t - 1, t) >= 0)
+            return false;
+        if (t->owner >= ring->member_count ||
+            t->ordinal >= ring->members[t->owner].token_count)
+            return false;
+        size_t bit = begins[t->owner] + t->ordinal;
+        if (seen[bit / 8] >> (bit % 8) & 1)
+            return false;
+        seen[bit / 8] |= (uint8_t)(1u << (bit % 8));
     }
+    *bad = count;
+    return true;
+}
+
+static int check_given(const struct hashring *ring, const struct token *tokens,
+                       size_t count, size_t *bad)
+{
+    size_t wanted = 0;
+    size_t *begins = mem_array(ring->member_count, sizeof *begins);
+    if (!begins)
+        return DLHT_ENOMEM;
+    for (size_t i = 0; i < ring->member_count; i++) {
+        begins[i] = wanted;
+        wanted += ring->members[i].token_count;
+    }
+    uint8_t *seen = mem_zero(wanted / 8 + 1, 1);
+    int rc = seen ? DLHT_OK : DLHT_ENOMEM;
+    *bad = count;
+    if (rc == DLHT_OK &&
+        (count != wanted || !are_whole(ring, tokens, count, begins, seen, bad)))
+        rc = DLHT_ECORRUPT;
+    free(seen);
+    free(begins);
+    return rc;
+}
+
+int hashring_build_given(struct hashring *ring, const struct token *tokens,
+                         size_t count, size_t *bad)
+{
+    int rc = check_given(ring, tokens, count, bad);
+    if (rc != DLHT_OK)
+        return rc;
+    uint32_t *scratch = mem_array(ring->member_count + 1, sizeof *scratch);
+    if (!scratch)
+        return DLHT_ENOMEM;
+    for (size_t i = 0; i < count; i++)
+        set_token(ring, i, tokens[i]);
+    ring->token_count = count;
+    rc = finish(ring, scratch);
     free(scratch);
     return rc;
 }

@@ -16,6 +16,12 @@ struct member {
     double share;
 };
 
+struct token {
+    uint64_t position;
+    uint32_t owner;
+    uint32_t ordinal; /* which of its owner's, from 0 */
+};
+
 /* Slots of a line, the last one never a token's; 64 bytes with their nodes. */
 enum {
     LINE_SLOTS = 16
@@ -55,6 +61,22 @@ struct hashring {
  * or UINT32_MAX. DLHT_ENOMEM */
 MUST_USE int hashring_build(struct hashring *ring, const struct hashring *old,
                             const uint32_t *index_of);
+
+/* The same of count tokens that a stranger gave: refused, with the index of the
+ * first that is wrong, unless each member has as many as it says, once each,
+ * and all are in order. DLHT_ECORRUPT, DLHT_ENOMEM */
+MUST_USE int hashring_build_given(struct hashring *ring,
+                                  const struct token *tokens, size_t count,
+                                  size_t *bad);
+
+/* As hashring_apply to a ring without nodes, but the tokens are given and not
+ * made; *bad_token is the index of the one that is refused, or count.
+ *   DLHT_ECORRUPT  bad tokens */
+MUST_USE int hashring_restore(const struct hashring_config *config,
+                              const struct hashring_change *changes,
+                              size_t count, const struct token *tokens,
+                              size_t token_count, struct hashring **out,
+                              size_t *bad, size_t *bad_token);
 
 /* The first token not before position, or the first of all. There are some. */
 size_t hashring_token_at(const struct hashring *ring, uint64_t position);

@@ -522,7 +522,8 @@ Test(hashring, as_json)
         "\"zone\": \"z\\\"\\\\\", \"token_count\": 1, \"share\": 0.5}, "
         "{\"id\": \"b\", \"weight\": 1, \"zone\": {\"hex\": \"0aff\"}, "
         "\"token_count\": 1, \"share\": 0.5}], \"tokens\": "
-        "[[\"0000000000000001\", 0], [\"8000000000000000\", 1]]}");
+        "[[\"0000000000000001\", 0, 0], [\"8000000000000000\", 1, 0]], "
+        "\"fingerprint\": \"7c7ea0546cf24905\"}");
     buf_deinit(&out);
     hashring_drop(ring);
 }
