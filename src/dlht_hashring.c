@@ -49,6 +49,7 @@ config_of(const struct dlht_hashring_config *config)
     if (!config)
         return c;
     c.seed = config->seed;
+    c.hash_seed = config->hash_seed;
     c.tokens = config->chosen ? HASHRING_CHOSEN : HASHRING_DERIVED;
     if (config->chosen)
         c.vnodes = CHOSEN_VNODES;

@@ -63,7 +63,7 @@ static int say_node(struct cli *cli, int rc, const struct word *word)
     if (rc == DLHT_EINVAL)
         return cli_usage(cli,
                          "'%s': a name of 1 to 255 bytes and a weight of 0.1 "
-                         "to 100 are meant",
+                         "to 100, or 0, are meant",
                          word->data);
     if (rc == DLHT_EEXISTS)
         return cli_usage(cli, "'%s': that node is there already", word->data);
@@ -160,7 +160,8 @@ static int say_fault(struct cli *cli, int rc, const char *name,
 
 static int read_ring(struct trial *t, const char *name)
 {
-    static const char *const with[] = { "vnodes", "hash", "chosen", "probes" };
+    static const char *const with[] = { "vnodes", "hash", "hash-seed", "chosen",
+                                        "probes" };
     struct dlht_hashring_fault fault;
     char *text;
     size_t len;
@@ -193,9 +194,12 @@ static int new_ring(struct trial *t)
                                                    : DLHT_HASHRING_XXH3,
         .vnodes = (uint32_t)options_number(t->args, "vnodes", 0),
         .probes = (uint32_t)options_number(t->args, "probes", 0),
-        .chosen = options_has(t->args, "chosen")
+        .chosen = options_has(t->args, "chosen"),
+        .hash_seed = options_number(t->args, "hash-seed", 0)
     };
 
+    if (config.hash_seed && config.hash != DLHT_HASHRING_XXH3)
+        return cli_usage(t->cli, "MD5 has no --hash-seed");
     if (t->args->count == 0)
         return cli_usage(t->cli, "too few arguments: hashring NODE...");
     int rc = dlht_hashring_new(&config, &t->ring);

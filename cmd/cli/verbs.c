@@ -157,6 +157,8 @@ static const struct option hashring_options[] = {
     { "vnodes", OPTION_NUMBER, "V",
       "tokens per unit of weight (128; chosen: 8)", 1, 65536 },
     { "hash", OPTION_CHOICE, "xxh3|md5", "of keys and tokens (xxh3)", 0, 0 },
+    { "hash-seed", OPTION_NUMBER, "S", "another ring of the same names", 1,
+      INT64_MAX },
     { "chosen", OPTION_FLAG, NULL, "tokens cut from the fullest of 8 samples",
       0, 0 },
     { "probes", OPTION_NUMBER, "K", "places of a key, the best counts (1)", 1,

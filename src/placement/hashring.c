@@ -26,6 +26,13 @@ uint64_t hashring_md5(void *context, const void *data, size_t len)
     return md5_64(span_of(data, len));
 }
 
+uint64_t hashring_hash(const struct hashring *ring, struct span bytes)
+{
+    if (ring->hash_seed)
+        return hash64_seeded(bytes, ring->hash_seed);
+    return ring->config.hash(ring->config.context, bytes.data, bytes.len);
+}
+
 struct hashring_config hashring_config_default(void)
 {
     struct hashring_config config = { .hash = hashring_xxh3,
@@ -37,6 +44,8 @@ struct hashring_config hashring_config_default(void)
 
 static bool is_valid(const struct hashring_config *c)
 {
+    if (c->hash_seed && c->hash != hashring_xxh3)
+        return false;
     return c->hash && c->vnodes >= 1 && c->vnodes <= HASHRING_VNODES_MAX &&
            c->probes >= 1 && c->probes <= HASHRING_PROBES_MAX &&
            (c->tokens == HASHRING_DERIVED || c->tokens == HASHRING_CHOSEN);
@@ -84,6 +93,10 @@ int hashring_new(const struct hashring_config *config, struct hashring **out)
         return DLHT_ENOMEM;
     atomic_init(&ring->holds, 1);
     ring->config = *config;
+    /* Mixed, as XXH3 folds its seed into short inputs: neighbouring seeds would
+     * give the tokens of one node to another. */
+    if (config->hash_seed)
+        ring->hash_seed = hashring_mix(config->hash_seed);
     *out = ring;
     return DLHT_OK;
 }
@@ -145,6 +158,8 @@ size_t hashring_seek(const struct hashring *ring, struct span id)
 static uint32_t tokens_for(double weight, uint32_t vnodes)
 {
     double wanted = weight * vnodes + 0.5;
+    if (!(weight > 0))
+        return 0;
     return wanted < 1 ? 1 : (uint32_t)wanted;
 }
 
@@ -177,8 +192,9 @@ static bool is_valid_change(const struct hashring_change *c)
     if (c->verb == HASHRING_ADD && c->zone.len > HASHRING_ID_MAX)
         return false;
     /* Written so that NaN is refused. */
-    return c->verb == HASHRING_REMOVE || (c->weight >= HASHRING_WEIGHT_MIN &&
-                                          c->weight <= HASHRING_WEIGHT_MAX);
+    return c->verb == HASHRING_REMOVE || c->weight == 0 ||
+           (c->weight >= HASHRING_WEIGHT_MIN &&
+            c->weight <= HASHRING_WEIGHT_MAX);
 }
 
 static int draft_change(struct draft *draft, uint32_t vnodes,

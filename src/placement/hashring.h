@@ -37,6 +37,7 @@ enum {
     HASHRING_TOKENS_MAX = 1 << 24 /* 540 MB */
 };
 
+/* Or 0: a node that is there and holds nothing. */
 #define HASHRING_WEIGHT_MIN 0.1
 #define HASHRING_WEIGHT_MAX 100.0
 
@@ -59,10 +60,11 @@ struct hashring_config {
     uint32_t vnodes; /* tokens per unit of weight */
     uint32_t probes; /* 1: none beside the key's own place */
     enum hashring_tokens tokens;
-    uint64_t seed; /* of chosen tokens */
+    uint64_t seed;      /* of chosen tokens */
+    uint64_t hash_seed; /* of xxh3, for another ring of the same names; 0 */
 };
 
-/* xxh3, 128, 1, derived, 0. */
+/* xxh3, 128, 1, derived, 0, 0. */
 struct hashring_config hashring_config_default(void);
 
 struct hashring;
@@ -134,7 +136,7 @@ uint64_t hashring_token(const struct hashring *ring, size_t i, size_t *node);
 uint64_t hashring_position(const struct hashring *ring, struct span key);
 
 /* The node that holds a position, or a key: an index, SIZE_MAX if there are
- * none. No allocation. Without probes it reads one line of the cache as a rule;
+ * none with tokens. No allocation. Without probes it reads one line of the cache as a rule;
  * tokens that crowd cost log2(tokens) steps. */
 size_t hashring_at(const struct hashring *ring, uint64_t position);
 size_t hashring_find(const struct hashring *ring, struct span key);
@@ -147,7 +149,8 @@ size_t hashring_find_all(const struct hashring *ring, const struct span *keys,
 /* The nodes for count <= 16 copies, the holder first: clockwise, distinct, and
  * of distinct zones as long as there are zones left; then what was passed by,
  * clockwise. With probes clockwise of all of them at once, the nearest token
- * first. Returns how many: the lesser of count and the number of nodes. A rare
+ * first. Returns how many: the lesser of count and the number of nodes
+ * that have tokens. A rare
  * zone is searched for around the whole ring. */
 size_t hashring_replicas_at(const struct hashring *ring, uint64_t position,
                             size_t count, uint32_t *nodes);

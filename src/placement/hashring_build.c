@@ -52,7 +52,7 @@ static uint64_t derive(const struct hashring *ring, struct span id,
     memcpy(bytes, id.data, id.len);
     for (size_t i = 0; i < 4; i++)
         bytes[id.len + i] = (uint8_t)(ordinal >> (8 * i));
-    return ring->config.hash(ring->config.context, bytes, id.len + 4);
+    return hashring_hash(ring, span_of(bytes, id.len + 4));
 }
 
 /* Brings over what stays, in order; kept[i] counts member i's. Numbers below a
@@ -232,6 +232,8 @@ static void choose_all(struct hashring *ring, const uint32_t *kept)
         weight += kept[i] ? ring->members[i].weight : 0;
     for (size_t i = 0; i < ring->member_count; i++) {
         weight += kept[i] ? 0 : ring->members[i].weight;
+        if (ring->members[i].token_count == 0)
+            continue;
         add_chosen(ring, (uint32_t)i, kept[i],
                    ring->members[i].weight / weight);
     }
@@ -242,13 +244,16 @@ static int compare_zones(const struct member *a, const struct member *b)
     return span_compare(a->zone, b->zone);
 }
 
-/* A zone is numbered by its first member. firsts has room for all members. */
+/* A zone is numbered by its first member with tokens. firsts has room for all members. */
 static void number_zones(struct hashring *ring, uint32_t *firsts)
 {
     for (size_t i = 0; i < ring->member_count; i++) {
         struct member *m = &ring->members[i];
         size_t lo = 0;
         size_t hi = ring->zone_count;
+        if (m->token_count == 0)
+            continue;
+        ring->taker_count++;
         while (lo < hi) {
             size_t mid = lo + (hi - lo) / 2;
             if (compare_zones(&ring->members[firsts[mid]], m) < 0)

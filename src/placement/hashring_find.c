@@ -50,7 +50,7 @@ uint64_t hashring_token(const struct hashring *ring, size_t i, size_t *node)
 
 uint64_t hashring_position(const struct hashring *ring, struct span key)
 {
-    return ring->config.hash(ring->config.context, key.data, key.len);
+    return hashring_hash(ring, key);
 }
 
 /* The place of position among the tokens of its line, LINE_SLOTS if the line
@@ -102,14 +102,10 @@ static size_t node_at(const struct hashring *ring, uint64_t position)
     return line->node[slot];
 }
 
-/* Probe i of a position: the finisher of splitmix64 over steps of the golden
- * ratio. */
+/* Probe i of a position: steps of the golden ratio, mixed. */
 static uint64_t probe(uint64_t position, uint32_t i)
 {
-    uint64_t z = position + i * 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
+    return hashring_mix(position + i * 0x9e3779b97f4a7c15u);
 }
 
 /* The token of a position: of its probes, the one with the nearest token
@@ -286,8 +282,8 @@ size_t hashring_replicas_at(const struct hashring *ring, uint64_t position,
                             size_t count, uint32_t *nodes)
 {
     assert(count <= HASHRING_REPLICAS_MAX);
-    if (count > ring->member_count)
-        count = ring->member_count;
+    if (count > ring->taker_count)
+        count = ring->taker_count;
     if (count == 0)
         return 0;
     struct walk walk = { .ring = ring,

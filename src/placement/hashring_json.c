@@ -98,6 +98,8 @@ static void put_config(struct buf *out, const struct hashring_config *config)
     put(out, config->tokens == HASHRING_CHOSEN ? ", \"choice\": \"chosen\", "
                                                : ", \"choice\": \"derived\", ");
     put_u64(out, "seed", config->seed);
+    put(out, ", ");
+    put_u64(out, "hash_seed", config->hash_seed);
 }
 
 static void put_member(struct buf *out, const struct member *m)
@@ -123,6 +125,7 @@ uint64_t hashring_fingerprint(const struct hashring *ring)
     hash = hash64_mix(hash, c->probes);
     hash = hash64_mix(hash, c->tokens);
     hash = hash64_mix(hash, c->seed);
+    hash = hash64_mix(hash, c->hash_seed);
     for (size_t i = 0; i < ring->member_count; i++) {
         const struct member *m = &ring->members[i];
         uint64_t weight;

@@ -497,6 +497,11 @@ static bool read_seed(struct reader *r)
     return read_u64(r, UINT64_MAX, &r->config.seed);
 }
 
+static bool read_hash_seed(struct reader *r)
+{
+    return read_u64(r, UINT64_MAX, &r->config.hash_seed);
+}
+
 static bool read_fingerprint(struct reader *r)
 {
     r->fingerprint_at = r->at;
@@ -506,10 +511,15 @@ static bool read_fingerprint(struct reader *r)
 }
 
 static const struct field ring_fields[] = {
-    { "hash", read_hash, true },      { "vnodes", read_vnodes, true },
-    { "probes", read_probes, true },  { "choice", read_choice, true },
-    { "seed", read_seed, true },      { "nodes", read_nodes, true },
-    { "tokens", read_tokens, false }, { "fingerprint", read_fingerprint, true },
+    { "hash", read_hash, true },
+    { "vnodes", read_vnodes, true },
+    { "probes", read_probes, true },
+    { "choice", read_choice, true },
+    { "seed", read_seed, true },
+    { "hash_seed", read_hash_seed, true },
+    { "nodes", read_nodes, true },
+    { "tokens", read_tokens, false },
+    { "fingerprint", read_fingerprint, true },
 };
 
 static bool parse(struct reader *r)
@@ -616,6 +626,19 @@ static bool make(struct reader *r, struct hashring **out)
     return made && agrees(r, *out);
 }
 
+/* The caller's function, if the text is of a ring with one. */
+static void take_hash(struct reader *r, hashring_hash_fn hash, void *context)
+{
+    if (r->own) {
+        r->config.hash = hash;
+        r->config.context = context;
+    }
+    if (r->config.hash_seed && r->config.hash != hashring_xxh3)
+        wrong(r, r->text.len, "the seed of a hash that has none");
+    if (!r->config.hash && r->rc == DLHT_OK)
+        r->rc = DLHT_EINVAL;
+}
+
 int hashring_read(struct span text, hashring_hash_fn hash, void *context,
                   struct hashring **out, struct hashring_fault *fault)
 {
@@ -624,12 +647,10 @@ int hashring_read(struct span text, hashring_hash_fn hash, void *context,
     r.config = hashring_config_default();
     /* A short id may be at the end of a text that is cut there. */
     r.bytes = mem_array(text.len + HASHRING_ID_MAX, 1);
-    bool done = r.bytes ? parse(&r) : no_memory(&r);
-    if (done && r.own) {
-        r.config.hash = hash;
-        r.config.context = context;
-        r.rc = hash ? DLHT_OK : DLHT_EINVAL;
-    }
+    if (!r.bytes)
+        no_memory(&r);
+    else if (parse(&r))
+        take_hash(&r, hash, context);
     if (r.rc == DLHT_OK && !make(&r, &ring)) {
         hashring_drop(ring);
         ring = NULL;

@@ -39,8 +39,10 @@ struct line {
 struct hashring {
     atomic_size_t holds;
     struct hashring_config config;
+    uint64_t hash_seed;     /* of the configuration, mixed; 0: none */
     struct member *members; /* owned, by id */
     size_t member_count;
+    size_t taker_count; /* of those with tokens, as zones are counted */
     size_t zone_count;
     uint8_t *bytes;      /* owned: ids and zones */
     uint64_t *positions; /* owned, ascending; at one place by id */
@@ -54,6 +56,17 @@ struct hashring {
     struct line *lines; /* in line_memory, at an address of whole lines */
     void *line_memory;  /* owned */
 };
+
+/* The finisher of splitmix64. */
+static inline uint64_t hashring_mix(uint64_t z)
+{
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+/* The ring's hash of keys and tokens. */
+uint64_t hashring_hash(const struct hashring *ring, struct span bytes);
 
 /* The ring being made from members that are set, with room for what they say
  * in the three arrays: brings over the tokens of old and adds the rest, then

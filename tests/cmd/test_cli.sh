@@ -381,7 +381,11 @@ check "equal names" 2 '' hashring a b a
 says "that node is there already"
 check "no such node to remove" 2 '' hashring a --remove b
 says "no such node"
-check "a weight of 0" 2 '' hashring a=0
+check "a weight of 0" 0 '*' hashring a=0 b c
+shows '^a  *0  *0  *0\.00%$'
+check "a weight below 0" 2 '' hashring a=-1
+says "a weight of 0.1 to 100"
+check "a weight near 0" 2 '' hashring a=0.01
 says "a weight of 0.1 to 100"
 check "no weight" 2 '' hashring a=heavy
 says "NAME.=WEIGHT.*is meant"
