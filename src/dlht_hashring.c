@@ -22,7 +22,8 @@ struct dlht_hashring {
 };
 
 enum {
-    CHOSEN_VNODES = 8
+    CHOSEN_VNODES = 8,
+    FIND_PART = 64 /* keys handed inside at once */
 };
 
 static const struct hashring *inner(const struct dlht_hashring_view *view)
@@ -48,6 +49,7 @@ config_of(const struct dlht_hashring_config *config)
     if (!config)
         return c;
     c.seed = config->seed;
+    c.hash_seed = config->hash_seed;
     c.tokens = config->chosen ? HASHRING_CHOSEN : HASHRING_DERIVED;
     if (config->chosen)
         c.vnodes = CHOSEN_VNODES;
@@ -63,6 +65,19 @@ config_of(const struct dlht_hashring_config *config)
     return c;
 }
 
+/* Takes over the caller's hold of first, also on failure. */
+static int ring_of(struct hashring *first, struct dlht_hashring **out)
+{
+    struct dlht_hashring *ring = mem_zero(1, sizeof *ring);
+    if (!ring) {
+        hashring_drop(first);
+        return DLHT_ENOMEM;
+    }
+    hashring_slot_init(&ring->slot, first);
+    *out = ring;
+    return DLHT_OK;
+}
+
 int dlht_hashring_new(const struct dlht_hashring_config *config,
                       struct dlht_hashring **out)
 {
@@ -70,16 +85,22 @@ int dlht_hashring_new(const struct dlht_hashring_config *config,
     struct hashring *empty;
     *out = NULL;
     int rc = hashring_new(&c, &empty);
-    if (rc != DLHT_OK)
-        return rc;
-    struct dlht_hashring *ring = mem_zero(1, sizeof *ring);
-    if (!ring) {
-        hashring_drop(empty);
-        return DLHT_ENOMEM;
-    }
-    hashring_slot_init(&ring->slot, empty);
-    *out = ring;
-    return DLHT_OK;
+    return rc == DLHT_OK ? ring_of(empty, out) : rc;
+}
+
+int dlht_hashring_read(const char *json, size_t len,
+                       const struct dlht_hashring_config *config,
+                       struct dlht_hashring **out,
+                       struct dlht_hashring_fault *fault)
+{
+    struct hashring_fault found;
+    struct hashring *read;
+    *out = NULL;
+    int rc = hashring_read(span_of(json, len), config ? config->own : NULL,
+                           config ? config->context : NULL, &read, &found);
+    if (fault)
+        *fault = (struct dlht_hashring_fault){ found.at, found.what };
+    return rc == DLHT_OK ? ring_of(read, out) : rc;
 }
 
 void dlht_hashring_free(struct dlht_hashring *ring)
@@ -189,6 +210,28 @@ size_t dlht_hashring_find(const struct dlht_hashring_view *view,
                           const void *key, size_t key_len)
 {
     return hashring_find(inner(view), span_of(key, key_len));
+}
+
+size_t dlht_hashring_find_all(const struct dlht_hashring_view *view,
+                              const struct dlht_bytes *keys, size_t count,
+                              uint32_t *nodes)
+{
+    struct span part[FIND_PART];
+    size_t found = 0;
+    while (found < count) {
+        size_t n = count - found < FIND_PART ? count - found : FIND_PART;
+        for (size_t i = 0; i < n; i++)
+            part[i] = span_of(keys[found + i].data, keys[found + i].len);
+        if (hashring_find_all(inner(view), part, n, nodes + found) < n)
+            return 0;
+        found += n;
+    }
+    return found;
+}
+
+uint64_t dlht_hashring_fingerprint(const struct dlht_hashring_view *view)
+{
+    return hashring_fingerprint(inner(view));
 }
 
 uint64_t dlht_hashring_position(const struct dlht_hashring_view *view,

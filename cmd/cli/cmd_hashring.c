@@ -63,7 +63,7 @@ static int say_node(struct cli *cli, int rc, const struct word *word)
     if (rc == DLHT_EINVAL)
         return cli_usage(cli,
                          "'%s': a name of 1 to 255 bytes and a weight of 0.1 "
-                         "to 100 are meant",
+                         "to 100, or 0, are meant",
                          word->data);
     if (rc == DLHT_EEXISTS)
         return cli_usage(cli, "'%s': that node is there already", word->data);
@@ -123,24 +123,114 @@ static int change_nodes(struct trial *t)
     return rc == DLHT_OK ? CLI_DONE : cli_fail(t->cli, rc, NULL);
 }
 
-static int make_rings(struct trial *t)
+/* --- a ring that was written */
+
+static int read_all(struct cli *cli, const char *name, FILE *file, char **text,
+                    size_t *len)
+{
+    size_t cap = 0;
+
+    *text = NULL;
+    *len = 0;
+    for (size_t got = 1; got > 0;) {
+        if (*len == cap) {
+            char *more = realloc(*text, cap ? 2 * cap : 65536);
+            if (!more)
+                return cli_fail(cli, DLHT_ENOMEM, NULL);
+            *text = more;
+            cap = cap ? 2 * cap : 65536;
+        }
+        got = fread(*text + *len, 1, cap - *len, file);
+        *len += got;
+    }
+    return ferror(file) ? cli_usage(cli, "%s cannot be read", name) : CLI_DONE;
+}
+
+static int say_fault(struct cli *cli, int rc, const char *name,
+                     const struct dlht_hashring_fault *fault)
+{
+    if (fault->what)
+        return cli_usage(cli, "%s is no ring: %s, at byte %zu", name,
+                         fault->what, fault->at);
+    if (rc == DLHT_EINVAL)
+        return cli_usage(cli, "%s: that ring has a hash of its own program",
+                         name);
+    return cli_fail(cli, rc, NULL);
+}
+
+static int read_ring(struct trial *t, const char *name)
+{
+    static const char *const with[] = { "vnodes", "hash", "hash-seed", "chosen",
+                                        "probes" };
+    struct dlht_hashring_fault fault;
+    char *text;
+    size_t len;
+    FILE *file;
+
+    for (size_t i = 0; i < sizeof(with) / sizeof(with[0]); i++)
+        if (options_has(t->args, with[i]))
+            return cli_usage(t->cli, "--from has the --%s of the ring",
+                             with[i]);
+    if (t->args->count > 0)
+        return cli_usage(t->cli, "--from has the nodes; --add adds one");
+    file = fopen(name, "rb");
+    if (!file)
+        return cli_usage(t->cli, "%s cannot be opened: %s", name,
+                         strerror(errno));
+    int rc = read_all(t->cli, name, file, &text, &len);
+    fclose(file);
+    if (rc == CLI_DONE) {
+        int done = dlht_hashring_read(text, len, NULL, &t->ring, &fault);
+        rc = done == DLHT_OK ? CLI_DONE : say_fault(t->cli, done, name, &fault);
+    }
+    free(text);
+    return rc;
+}
+
+static int new_ring(struct trial *t)
 {
     struct dlht_hashring_config config = {
         .hash = options_number(t->args, "hash", 0) ? DLHT_HASHRING_MD5
                                                    : DLHT_HASHRING_XXH3,
         .vnodes = (uint32_t)options_number(t->args, "vnodes", 0),
         .probes = (uint32_t)options_number(t->args, "probes", 0),
-        .chosen = options_has(t->args, "chosen")
+        .chosen = options_has(t->args, "chosen"),
+        .hash_seed = options_number(t->args, "hash-seed", 0)
     };
-    int rc = dlht_hashring_new(&config, &t->ring);
 
-    if (rc != DLHT_OK)
-        return cli_fail(t->cli, rc, NULL);
-    rc = add_nodes(t);
+    if (config.hash_seed && config.hash != DLHT_HASHRING_XXH3)
+        return cli_usage(t->cli, "MD5 has no --hash-seed");
+    if (t->args->count == 0)
+        return cli_usage(t->cli, "too few arguments: hashring NODE...");
+    int rc = dlht_hashring_new(&config, &t->ring);
+    return rc == DLHT_OK ? add_nodes(t) : cli_fail(t->cli, rc, NULL);
+}
+
+static int make_rings(struct trial *t)
+{
+    const struct option_value *from = options_get(t->args, "from");
+    int rc = from->given ? read_ring(t, from->word.data) : new_ring(t);
+
     if (rc != CLI_DONE)
         return rc;
     t->before = dlht_hashring_view(t->ring);
     return change_nodes(t);
+}
+
+/* The ring as it is after the changes. */
+static int dump(const struct trial *t)
+{
+    char *text;
+    size_t len;
+    int rc =
+        dlht_hashring_json(t->after ? t->after : t->before, true, &text, &len);
+
+    if (rc != DLHT_OK)
+        return cli_fail(t->cli, rc, NULL);
+    fwrite(text, 1, len, stdout);
+    putchar('\n');
+    free(text);
+    return CLI_DONE;
 }
 
 /* --- keys */
@@ -206,7 +296,7 @@ static void count_key(struct trial *t, const char *key, size_t len)
 
 static int count_keys(struct trial *t, const char *name)
 {
-    size_t n = t->args->count + 2;
+    size_t n = dlht_hashring_node_count(t->before) + 2;
     struct lines lines;
     char *line;
     size_t len;
@@ -361,6 +451,10 @@ int cmd_hashring(struct cli *cli, const struct arguments *args)
     if (keys->given && strcmp(keys->word.data, "-") == 0 && cli->in_shell)
         return cli_usage(cli, "standard input holds the commands here");
     rc = make_rings(&t);
+    if (rc == CLI_DONE && options_has(args, "dump")) {
+        rc = dump(&t);
+        goto done;
+    }
     if (rc == CLI_DONE && keys->given)
         rc = count_keys(&t, keys->word.data);
     if (rc == CLI_DONE) {
@@ -368,6 +462,7 @@ int cmd_hashring(struct cli *cli, const struct arguments *args)
         if (t.plan)
             (cli->set.json ? json_plan : table_plan)(&t);
     }
+done:
     dlht_hashring_plan_free(t.plan);
     dlht_hashring_view_free(t.before);
     dlht_hashring_view_free(t.after);

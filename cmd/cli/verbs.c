@@ -159,6 +159,8 @@ static const struct option hashring_options[] = {
     { "vnodes", OPTION_NUMBER, "V",
       "tokens per unit of weight (128; chosen: 8)", 1, 65536 },
     { "hash", OPTION_CHOICE, "xxh3|md5", "of keys and tokens (xxh3)", 0, 0 },
+    { "hash-seed", OPTION_NUMBER, "S", "another ring of the same names", 1,
+      INT64_MAX },
     { "chosen", OPTION_FLAG, NULL, "tokens cut from the fullest of 8 samples",
       0, 0 },
     { "probes", OPTION_NUMBER, "K", "places of a key, the best counts (1)", 1,
@@ -166,6 +168,10 @@ static const struct option hashring_options[] = {
     { "remove", OPTION_BYTES, "NODE", "and what would move without NODE", 0,
       0 },
     { "add", OPTION_BYTES, "NODE", "and what would move with it", 0, 0 },
+    { "dump", OPTION_FLAG, NULL, "the ring itself, with all tokens, as JSON", 0,
+      0 },
+    { "from", OPTION_BYTES, "FILE", "the ring that --dump wrote (no NODE)", 0,
+      0 },
     { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
 };
 
@@ -253,9 +259,10 @@ const struct verb verbs_table[] = {
       "Each client keeps its pipeline full (a closed loop). Uses the keys\n"
       "bench:0... of the keyspace and leaves them there.",
       cmd_bench, 0, 0, bench_options },
-    { "hashring", "NODE...", "what nodes would hold on a hash ring",
+    { "hashring", "NODE... | --from FILE",
+      "what nodes would hold on a hash ring",
       "NODE is NAME[=WEIGHT][@ZONE]. No cluster is asked; docs/hashring.md.",
-      cmd_hashring, 1, SIZE_MAX, hashring_options },
+      cmd_hashring, 0, SIZE_MAX, hashring_options },
     { "ping", "", "does a node answer", NULL, cmd_ping, 0, 0, NULL },
     { NULL, NULL, NULL, NULL, NULL, 0, 0, NULL }
 };

@@ -66,6 +66,8 @@ struct dlht_hashring_config {
     bool chosen;                  /* each token cuts the fullest of 8 sampled
                                     * arcs: 8 are as even as 256 others */
     uint64_t seed;                /* of the sampling */
+    uint64_t hash_seed;           /* of xxh3 only: another ring of the same
+                                   * names */
 };
 
 /* A ring without nodes, the caller's to free. config may be NULL.
@@ -76,7 +78,7 @@ DLHT_API int dlht_hashring_new(const struct dlht_hashring_config *config,
 /* NULL is allowed. When no thread uses it; views live on. */
 DLHT_API void dlht_hashring_free(struct dlht_hashring *ring);
 
-/* Adds a node of weight 0.1 to 100. Of zones (racks, halls) each has one copy
+/* Adds a node of weight 0.1 to 100, or 0: it is there and holds nothing. Of zones (racks, halls) each has one copy
  * before one has two; no zone (len 0) is a zone like any other.
  *   DLHT_EINVAL   id, zone or weight
  *   DLHT_EEXISTS  a node of that id is there
@@ -131,13 +133,22 @@ struct dlht_hashring_node {
 DLHT_API bool dlht_hashring_node(const struct dlht_hashring_view *view,
                                  size_t index, struct dlht_hashring_node *node);
 
-/* The node that holds a key: its index, or SIZE_MAX if there are no nodes. No
- * allocation; about log2(tokens) steps at the worst, two or three as a rule. */
+/* The node that holds a key: its index, or SIZE_MAX if there are no nodes
+ * of weight. No
+ * allocation; one line of the cache as a rule, about log2(tokens) steps at the
+ * worst, and so many times over as there are probes. */
 DLHT_API size_t dlht_hashring_find(const struct dlht_hashring_view *view,
                                    const void *key, size_t key_len);
 
+/* The same for many keys, sooner: what one waits for is fetched for sixteen.
+ * Returns count, or 0 if there are no nodes of weight. */
+DLHT_API size_t dlht_hashring_find_all(const struct dlht_hashring_view *view,
+                                       const struct dlht_bytes *keys,
+                                       size_t count, uint32_t *nodes);
+
 /* The nodes for up to count copies (16 at most), the holder first, distinct;
- * of distinct zones while there are some. Returns how many. */
+ * of distinct zones while there are some. Returns how many: fewer if there are
+ * not that many nodes of weight. */
 DLHT_API size_t dlht_hashring_replicas(const struct dlht_hashring_view *view,
                                        const void *key, size_t key_len,
                                        size_t count, uint32_t *nodes);
@@ -154,6 +165,32 @@ DLHT_API size_t dlht_hashring_replicas_at(const struct dlht_hashring_view *view,
  * NULL. */
 DLHT_API int dlht_hashring_json(const struct dlht_hashring_view *view,
                                 bool tokens, char **out, size_t *len);
+
+/* Equal of views that are equal in configuration, nodes and tokens, and by
+ * chance of 64 bits of no others: for two processes to compare. Linear in the
+ * tokens. A function of the caller's counts as the same as any other. */
+DLHT_API uint64_t
+dlht_hashring_fingerprint(const struct dlht_hashring_view *view);
+
+/* Where a text is wrong, and how. */
+struct dlht_hashring_fault {
+    size_t at;        /* byte; the length of the text: its end */
+    const char *what; /* a static sentence; NULL: nothing is wrong with it */
+};
+
+/* The ring of a text of dlht_hashring_json, the caller's to free: it holds and
+ * will hold what that one did. Chosen tokens must be in the text, derived ones
+ * need not. Of config, for the text of a ring with a function of its own, that
+ * function is taken and nothing else; NULL is allowed if there is none. Trusts
+ * nothing: tokens, shares and the fingerprint must be as the nodes say. fault
+ * may be NULL.
+ *   DLHT_ECORRUPT  not such a text, or damaged; *fault says where
+ *   DLHT_EINVAL    it needs a function
+ *   DLHT_ENOMEM    here too *out is NULL */
+DLHT_API int dlht_hashring_read(const char *json, size_t len,
+                                const struct dlht_hashring_config *config,
+                                struct dlht_hashring **out,
+                                struct dlht_hashring_fault *fault);
 
 /* --- plans */
 

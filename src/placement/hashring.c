@@ -26,6 +26,13 @@ uint64_t hashring_md5(void *context, const void *data, size_t len)
     return md5_64(span_of(data, len));
 }
 
+uint64_t hashring_hash(const struct hashring *ring, struct span bytes)
+{
+    if (ring->hash_seed)
+        return hash64_seeded(bytes, ring->hash_seed);
+    return ring->config.hash(ring->config.context, bytes.data, bytes.len);
+}
+
 struct hashring_config hashring_config_default(void)
 {
     struct hashring_config config = { .hash = hashring_xxh3,
@@ -37,6 +44,8 @@ struct hashring_config hashring_config_default(void)
 
 static bool is_valid(const struct hashring_config *c)
 {
+    if (c->hash_seed && c->hash != hashring_xxh3)
+        return false;
     return c->hash && c->vnodes >= 1 && c->vnodes <= HASHRING_VNODES_MAX &&
            c->probes >= 1 && c->probes <= HASHRING_PROBES_MAX &&
            (c->tokens == HASHRING_DERIVED || c->tokens == HASHRING_CHOSEN);
@@ -49,7 +58,8 @@ static void destroy(struct hashring *ring)
     free(ring->positions);
     free(ring->owners);
     free(ring->ordinals);
-    free(ring->table);
+    free(ring->firsts);
+    free(ring->line_memory);
     free(ring);
 }
 
@@ -83,6 +93,10 @@ int hashring_new(const struct hashring_config *config, struct hashring **out)
         return DLHT_ENOMEM;
     atomic_init(&ring->holds, 1);
     ring->config = *config;
+    /* Mixed, as XXH3 folds its seed into short inputs: neighbouring seeds would
+     * give the tokens of one node to another. */
+    if (config->hash_seed)
+        ring->hash_seed = hashring_mix(config->hash_seed);
     *out = ring;
     return DLHT_OK;
 }
@@ -144,6 +158,8 @@ size_t hashring_seek(const struct hashring *ring, struct span id)
 static uint32_t tokens_for(double weight, uint32_t vnodes)
 {
     double wanted = weight * vnodes + 0.5;
+    if (!(weight > 0))
+        return 0;
     return wanted < 1 ? 1 : (uint32_t)wanted;
 }
 
@@ -176,8 +192,9 @@ static bool is_valid_change(const struct hashring_change *c)
     if (c->verb == HASHRING_ADD && c->zone.len > HASHRING_ID_MAX)
         return false;
     /* Written so that NaN is refused. */
-    return c->verb == HASHRING_REMOVE || (c->weight >= HASHRING_WEIGHT_MIN &&
-                                          c->weight <= HASHRING_WEIGHT_MAX);
+    return c->verb == HASHRING_REMOVE || c->weight == 0 ||
+           (c->weight >= HASHRING_WEIGHT_MIN &&
+            c->weight <= HASHRING_WEIGHT_MAX);
 }
 
 static int draft_change(struct draft *draft, uint32_t vnodes,
@@ -259,26 +276,63 @@ static int build(const struct hashring *old, const struct draft *draft,
     return rc;
 }
 
+static int draft_all(struct draft *draft, const struct hashring *old,
+                     const struct hashring_change *changes, size_t count,
+                     size_t *bad)
+{
+    size_t at = 0;
+    int rc = draft_begin(draft, old, count);
+    for (; rc == DLHT_OK && at < count; at++)
+        rc = draft_change(draft, old->config.vnodes, &changes[at]);
+    *bad = rc != DLHT_OK && at > 0 ? at - 1 : count;
+    return rc;
+}
+
 int hashring_apply(const struct hashring *old,
                    const struct hashring_change *changes, size_t count,
                    struct hashring **out, size_t *bad)
 {
     struct draft draft;
     struct hashring *ring;
-    size_t at = 0;
+    size_t at = count;
     int rc = hashring_new(&old->config, &ring);
     *out = NULL;
     if (bad)
         *bad = count;
     if (rc != DLHT_OK)
         return rc;
-    rc = draft_begin(&draft, old, count);
-    for (; rc == DLHT_OK && at < count; at++)
-        rc = draft_change(&draft, old->config.vnodes, &changes[at]);
-    if (rc != DLHT_OK && at > 0 && bad)
-        *bad = at - 1;
+    rc = draft_all(&draft, old, changes, count, &at);
+    if (bad)
+        *bad = at;
     if (rc == DLHT_OK)
         rc = build(old, &draft, ring);
+    draft_deinit(&draft);
+    if (rc != DLHT_OK) {
+        destroy(ring);
+        return rc;
+    }
+    *out = ring;
+    return DLHT_OK;
+}
+
+int hashring_restore(const struct hashring_config *config,
+                     const struct hashring_change *changes, size_t count,
+                     const struct token *tokens, size_t token_count,
+                     struct hashring **out, size_t *bad, size_t *bad_token)
+{
+    struct draft draft;
+    struct hashring *ring;
+    int rc = hashring_new(config, &ring);
+    *out = NULL;
+    *bad = count;
+    *bad_token = token_count;
+    if (rc != DLHT_OK)
+        return rc;
+    rc = draft_all(&draft, ring, changes, count, bad);
+    if (rc == DLHT_OK)
+        rc = copy_members(ring, &draft);
+    if (rc == DLHT_OK)
+        rc = hashring_build_given(ring, tokens, token_count, bad_token);
     draft_deinit(&draft);
     if (rc != DLHT_OK) {
         destroy(ring);

@@ -37,6 +37,7 @@ enum {
     HASHRING_TOKENS_MAX = 1 << 24 /* 540 MB */
 };
 
+/* Or 0: a node that is there and holds nothing. */
 #define HASHRING_WEIGHT_MIN 0.1
 #define HASHRING_WEIGHT_MAX 100.0
 
@@ -59,10 +60,11 @@ struct hashring_config {
     uint32_t vnodes; /* tokens per unit of weight */
     uint32_t probes; /* 1: none beside the key's own place */
     enum hashring_tokens tokens;
-    uint64_t seed; /* of chosen tokens */
+    uint64_t seed;      /* of chosen tokens */
+    uint64_t hash_seed; /* of xxh3, for another ring of the same names; 0 */
 };
 
-/* xxh3, 128, 1, derived, 0. */
+/* xxh3, 128, 1, derived, 0, 0. */
 struct hashring_config hashring_config_default(void);
 
 struct hashring;
@@ -134,28 +136,59 @@ uint64_t hashring_token(const struct hashring *ring, size_t i, size_t *node);
 uint64_t hashring_position(const struct hashring *ring, struct span key);
 
 /* The node that holds a position, or a key: an index, SIZE_MAX if there are
- * none. No allocation. A table by the highest bits leads to about one token,
- * and a bisection ends it: tokens that crowd cost log2(tokens) steps. */
+ * none with tokens. No allocation. Without probes it reads one line of the cache as a rule;
+ * tokens that crowd cost log2(tokens) steps. */
 size_t hashring_at(const struct hashring *ring, uint64_t position);
 size_t hashring_find(const struct hashring *ring, struct span key);
 
+/* The same for many keys: sooner, as their lines are fetched at once. Returns
+ * count, or 0 if there are no nodes. */
+size_t hashring_find_all(const struct hashring *ring, const struct span *keys,
+                         size_t count, uint32_t *nodes);
+
 /* The nodes for count <= 16 copies, the holder first: clockwise, distinct, and
  * of distinct zones as long as there are zones left; then what was passed by,
- * clockwise. Returns how many: the lesser of count and the number of nodes. A
- * rare zone is searched for around the whole ring. */
+ * clockwise. With probes clockwise of all of them at once, the nearest token
+ * first. Returns how many: the lesser of count and the number of nodes
+ * that have tokens. A rare
+ * zone is searched for around the whole ring. */
 size_t hashring_replicas_at(const struct hashring *ring, uint64_t position,
                             size_t count, uint32_t *nodes);
 size_t hashring_replicas(const struct hashring *ring, struct span key,
                          size_t count, uint32_t *nodes);
 
+/* Equal of rings that are equal: in configuration (but a function of the
+ * caller's, which has no name), nodes and tokens. Linear in the tokens. Of
+ * unequal rings it is different, by chance of 64 bits. */
+uint64_t hashring_fingerprint(const struct hashring *ring);
+
 /* Appends the ring as one JSON object to out: configuration, nodes, and with
- * tokens all of them as [position, index of the node], positions as strings of
- * 16 hexadecimal digits, since JSON's numbers are not that wide in all
- * readers. Ids that are not printable ASCII are {"hex": "..."}. Failure is
- * noted in out. */
+ * tokens all of them as [position, index of the node, which of its tokens],
+ * positions as strings of 16 hexadecimal digits, since JSON's numbers are not
+ * that wide in all readers; then the fingerprint. Ids that are not printable
+ * ASCII are {"hex": "..."}. Failure is noted in out. */
 void hashring_json(const struct hashring *ring, bool tokens, struct buf *out);
 
-/* Asserts order, sums and the table; for tests. */
+/* Where a text is wrong, and how. */
+struct hashring_fault {
+    size_t at;        /* byte; the length of the text: its end */
+    const char *what; /* static; NULL: nothing is wrong with the text */
+};
+
+/* The ring of a text that hashring_json wrote, held once; *out is NULL on
+ * failure. Derived tokens are made again, and those in the text must be the
+ * same; chosen ones are taken from it. hash and context are for a text of a
+ * ring with a function of its own; else they are not looked at. Spaces and the
+ * order of fields are free. Takes memory for what the text says is there, at
+ * the most HASHRING_TOKENS_MAX tokens.
+ *   DLHT_ECORRUPT  *fault says why
+ *   DLHT_EINVAL    a function is needed, and hash is NULL
+ *   DLHT_ENOMEM */
+MUST_USE int hashring_read(struct span text, hashring_hash_fn hash,
+                           void *context, struct hashring **out,
+                           struct hashring_fault *fault);
+
+/* Asserts order, sums and that lookups are right; for tests. */
 void hashring_check(const struct hashring *ring);
 
 /* --- where readers find the newest */

@@ -12,14 +12,11 @@
 #include "dlht/err.h"
 #include "placement/hashring_state.h"
 
+_Static_assert(sizeof(struct line) == 64, "a line of the cache");
+_Static_assert(HASHRING_NODES_MAX <= UINT16_MAX + 1, "a node is 16 bits");
+
 enum {
     SAMPLES = 8 /* arcs looked at for a chosen token */
-};
-
-struct token {
-    uint64_t position;
-    uint32_t owner;
-    uint32_t ordinal;
 };
 
 /* Members are by id, so at one place the least id is first. */
@@ -55,7 +52,7 @@ static uint64_t derive(const struct hashring *ring, struct span id,
     memcpy(bytes, id.data, id.len);
     for (size_t i = 0; i < 4; i++)
         bytes[id.len + i] = (uint8_t)(ordinal >> (8 * i));
-    return ring->config.hash(ring->config.context, bytes, id.len + 4);
+    return hashring_hash(ring, span_of(bytes, id.len + 4));
 }
 
 /* Brings over what stays, in order; kept[i] counts member i's. Numbers below a
@@ -235,6 +232,8 @@ static void choose_all(struct hashring *ring, const uint32_t *kept)
         weight += kept[i] ? ring->members[i].weight : 0;
     for (size_t i = 0; i < ring->member_count; i++) {
         weight += kept[i] ? 0 : ring->members[i].weight;
+        if (ring->members[i].token_count == 0)
+            continue;
         add_chosen(ring, (uint32_t)i, kept[i],
                    ring->members[i].weight / weight);
     }
@@ -245,13 +244,16 @@ static int compare_zones(const struct member *a, const struct member *b)
     return span_compare(a->zone, b->zone);
 }
 
-/* A zone is numbered by its first member. firsts has room for all members. */
+/* A zone is numbered by its first member with tokens. firsts has room for all members. */
 static void number_zones(struct hashring *ring, uint32_t *firsts)
 {
     for (size_t i = 0; i < ring->member_count; i++) {
         struct member *m = &ring->members[i];
         size_t lo = 0;
         size_t hi = ring->zone_count;
+        if (m->token_count == 0)
+            continue;
+        ring->taker_count++;
         while (lo < hi) {
             size_t mid = lo + (hi - lo) / 2;
             if (compare_zones(&ring->members[firsts[mid]], m) < 0)
@@ -271,26 +273,69 @@ static void number_zones(struct hashring *ring, uint32_t *firsts)
     }
 }
 
-/* Four entries a token: most lead to it without a step. */
-static int make_table(struct hashring *ring)
+/* The tokens of part b. Where more lie than a line has room for, the zeros
+ * lead every lookup to the tokens themselves. */
+static void fill_line(const struct hashring *ring, size_t b, struct line *line)
 {
-    unsigned bits = 1;
-    while (bits < 26 && ((size_t)1 << bits) < 4 * ring->token_count)
-        bits++;
-    size_t buckets = (size_t)1 << bits;
+    size_t first = ring->firsts[b];
+    size_t count = ring->firsts[b + 1] - first;
+    if (count >= LINE_SLOTS) {
+        memset(line, 0, sizeof *line);
+        return;
+    }
+    for (size_t i = 0; i < LINE_SLOTS; i++) {
+        size_t token = first + (i < count ? i : count);
+        line->low[i] = UINT16_MAX;
+        if (i < count)
+            line->low[i] =
+                (uint16_t)(ring->positions[token] >> (ring->shift - 16));
+        token = token < ring->token_count ? token : 0;
+        line->node[i] = (uint16_t)ring->owners[token];
+    }
+}
+
+static void set_firsts(struct hashring *ring, size_t parts)
+{
     size_t token = 0;
-    ring->shift = 64 - bits;
-    ring->table = mem_array(buckets + 1, sizeof *ring->table);
-    if (!ring->table)
-        return DLHT_ENOMEM;
-    for (size_t b = 0; b < buckets; b++) {
+    for (size_t b = 0; b < parts; b++) {
         uint64_t begin = (uint64_t)b << ring->shift;
         while (token < ring->token_count && ring->positions[token] < begin)
             token++;
-        ring->table[b] = (uint32_t)token;
+        ring->firsts[b] = (uint32_t)token;
     }
-    ring->table[buckets] = (uint32_t)ring->token_count;
+    ring->firsts[parts] = (uint32_t)ring->token_count;
+}
+
+/* 4 to 8 tokens a line: of 1,000 lines of derived tokens less than 10 are too
+ * full. */
+static int make_lines(struct hashring *ring)
+{
+    unsigned bits = 1;
+    if (ring->token_count == 0)
+        return DLHT_OK;
+    while (((size_t)8 << bits) < ring->token_count)
+        bits++;
+    size_t parts = (size_t)1 << bits;
+    ring->shift = 64 - bits;
+    ring->firsts = mem_array(parts + 1, sizeof *ring->firsts);
+    ring->line_memory = mem_array(parts + 1, sizeof *ring->lines);
+    if (!ring->firsts || !ring->line_memory)
+        return DLHT_ENOMEM;
+    size_t over = (uintptr_t)ring->line_memory % sizeof *ring->lines;
+    uint8_t *at = ring->line_memory;
+    ring->lines = (void *)(at + (sizeof *ring->lines - over));
+    set_firsts(ring, parts);
+    for (size_t b = 0; b < parts; b++)
+        fill_line(ring, b, &ring->lines[b]);
     return DLHT_OK;
+}
+
+/* What follows from members and tokens; scratch has room for all members. */
+static int finish(struct hashring *ring, uint32_t *scratch)
+{
+    number_zones(ring, scratch);
+    measure_shares(ring);
+    return make_lines(ring);
 }
 
 int hashring_build(struct hashring *ring, const struct hashring *old,
@@ -305,11 +350,70 @@ int hashring_build(struct hashring *ring, const struct hashring *old,
         choose_all(ring, scratch);
     else
         rc = add_derived(ring, scratch);
-    if (rc == DLHT_OK) {
-        number_zones(ring, scratch);
-        measure_shares(ring);
-        rc = make_table(ring);
+    if (rc == DLHT_OK)
+        rc = finish(ring, scratch);
+    free(scratch);
+    return rc;
+}
+
+/* Whether all tokens are in order and each is somebody's, once. seen: a bit
+ * for each; begins: the first bit of each member. */
+static bool are_whole(const struct hashring *ring, const struct token *tokens,
+                      size_t count, const size_t *begins, uint8_t *seen,
+                      size_t *bad)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct token *t = &tokens[i];
+        *bad = i;
+        if (i > 0 && compare(t - 1, t) >= 0)
+            return false;
+        if (t->owner >= ring->member_count ||
+            t->ordinal >= ring->members[t->owner].token_count)
+            return false;
+        size_t bit = begins[t->owner] + t->ordinal;
+        if (seen[bit / 8] >> (bit % 8) & 1)
+            return false;
+        seen[bit / 8] |= (uint8_t)(1u << (bit % 8));
     }
+    *bad = count;
+    return true;
+}
+
+static int check_given(const struct hashring *ring, const struct token *tokens,
+                       size_t count, size_t *bad)
+{
+    size_t wanted = 0;
+    size_t *begins = mem_array(ring->member_count, sizeof *begins);
+    if (!begins)
+        return DLHT_ENOMEM;
+    for (size_t i = 0; i < ring->member_count; i++) {
+        begins[i] = wanted;
+        wanted += ring->members[i].token_count;
+    }
+    uint8_t *seen = mem_zero(wanted / 8 + 1, 1);
+    int rc = seen ? DLHT_OK : DLHT_ENOMEM;
+    *bad = count;
+    if (rc == DLHT_OK &&
+        (count != wanted || !are_whole(ring, tokens, count, begins, seen, bad)))
+        rc = DLHT_ECORRUPT;
+    free(seen);
+    free(begins);
+    return rc;
+}
+
+int hashring_build_given(struct hashring *ring, const struct token *tokens,
+                         size_t count, size_t *bad)
+{
+    int rc = check_given(ring, tokens, count, bad);
+    if (rc != DLHT_OK)
+        return rc;
+    uint32_t *scratch = mem_array(ring->member_count + 1, sizeof *scratch);
+    if (!scratch)
+        return DLHT_ENOMEM;
+    for (size_t i = 0; i < count; i++)
+        set_token(ring, i, tokens[i]);
+    ring->token_count = count;
+    rc = finish(ring, scratch);
     free(scratch);
     return rc;
 }

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* A ring as JSON. */
+/* A ring as JSON, and as one number. hashring_read.c reads it. */
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "base/hash.h"
 #include "placement/hashring_state.h"
 
 static void put(struct buf *out, const char *text)
@@ -19,11 +22,37 @@ static void put_u64(struct buf *out, const char *name, uint64_t value)
     put(out, text);
 }
 
-static void put_f64(struct buf *out, const char *name, double value)
+/* With a point, whatever the program's locale has. */
+static void put_number(struct buf *out, const char *text)
+{
+    for (bool point = false; *text; text++)
+        if (strchr("0123456789+-e", *text)) {
+            buf_append_byte(out, (uint8_t)*text);
+        } else if (!point) {
+            buf_append_byte(out, '.');
+            point = true;
+        }
+}
+
+static void put_share(struct buf *out, double value)
 {
     char text[64];
-    snprintf(text, sizeof text, "\"%s\": %.9g", name, value);
-    put(out, text);
+    snprintf(text, sizeof text, "%.9g", value);
+    put(out, "\"share\": ");
+    put_number(out, text);
+}
+
+/* The shortest of three that is read as the same number again. */
+static void put_weight(struct buf *out, double value)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%.9g", value);
+    if (strtod(text, NULL) != value)
+        snprintf(text, sizeof text, "%.15g", value);
+    if (strtod(text, NULL) != value)
+        snprintf(text, sizeof text, "%.17g", value);
+    put(out, "\"weight\": ");
+    put_number(out, text);
 }
 
 static bool is_plain(struct span bytes)
@@ -69,6 +98,8 @@ static void put_config(struct buf *out, const struct hashring_config *config)
     put(out, config->tokens == HASHRING_CHOSEN ? ", \"choice\": \"chosen\", "
                                                : ", \"choice\": \"derived\", ");
     put_u64(out, "seed", config->seed);
+    put(out, ", ");
+    put_u64(out, "hash_seed", config->hash_seed);
 }
 
 static void put_member(struct buf *out, const struct member *m)
@@ -76,14 +107,39 @@ static void put_member(struct buf *out, const struct member *m)
     put(out, "{");
     put_bytes(out, "id", m->id);
     put(out, ", ");
-    put_f64(out, "weight", m->weight);
+    put_weight(out, m->weight);
     put(out, ", ");
     put_bytes(out, "zone", m->zone);
     put(out, ", ");
     put_u64(out, "token_count", m->token_count);
     put(out, ", ");
-    put_f64(out, "share", m->share);
+    put_share(out, m->share);
     put(out, "}");
+}
+
+uint64_t hashring_fingerprint(const struct hashring *ring)
+{
+    const struct hashring_config *c = &ring->config;
+    uint64_t hash = hash64(span_str(hash_name(c)));
+    hash = hash64_mix(hash, c->vnodes);
+    hash = hash64_mix(hash, c->probes);
+    hash = hash64_mix(hash, c->tokens);
+    hash = hash64_mix(hash, c->seed);
+    hash = hash64_mix(hash, c->hash_seed);
+    for (size_t i = 0; i < ring->member_count; i++) {
+        const struct member *m = &ring->members[i];
+        uint64_t weight;
+        memcpy(&weight, &m->weight, sizeof weight);
+        hash = hash64_mix(hash, hash64(m->id));
+        hash = hash64_mix(hash, hash64(m->zone));
+        hash = hash64_mix(hash, weight);
+    }
+    for (size_t i = 0; i < ring->token_count; i++) {
+        hash = hash64_mix(hash, ring->positions[i]);
+        hash = hash64_mix(hash,
+                          (uint64_t)ring->owners[i] << 32 | ring->ordinals[i]);
+    }
+    return hash;
 }
 
 void hashring_json(const struct hashring *ring, bool tokens, struct buf *out)
@@ -98,9 +154,13 @@ void hashring_json(const struct hashring *ring, bool tokens, struct buf *out)
     }
     put(out, tokens ? "], \"tokens\": [" : "]");
     for (size_t i = 0; tokens && i < ring->token_count; i++) {
-        snprintf(text, sizeof text, "%s[\"%016" PRIx64 "\", %" PRIu32 "]",
-                 i ? ", " : "", ring->positions[i], ring->owners[i]);
+        snprintf(text, sizeof text,
+                 "%s[\"%016" PRIx64 "\", %" PRIu32 ", %" PRIu32 "]",
+                 i ? ", " : "", ring->positions[i], ring->owners[i],
+                 ring->ordinals[i]);
         put(out, text);
     }
-    put(out, tokens ? "]}" : "}");
+    snprintf(text, sizeof text, "%s, \"fingerprint\": \"%016" PRIx64 "\"}",
+             tokens ? "]" : "", hashring_fingerprint(ring));
+    put(out, text);
 }

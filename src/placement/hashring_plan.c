@@ -70,13 +70,14 @@ static void fair_shares(const struct hashring *ring, size_t copies,
                         double *fair)
 {
     size_t n = ring->member_count;
-    double most = 1.0 / (double)(copies < n ? copies : n);
+    size_t takers = ring->taker_count;
+    double most = 1.0 / (double)(copies < takers ? copies : takers);
     size_t full = 0;
     size_t full_before = SIZE_MAX;
     double left = 1;
     for (size_t i = 0; i < n; i++)
         fair[i] = 0;
-    while (full != full_before && full < n) {
+    while (full != full_before && full < takers) {
         double weight = 0;
         full_before = full;
         for (size_t i = 0; i < n; i++)

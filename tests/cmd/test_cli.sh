@@ -381,7 +381,11 @@ check "equal names" 2 '' hashring a b a
 says "that node is there already"
 check "no such node to remove" 2 '' hashring a --remove b
 says "no such node"
-check "a weight of 0" 2 '' hashring a=0
+check "a weight of 0" 0 '*' hashring a=0 b c
+shows '^a  *0  *0  *0\.00%$'
+check "a weight below 0" 2 '' hashring a=-1
+says "a weight of 0.1 to 100"
+check "a weight near 0" 2 '' hashring a=0.01
 says "a weight of 0.1 to 100"
 check "no weight" 2 '' hashring a=heavy
 says "NAME.=WEIGHT.*is meant"
@@ -391,6 +395,29 @@ check "no nodes" 2 '' hashring
 says "too few arguments"
 check "another hash" 2 '' hashring a --hash sha1
 says "one of xxh3|md5 is meant"
+check "a ring written" 0 '*' hashring a b=2@x c --chosen --dump
+cp "$dir/out" "$dir/ring"
+check "the same ring read" 0 '*' hashring --from "$dir/ring" --dump
+if ! cmp -s "$dir/out" "$dir/ring"; then
+    echo "FAILED: a ring that is read and written should be the same"
+    failed=$((failed + 1))
+fi
+check "what moves in a ring that was written" 0 '*' hashring \
+    --from "$dir/ring" --remove b --keys "$dir/keys"
+shows '^b  *x  *2  *16  '
+shows '^moved .* of all copies, ideal 50.00%$'
+sed 's/\["[0-9a-f]/["z/' "$dir/ring" >"$dir/broken"
+check "a damaged ring" 2 '' hashring --from "$dir/broken"
+says "broken is no ring: a hexadecimal digit is meant, at byte [0-9]"
+head -c 300 "$dir/ring" >"$dir/broken"
+check "a ring cut short" 2 '' hashring --from "$dir/broken"
+says "broken is no ring: .*, at byte 300"
+check "a ring and nodes" 2 '' hashring a --from "$dir/ring"
+says "from has the nodes"
+check "a ring and another hash" 2 '' hashring --hash md5 --from "$dir/ring"
+says "from has the --hash"
+check "no ring to read" 2 '' hashring --from "$dir/none"
+says "cannot be opened"
 check "no file of keys" 2 '' hashring a --keys "$dir/none"
 says "cannot be opened"
 

@@ -433,6 +433,9 @@ Test(hashring, refuses_and_stays_as_it_was)
         { "light",
           { HASHRING_ADD, { (const uint8_t *)"x", 1 }, 0.09, { 0 } },
           DLHT_EINVAL },
+        { "below 0",
+          { HASHRING_ADD, { (const uint8_t *)"x", 1 }, -1, { 0 } },
+          DLHT_EINVAL },
         { "heavy",
           { HASHRING_ADD, { (const uint8_t *)"x", 1 }, 101, { 0 } },
           DLHT_EINVAL },
@@ -518,11 +521,13 @@ Test(hashring, as_json)
     cr_expect_str_eq(
         (const char *)out.data,
         "{\"hash\": \"own\", \"vnodes\": 1, \"probes\": 1, \"choice\": "
-        "\"derived\", \"seed\": 0, \"nodes\": [{\"id\": \"a\", \"weight\": 1, "
+        "\"derived\", \"seed\": 0, \"hash_seed\": 0, \"nodes\": [{\"id\": "
+        "\"a\", \"weight\": 1, "
         "\"zone\": \"z\\\"\\\\\", \"token_count\": 1, \"share\": 0.5}, "
         "{\"id\": \"b\", \"weight\": 1, \"zone\": {\"hex\": \"0aff\"}, "
         "\"token_count\": 1, \"share\": 0.5}], \"tokens\": "
-        "[[\"0000000000000001\", 0], [\"8000000000000000\", 1]]}");
+        "[[\"0000000000000001\", 0, 0], [\"8000000000000000\", 1, 0]], "
+        "\"fingerprint\": \"38dda27857c3a668\"}");
     buf_deinit(&out);
     hashring_drop(ring);
 }
