@@ -135,7 +135,7 @@ static void ask_report(struct node *node, struct training *t)
     uint64_t keys;
     size_t arcs;
     keeper_totals(node, ks, &keys, &arcs);
-    q.limit = t->survey ? SURVEY_LEAVES : fit_config_of(ks).leaf_count;
+    q.limit = t->survey ? SURVEY_LEAVES : t->config.leaf_count;
     q.version = keys;
     (void)round_next(t->round, &q.key);
     carry(node, t, &q, report_done);
@@ -195,7 +195,7 @@ static void report_done(struct node *node, void *context,
     struct model_piece piece;
     int rc = response->status;
     if (rc == DLHT_OK)
-        rc = op_model_read_report(response, &piece);
+        rc = op_model_read_report(response->value, &piece);
     if (rc != DLHT_OK) {
         fail(node, t, rc, "an arc did not say what it has");
         return;
@@ -206,7 +206,7 @@ static void report_done(struct node *node, void *context,
         rc = round_add(t->round, &piece.report);
     if (rc == DLHT_OK && !note_arc(t, &piece))
         rc = DLHT_ENOMEM;
-    free(piece.quantiles);
+    op_model_piece_deinit(&piece);
     struct span next;
     if (rc != DLHT_OK)
         fail(node, t, rc, "an arc's report does not fit");
@@ -413,7 +413,8 @@ static void sums_done(struct node *node, void *context,
     size_t count;
     int rc = response->status;
     if (rc == DLHT_OK)
-        rc = op_model_read_sums(response, &first, &sums, &count);
+        rc =
+            op_model_read_sums(response, t->config.leaf, &first, &sums, &count);
     if (rc == DLHT_OK && count > 0)
         rc = first <= MODEL_LEAVES_MAX
                  ? round_add_sums(t->round, t->first + first, sums, count)
@@ -571,7 +572,7 @@ void trainer_round_begin(struct node *node, struct training *t, bool survey,
 {
     assert(t->phase == TRAINING_IDLE);
     struct keyspace *ks = keyspaces_find(node, t->keyspace);
-    struct fit_config config = fit_config_of(ks);
+    t->config = fit_config_of(ks);
     t->phase = TRAINING_REPORTS;
     t->survey = survey;
     t->forced = t->forced && survey;
@@ -579,8 +580,8 @@ void trainer_round_begin(struct node *node, struct training *t, bool survey,
     t->reason = reason;
     t->began_ns = node->now_ns;
     t->previous = models_hold(ks->held);
-    int rc =
-        round_new(&config, t->previous ? t->previous->model : NULL, &t->round);
+    int rc = round_new(&t->config, t->previous ? t->previous->model : NULL,
+                       &t->round);
     if (rc == DLHT_OK)
         ask_report(node, t);
     else

@@ -48,6 +48,7 @@ struct training {
     enum drift_reason reason;
     uint64_t number; /* of the round: answers to an older one are late */
     uint64_t began_ns, counts_ns;
+    struct fit_config config; /* of the model to be */
     struct round *round;
     struct held_model *previous;
     struct model_count *arcs; /* what the round's reports claim */

@@ -32,13 +32,8 @@ uint64_t federation_keys(const struct federation *f, size_t i);
 struct report federation_report(const struct federation *f, size_t i,
                                 size_t wanted, struct fit_quantile *quantiles);
 
-/* Bytes of a report: lengths, keys each without what it begins with as the one
- * before, counts in groups of 7 bits. */
+/* Bytes of a report as a node sends it, without the frame. */
 size_t federation_report_size(const struct report *report);
-
-/* Likewise of sums: powers and rank sums as doubles, cells in groups of 7
- * bits. */
-size_t federation_sums_size(const struct sums *sums, size_t count);
 
 /* Arc liar says factor times its keys, in both passes. */
 struct federation_plan {
