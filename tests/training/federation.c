@@ -156,6 +156,11 @@ static void pass_one(const struct federation *f,
                 ? plan->quantiles
                 : report_quantiles_wanted(share, plan->config.leaf_count);
         struct report report = federation_report(f, i, wanted, quantiles);
+        if (plan->missing && plan->missing[i]) {
+            struct round_gap gap = { report.lo, report.hi, report.has_hi };
+            check(round_add_missing(round, &gap) == DLHT_OK, "no gap");
+            continue;
+        }
         if (i == plan->liar && !plan->lying_sums) {
             report.keys *= plan->factor;
             for (size_t q = 0; q < report.quantile_count; q++)
@@ -249,6 +254,11 @@ static void pass_two(const struct federation *f,
         uint64_t factor =
             i == plan->liar && !plan->honest_sums ? plan->factor : 1;
         bool heap = i == plan->liar && plan->heap_sums;
+        if ((plan->missing && plan->missing[i]) ||
+            (plan->silent && plan->silent[i])) {
+            check(round_add_silent(round, i) == DLHT_OK, "not silent");
+            continue;
+        }
         if (i == plan->split && end - begin > 2) {
             struct report left = bounds;
             size_t middle = begin + (end - begin) / 3;
@@ -300,6 +310,7 @@ struct federation_result federation_run(const struct federation *f,
     pass_one(f, plan, round, bytes);
     for (size_t i = 0; i < f->arc_count; i++)
         result.bytes[0] += bytes[i];
+    check(round_fill_missing(round) == DLHT_OK, "too much is missing");
     if (plan->previous)
         round_measure(round, plan->previous, &result.error);
     double from = clock ? clock() : 0;
@@ -307,11 +318,13 @@ struct federation_result federation_run(const struct federation *f,
     result.fit_seconds = clock ? clock() - from : 0;
     pass_two(f, plan, round, &result, bytes, clock);
     from = clock ? clock() : 0;
+    round_end_sums(round);
     check(round_finish(round, &result.model) == DLHT_OK, "no model");
     result.fit_seconds += clock ? clock() - from : 0;
     result.at_once = fit_at_once(f, round, &plan->config, &result.skeleton);
     result.keys = round_keys(round);
     result.lies = round_lies(round);
+    result.missing = round_missing(round);
     for (size_t i = 0; i < f->arc_count; i++)
         result.most = bytes[i] > result.most ? bytes[i] : result.most;
     free(bytes);

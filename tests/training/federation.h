@@ -48,6 +48,8 @@ struct federation_plan {
     bool lying_sums;  /* the liar lies in pass 2 only */
     bool heap_sums;   /* in pass 2 it says that all are in its first leaf */
     bool heap_report; /* in pass 1, that nearly all are at its first key */
+    /* Of each arc: it says nothing in pass 1, or in pass 2; NULL: all do. */
+    const bool *missing, *silent;
 };
 struct federation_plan federation_plan_default(void);
 
@@ -56,7 +58,7 @@ struct federation_result {
     struct model *skeleton; /* as a slice of all leaves */
     struct model *at_once;  /* all keys summed at once over the skeleton */
     uint64_t keys;
-    size_t lies;
+    size_t lies, missing;
     double bytes[3]; /* of all arcs: report, slice, sums */
     double most;     /* bytes of the arc that had most */
     /* Processor time of summing and of the two fits, if clock is there. */
