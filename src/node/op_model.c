@@ -80,6 +80,9 @@ static void write_report(const struct replica *r, const struct report *report,
     mp_write_uint(b, r->id);
     mp_write_uint(b, r->arc->generation);
     mp_write_uint(b, r->applied);
+    mp_write_bool(b, span_equal(report->lo, r->arc->lo) &&
+                         report->has_hi == r->arc->has_hi &&
+                         span_equal(report->hi, r->arc->hi));
     mp_write_bin(b, report->lo);
     mp_write_bool(b, report->has_hi);
     mp_write_bin(b, report->hi);
@@ -90,15 +93,33 @@ static void write_report(const struct replica *r, const struct report *report,
     buf_deinit(&packed);
 }
 
-/* Keys of [key, hi) from the records' own order: exact, and not a scan. */
+/* What of the arc was asked for. */
+static struct report report_on(const struct replica *r, const struct request *q,
+                               uint64_t *below)
+{
+    const struct arc *arc = r->arc;
+    struct report report = { .lo = q->key,
+                             .hi = arc->has_hi ? arc->hi : span_empty(),
+                             .has_hi = arc->has_hi };
+    if ((q->flags & REQUEST_HAS_END) &&
+        (!arc->has_hi || span_compare(q->end, arc->hi) < 0)) {
+        report.hi = q->end;
+        report.has_hi = true;
+    }
+    *below = records_rank(r->records, q->key, NULL);
+    uint64_t end = records_count(r->records);
+    if (report.has_hi)
+        end = records_rank(r->records, report.hi, NULL);
+    report.keys = end > *below ? end - *below : 0;
+    return report;
+}
+
+/* From the records' own order: exact, and not a scan. */
 static void read_report(struct node *node, struct replica *r,
                         const struct request *q, const struct origin *origin)
 {
-    uint64_t below = records_rank(r->records, q->key, NULL);
-    struct report report = { .lo = q->key,
-                             .hi = r->arc->has_hi ? r->arc->hi : span_empty(),
-                             .has_hi = r->arc->has_hi,
-                             .keys = records_count(r->records) - below };
+    uint64_t below;
+    struct report report = report_on(r, q, &below);
     uint64_t all = q->version > report.keys ? q->version : report.keys;
     double share = all ? (double)report.keys / (double)all : 1.0;
     size_t wanted = report_quantiles_wanted(share, (uint32_t)q->limit);
@@ -134,6 +155,7 @@ int op_model_read_report(struct span answer, struct model_piece *out)
     out->arc = mp_read_uint(&r);
     out->generation = mp_read_uint(&r);
     out->applied = mp_read_uint(&r);
+    out->whole = mp_read_bool(&r);
     report->lo = mp_read_bytes(&r);
     report->has_hi = mp_read_bool(&r);
     report->hi = mp_read_bytes(&r);

@@ -22,8 +22,9 @@ void op_model_begin(struct node *node, const struct request *request,
 void op_model_serve(struct node *node, const struct replica *r,
                     const struct request *request, const struct origin *origin);
 
-/* REPORT: limit is the leaves of the model to be, version the keys of the
- * whole keyspace as far as known. SUMS: value is a packed slice of a skeleton,
+/* REPORT: of the keys of [key, end) that are in the arc of key; limit is the
+ * leaves of the model to be, version the keys of the whole keyspace as far as
+ * known. SUMS: value is a packed slice of a skeleton,
  * the answer is the keys of [key, end) summed over its leaves; taken in slices
  * between turns. */
 void op_model_read(struct node *node, struct replica *r,
@@ -41,6 +42,7 @@ struct model_piece {
     arc_id arc;
     uint64_t generation;
     uint64_t applied;
+    bool whole; /* all of that arc */
     struct fit_quantile *quantiles;
     struct buf keys;
 };

@@ -55,11 +55,12 @@ static struct buf *fresh(struct liar *l)
     return b;
 }
 
-/* What a report begins with: arc, generation, applied; lo, has_hi, hi. */
+/* What a report begins with: arc, generation, applied, whole; lo, has_hi, hi. */
 static struct span copy_head(struct mp_reader *r, struct buf *b)
 {
     for (int i = 0; i < 3; i++)
         mp_write_uint(b, mp_read_uint(r));
+    mp_write_bool(b, mp_read_bool(r));
     struct span lo = mp_read_bytes(r);
     mp_write_bin(b, lo);
     mp_write_bool(b, mp_read_bool(r));

@@ -105,7 +105,14 @@ void round_measure(const struct round *round, const struct model *model,
  *   DLHT_ENOMEM */
 MUST_USE int round_skeleton(struct round *round);
 
-/* The leaves of the skeleton that keys of [lo, hi) can fall into, as a model
+/* The leaves of the skeleton that keys of [lo, hi) can fall into.
+ *   DLHT_EPROTO  not an interval
+ *   DLHT_ENOMEM */
+MUST_USE int round_leaves(const struct round *round, struct span lo,
+                          struct span hi, bool has_hi, uint32_t *first,
+                          uint32_t *count);
+
+/* Those leaves, as a model
  * of its own with the same knots, packed and appended to out; *first is the
  * first one's number in the skeleton. [lo, hi) need not be as reported: arcs may
  * have been cut or merged since. DLHT_ENOMEM */

@@ -147,18 +147,29 @@ static int round_last_leaf(const struct round *round, uint32_t first,
     return rc;
 }
 
-int round_slice(const struct round *round, struct span lo, struct span hi,
-                bool has_hi, uint32_t *first, struct buf *out)
+int round_leaves(const struct round *round, struct span lo, struct span hi,
+                 bool has_hi, uint32_t *first, uint32_t *count)
 {
     assert(round->skeleton);
+    *count = 0;
     *first = model_leaf_of(round->skeleton, lo);
     uint32_t last;
     int rc = round_last_leaf(round, *first, hi, has_hi, &last);
-    struct model *slice = NULL;
     if (rc == DLHT_OK && last < *first)
-        rc = DLHT_EPROTO; /* not an interval */
+        return DLHT_EPROTO;
     if (rc == DLHT_OK)
-        rc = fit_slice(round->skeleton, *first, last - *first + 1, &slice);
+        *count = last - *first + 1;
+    return rc;
+}
+
+int round_slice(const struct round *round, struct span lo, struct span hi,
+                bool has_hi, uint32_t *first, struct buf *out)
+{
+    uint32_t count;
+    struct model *slice = NULL;
+    int rc = round_leaves(round, lo, hi, has_hi, first, &count);
+    if (rc == DLHT_OK)
+        rc = fit_slice(round->skeleton, *first, count, &slice);
     if (rc == DLHT_OK)
         rc = model_pack(slice, out);
     model_free(slice);
