@@ -7,8 +7,7 @@
  * model before.
  *
  * Words are those of /usr/share/dict/words; the others are made. Bytes are of
- * the numbers and keys themselves (tests/training/federation.h), without
- * frames. Times are of the processor, of one run. */
+ * what a node sends and hears, without frames. Times are of the processor, of one run. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,10 @@
 #include "dlht/err.h"
 #include "table.h"
 #include "training/federation.h"
+
+/* With 300 arcs or more, cut at random, and 1,024 leaves. */
+#define BYTES_TARGET 4096.0
+#define KS_TARGET 0.002
 
 static double cpu_seconds(void)
 {
@@ -147,10 +150,10 @@ static void tell_cost(struct table *t, const char *name,
 void bench_training(const struct bench_options *options)
 {
     static const enum key_shape shapes[] = { KEYS_WORDS, KEYS_LOGNORMAL };
-    size_t arcs = bench_size(options, options->arcs, 300, 100);
+    size_t arcs = options->arcs ? options->arcs : 300;
     size_t keys = bench_size(options, options->keys, 1000000, 100000);
     uint32_t leaves = options->leaves ? options->leaves : 1024;
-    double apart = 0, ks_ratio = 0;
+    double apart = 0, ks_ratio = 0, most = 0, ks_most = 0;
     struct table *ks = table_begin(
         options, "training", "A federated round beside others: KS distance");
     struct table *cost = table_begin(options, "training_cost",
@@ -165,6 +168,8 @@ void bench_training(const struct bench_options *options)
             apart = r.apart > apart ? r.apart : apart;
             double ratio = r.ks_exact / r.ks_at_once;
             ks_ratio = ratio > ks_ratio ? ratio : ks_ratio;
+            most = r.bytes_most > most ? r.bytes_most : most;
+            ks_most = r.ks_exact > ks_most ? r.ks_exact : ks_most;
         }
         key_set_free(&set);
     }
@@ -172,4 +177,8 @@ void bench_training(const struct bench_options *options)
     table_end(cost, NULL);
     bench_promise(options, "a round beside one look, ranks apart", apart, 1e-6);
     bench_promise(options, "KS of a round, in that of one look", ks_ratio, 2);
+    bench_promise(options, "KS of a round", ks_most, KS_TARGET);
+    if (arcs >= 300 && leaves <= 1024)
+        bench_promise(options, "bytes of the arc that has most", most,
+                      BYTES_TARGET);
 }

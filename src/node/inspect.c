@@ -60,6 +60,7 @@ void inspect_model(const struct node *node, size_t index,
         out->epoch = ks->held->info.epoch;
         out->packed = buf_span(&ks->held->packed);
         out->lies = ks->held->info.lies;
+        out->missing = ks->held->info.missing;
     }
     if (ks->training)
         out->phase = (int)ks->training->phase;

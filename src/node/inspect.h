@@ -43,6 +43,7 @@ struct inspect_model {
     uint64_t epoch;
     struct span packed; /* what is known of it, and its bytes */
     uint64_t lies;      /* of its round */
+    uint64_t missing;   /* likewise */
     uint64_t refused;   /* models that were received and not adopted */
     int phase;          /* enum training_phase of a round led here */
 };

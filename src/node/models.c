@@ -124,9 +124,10 @@ static void write_info(struct buf *b, const struct model_info *info)
     mp_write_uint(b, info->bytes);
     mp_write_uint(b, info->took_ms);
     mp_write_uint(b, info->at_ms);
-    mp_write_array(b, 2);
+    mp_write_array(b, 3);
     mp_write_uint(b, info->lies);
     mp_write_bin(b, span_of(info->trained_by.bytes, sizeof info->trained_by));
+    mp_write_uint(b, info->missing);
 }
 
 static void read_info(struct mp_reader *r, struct model_info *info)
@@ -147,7 +148,8 @@ static void read_info(struct mp_reader *r, struct model_info *info)
     info->bytes = mp_read_uint(r);
     info->took_ms = mp_read_uint(r);
     info->at_ms = mp_read_uint(r);
-    if (mp_read_array(r) != 2)
+    size_t rest = mp_read_array(r);
+    if (rest != 2 && rest != 3) /* 2: before missing was counted */
         mp_fail(r);
     info->lies = mp_read_uint(r);
     struct span id = mp_read_bytes(r);
@@ -155,6 +157,8 @@ static void read_info(struct mp_reader *r, struct model_info *info)
         memcpy(&info->trained_by, id.data, id.len);
     else
         mp_fail(r);
+    if (rest == 3)
+        info->missing = mp_read_uint(r);
 }
 
 int models_pack(const struct model_info *info, const struct model *model,

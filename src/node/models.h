@@ -34,6 +34,7 @@ struct model_info {
     uint64_t took_ms;
     uint64_t at_ms; /* the system arc's time */
     uint64_t lies;
+    uint64_t missing; /* arcs that the epoch before spoke for */
     struct id trained_by;
 };
 

@@ -14,13 +14,13 @@
 #include "node/pending.h"
 #include "node/replica.h"
 #include "node/trainer.h"
+#include "rmi/sums_pack.h"
 #include "wire/mp.h"
 
 enum {
     SUM_SLICE = 4096, /* keys summed in one turn: well below a millisecond */
     SUM_CHUNK = 256,
-    SUMS_OPEN_MAX = 64,           /* at once in one node */
-    REPORT_BYTES_MAX = 256 << 10, /* with fewer quantiles if keys are long */
+    SUMS_OPEN_MAX = 64, /* at once in one node */
     PRESPLIT_KEYS_MAX = 4096,
     PRESPLIT_ARCS_MAX = 8192 /* of a keyspace: a client may not make groups
                               * without end */
@@ -40,98 +40,141 @@ struct summing {
     bool has_end;
 };
 
-/* Quantile i of wanted: as much of its key as tells it from the one before. */
-static void write_quantile(const struct replica *r, uint64_t at, uint64_t count,
-                           bool first, struct buf *b)
+/* Key at of the records: as much of it as tells it from the one before. */
+static struct span separated_key(const struct replica *r, uint64_t at,
+                                 bool first)
 {
     struct record before = { 0 }, record = { 0 };
     (void)records_nth(r->records, at, &record);
     if (!first && records_nth(r->records, at - 1, &before))
         record.key = report_separator(before.key, record.key);
-    mp_write_bin(b, record.key);
-    mp_write_uint(b, count);
+    return record.key;
 }
 
-static void write_report(const struct replica *r, struct span from,
-                         uint64_t below, uint64_t keys, size_t wanted,
+/* Makes out wanted quantiles of keys records from below on; false: that were
+ * too many bytes. */
+static bool fill_report(const struct replica *r, uint64_t below, size_t wanted,
+                        struct fit_quantile *quantiles, struct report *out)
+{
+    struct record last = { 0 };
+    size_t bytes = 0;
+    for (size_t i = 0; i < wanted; i++) {
+        uint64_t at = out->keys * i / wanted;
+        quantiles[i].key = separated_key(r, below + at, i == 0);
+        quantiles[i].count = out->keys * (i + 1) / wanted - at;
+        bytes += quantiles[i].key.len;
+    }
+    if (out->keys)
+        (void)records_nth(r->records, below + out->keys - 1, &last);
+    out->end = last.key;
+    out->quantiles = quantiles;
+    out->quantile_count = wanted;
+    return bytes + last.key.len <= REPORT_BYTES_MAX;
+}
+
+static void write_report(const struct replica *r, const struct report *report,
                          struct buf *b)
 {
+    struct buf packed = { 0 };
+    report_pack(report, &packed);
     mp_write_uint(b, r->id);
     mp_write_uint(b, r->arc->generation);
     mp_write_uint(b, r->applied);
-    mp_write_bin(b, from);
-    mp_write_bool(b, r->arc->has_hi);
-    mp_write_bin(b, r->arc->hi);
-    mp_write_uint(b, keys);
-    mp_write_array(b, 2 * wanted);
-    for (size_t i = 0; i < wanted; i++) {
-        uint64_t at = keys * i / wanted, next = keys * (i + 1) / wanted;
-        write_quantile(r, below + at, next - at, i == 0, b);
-    }
-    struct record last = { 0 };
-    if (keys)
-        (void)records_nth(r->records, below + keys - 1, &last);
-    mp_write_bin(b, last.key);
+    mp_write_bool(b, span_equal(report->lo, r->arc->lo) &&
+                         report->has_hi == r->arc->has_hi &&
+                         span_equal(report->hi, r->arc->hi));
+    mp_write_bin(b, report->lo);
+    mp_write_bool(b, report->has_hi);
+    mp_write_bin(b, report->hi);
+    mp_write_uint(b, report->keys);
+    mp_write_uint(b, report->quantile_count);
+    mp_write_bin(b, buf_span(&packed));
+    b->failed = b->failed || packed.failed;
+    buf_deinit(&packed);
 }
 
-/* Keys of [key, hi) from the records' own order: exact, and not a scan. */
+/* What of the arc was asked for. */
+static struct report report_on(const struct replica *r, const struct request *q,
+                               uint64_t *below)
+{
+    const struct arc *arc = r->arc;
+    struct report report = { .lo = q->key,
+                             .hi = arc->has_hi ? arc->hi : span_empty(),
+                             .has_hi = arc->has_hi };
+    if ((q->flags & REQUEST_HAS_END) &&
+        (!arc->has_hi || span_compare(q->end, arc->hi) < 0)) {
+        report.hi = q->end;
+        report.has_hi = true;
+    }
+    *below = records_rank(r->records, q->key, NULL);
+    uint64_t end = records_count(r->records);
+    if (report.has_hi)
+        end = records_rank(r->records, report.hi, NULL);
+    report.keys = end > *below ? end - *below : 0;
+    return report;
+}
+
+/* From the records' own order: exact, and not a scan. */
 static void read_report(struct node *node, struct replica *r,
                         const struct request *q, const struct origin *origin)
 {
-    uint64_t below = records_rank(r->records, q->key, NULL);
-    uint64_t keys = records_count(r->records) - below;
-    uint64_t all = q->version > keys ? q->version : keys;
-    size_t wanted = report_quantiles_wanted(
-        all ? (double)keys / (double)all : 1.0, (uint32_t)q->limit);
-    if (wanted > keys)
-        wanted = (size_t)keys;
+    uint64_t below;
+    struct report report = report_on(r, q, &below);
+    uint64_t all = q->version > report.keys ? q->version : report.keys;
+    double share = all ? (double)report.keys / (double)all : 1.0;
+    size_t wanted = report_quantiles_wanted(share, (uint32_t)q->limit);
+    wanted = wanted < report.keys ? wanted : (size_t)report.keys;
+    struct fit_quantile *quantiles = mem_array(wanted + 1, sizeof *quantiles);
     struct buf doc = { 0 };
-    for (;;) {
-        write_report(r, q->key, below, keys, wanted, &doc);
-        if (doc.len <= REPORT_BYTES_MAX || wanted <= 1)
-            break;
-        buf_reset(&doc);
+    while (quantiles && !fill_report(r, below, wanted, quantiles, &report) &&
+           wanted > 1)
         wanted /= 2;
-    }
-    struct response response = { .status = DLHT_OK, .value = buf_span(&doc) };
-    if (doc.failed)
-        response.status = DLHT_EBUSY;
+    if (quantiles)
+        write_report(r, &report, &doc);
+    bool failed = !quantiles || doc.failed;
+    struct response response = { .status = failed ? DLHT_EBUSY : DLHT_OK,
+                                 .value = buf_span(&doc) };
     node_answer(node, origin, &response);
     buf_deinit(&doc);
+    free(quantiles);
 }
 
-int op_model_read_report(const struct response *response,
-                         struct model_piece *out)
+void op_model_piece_deinit(struct model_piece *piece)
+{
+    free(piece->quantiles);
+    piece->quantiles = NULL;
+    buf_deinit(&piece->keys);
+}
+
+int op_model_read_report(struct span answer, struct model_piece *out)
 {
     struct mp_reader r;
-    mp_reader_init(&r, response->value);
+    struct report *report = &out->report;
+    mp_reader_init(&r, answer);
     memset(out, 0, sizeof *out);
     out->arc = mp_read_uint(&r);
     out->generation = mp_read_uint(&r);
     out->applied = mp_read_uint(&r);
-    out->report.lo = mp_read_bytes(&r);
-    out->report.has_hi = mp_read_bool(&r);
-    out->report.hi = mp_read_bytes(&r);
-    out->report.keys = mp_read_uint(&r);
-    size_t numbers = mp_read_array(&r);
-    size_t count = numbers / 2;
-    if (numbers % 2 || count > REPORT_QUANTILES_MAX || numbers > mp_left(&r))
+    out->whole = mp_read_bool(&r);
+    report->lo = mp_read_bytes(&r);
+    report->has_hi = mp_read_bool(&r);
+    report->hi = mp_read_bytes(&r);
+    report->keys = mp_read_uint(&r);
+    uint64_t count = mp_read_uint(&r);
+    struct span packed = mp_read_bytes(&r);
+    if (r.bad || !mp_at_end(&r) || count > REPORT_QUANTILES_MAX)
         return DLHT_EPROTO;
-    out->quantiles = mem_zero(count + 1, sizeof *out->quantiles);
-    if (!out->quantiles)
-        return DLHT_ENOMEM;
-    for (size_t i = 0; i < count; i++) {
-        out->quantiles[i].key = mp_read_bytes(&r);
-        out->quantiles[i].count = mp_read_uint(&r);
-    }
-    out->report.end = mp_read_bytes(&r);
-    out->report.quantiles = out->quantiles;
-    out->report.quantile_count = count;
-    if (!r.bad)
-        return DLHT_OK;
-    free(out->quantiles);
-    out->quantiles = NULL;
-    return DLHT_EPROTO;
+    report->quantile_count = (size_t)count;
+    out->quantiles =
+        mem_zero(report->quantile_count + 1, sizeof *out->quantiles);
+    int rc = DLHT_ENOMEM;
+    if (out->quantiles)
+        rc = report_unpack(packed, report->lo, report->quantile_count,
+                           out->quantiles, &report->end, &out->keys);
+    report->quantiles = out->quantiles;
+    if (rc != DLHT_OK)
+        op_model_piece_deinit(out);
+    return rc;
 }
 
 static void summing_free(struct summing *s)
@@ -141,16 +184,6 @@ static void summing_free(struct summing *s)
     buf_deinit(&s->from);
     buf_deinit(&s->end);
     free(s);
-}
-
-static void write_sums(struct buf *b, const struct sums *sums)
-{
-    for (size_t i = 0; i < SUMS_POWERS; i++)
-        mp_write_float(b, sums->t[i]);
-    for (size_t i = 0; i < SUMS_RANKS; i++)
-        mp_write_float(b, sums->tr[i]);
-    for (size_t i = 0; i < SUMS_CELLS; i++)
-        mp_write_uint(b, sums->cell[i]);
 }
 
 /* Leaves without keys at either end are left out. */
@@ -165,8 +198,12 @@ static void answer_sums(struct node *node, const struct replica *r,
     struct buf doc = { 0 };
     mp_write_uint(&doc, first);
     mp_write_uint(&doc, count - first);
-    for (size_t i = first; i < count; i++)
-        write_sums(&doc, &s->sums[i]);
+    struct buf packed = { 0 };
+    sums_pack(s->sums + first, count - first, model_leaf_kind(s->slice),
+              &packed);
+    mp_write_bin(&doc, buf_span(&packed));
+    doc.failed = doc.failed || packed.failed;
+    buf_deinit(&packed);
     struct response response = { .status = doc.failed ? DLHT_EBUSY : DLHT_OK,
                                  .value = buf_span(&doc) };
     if (r->arc->has_hi &&
@@ -178,34 +215,30 @@ static void answer_sums(struct node *node, const struct replica *r,
     buf_deinit(&doc);
 }
 
-int op_model_read_sums(const struct response *response, uint32_t *first,
-                       struct sums **sums, size_t *count)
+int op_model_read_sums(const struct response *response, enum model_kind kind,
+                       uint32_t *first, struct sums **sums, size_t *count)
 {
     struct mp_reader r;
     mp_reader_init(&r, response->value);
     *sums = NULL;
-    *first = (uint32_t)mp_read_uint(&r);
+    *count = 0;
+    uint64_t from = mp_read_uint(&r);
     uint64_t n = mp_read_uint(&r);
-    if (r.bad || n > MODEL_LEAVES_MAX ||
-        n > mp_left(&r) / (SUMS_POWERS + SUMS_RANKS + SUMS_CELLS))
+    struct span packed = mp_read_bytes(&r);
+    if (r.bad || from > MODEL_LEAVES_MAX || n > MODEL_LEAVES_MAX ||
+        n > packed.len)
         return DLHT_EPROTO;
-    *count = (size_t)n;
-    *sums = mem_zero(*count + 1, sizeof **sums);
-    if (!*sums)
+    struct sums *read = mem_zero((size_t)n + 1, sizeof *read);
+    if (!read)
         return DLHT_ENOMEM;
-    for (size_t i = 0; i < *count; i++) {
-        for (size_t k = 0; k < SUMS_POWERS; k++)
-            (*sums)[i].t[k] = mp_read_float(&r);
-        for (size_t k = 0; k < SUMS_RANKS; k++)
-            (*sums)[i].tr[k] = mp_read_float(&r);
-        for (size_t k = 0; k < SUMS_CELLS; k++)
-            (*sums)[i].cell[k] = mp_read_uint(&r);
+    if (sums_unpack(packed, kind, read, (size_t)n) != DLHT_OK) {
+        free(read);
+        return DLHT_EPROTO;
     }
-    if (!r.bad)
-        return DLHT_OK;
-    free(*sums);
-    *sums = NULL;
-    return DLHT_EPROTO;
+    *first = (uint32_t)from;
+    *sums = read;
+    *count = (size_t)n;
+    return DLHT_OK;
 }
 
 /* Sums a slice of keys; true: all are. */

@@ -22,8 +22,9 @@ void op_model_begin(struct node *node, const struct request *request,
 void op_model_serve(struct node *node, const struct replica *r,
                     const struct request *request, const struct origin *origin);
 
-/* REPORT: limit is the leaves of the model to be, version the keys of the
- * whole keyspace as far as known. SUMS: value is a packed slice of a skeleton,
+/* REPORT: of the keys of [key, end) that are in the arc of key; limit is the
+ * leaves of the model to be, version the keys of the whole keyspace as far as
+ * known. SUMS: value is a packed slice of a skeleton,
  * the answer is the keys of [key, end) summed over its leaves; taken in slices
  * between turns. */
 void op_model_read(struct node *node, struct replica *r,
@@ -34,21 +35,25 @@ bool op_model_tick(struct node *node);
 /* The node is freed. */
 void op_model_stop(struct node *node);
 
-/* An answer to REPORT, read back. The quantiles are owned: free(). Other spans
- * point into the response. DLHT_EPROTO, DLHT_ENOMEM */
+/* An answer to REPORT, read back. Quantiles and their keys are its own; other
+ * spans point into the answer. */
 struct model_piece {
     struct report report;
     arc_id arc;
     uint64_t generation;
     uint64_t applied;
+    bool whole; /* all of that arc */
     struct fit_quantile *quantiles;
+    struct buf keys;
 };
-MUST_USE int op_model_read_report(const struct response *response,
-                                  struct model_piece *out);
+/* On failure there is nothing to deinit. DLHT_EPROTO, DLHT_ENOMEM */
+MUST_USE int op_model_read_report(struct span answer, struct model_piece *out);
+void op_model_piece_deinit(struct model_piece *piece);
 
-/* An answer to SUMS: an array of their own, to be freed. */
+/* An answer to SUMS, for a model with leaves of that kind: an array of their
+ * own, to be freed. DLHT_EPROTO, DLHT_ENOMEM */
 MUST_USE int op_model_read_sums(const struct response *response,
-                                uint32_t *first, struct sums **sums,
-                                size_t *count);
+                                enum model_kind kind, uint32_t *first,
+                                struct sums **sums, size_t *count);
 
 #endif

@@ -212,12 +212,14 @@ static void write_what(struct node *node, struct buf *b,
     mp_write_uint(b, info->took_ms);
     mp_write_cstr(b, "lies");
     mp_write_uint(b, info->lies);
+    mp_write_cstr(b, "missing");
+    mp_write_uint(b, info->missing);
     mp_write_cstr(b, "trained_by");
     mp_write_cstr(b, !info->epoch ? "" : addr ? addr : text);
 }
 
 enum {
-    WHAT_FIELDS = 12
+    WHAT_FIELDS = 13
 };
 
 static void write_errors(struct buf *b, bool there, double ks, double mean,
@@ -347,15 +349,14 @@ static bool only_shows(const struct training *t)
     return true;
 }
 
-void trainer_surveyed(struct node *node, struct training *t)
+void trainer_surveyed(struct node *node, struct training *t, uint64_t keys,
+                      const struct fit_error *error)
 {
     struct keyspace *ks = keyspaces_find(node, t->keyspace);
-    t->seen_keys = round_keys(t->round);
+    t->seen_keys = keys;
     t->surveyed = true;
     t->surveyed_changes = changed_since(ks, t, t->seen_keys);
-    memset(&t->seen, 0, sizeof t->seen);
-    if (t->previous)
-        round_measure(t->round, t->previous->model, &t->seen);
+    t->seen = *error;
     enum drift_reason reason = check(node, ks, t, t->previous != NULL);
     bool forced = t->forced || !only_shows(t);
     if (!forced) {
@@ -454,14 +455,14 @@ void trainer_import(struct node *node, struct keyspace *ks, struct span bytes,
         trainer_round_over(node, t, DLHT_EBUSY, false,
                            "an imported model took its place");
     t = join_in(node, ks, false, origin);
-    if (t && t->phase == TRAINING_IDLE) {
-        t->imports = true;
-        struct model_info info = { .imported = true };
-        info.distance = ks->held ? model_distance(ks->held->model, model) : 1;
-        t->survey = false;
-        t->reason = DRIFT_FORCE;
-        t->began_ns = node->now_ns;
-        trainer_round_publish(node, t, model, &info);
+    if (!t || t->phase != TRAINING_IDLE) {
+        model_free(model);
+        return;
     }
-    model_free(model);
+    t->imports = true;
+    t->survey = false;
+    t->reason = DRIFT_FORCE;
+    t->began_ns = node->now_ns;
+    t->previous = models_hold(ks->held);
+    trainer_job_begin(node, t, TRAINER_IMPORT, model);
 }

@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "training/report.h"
 #include "wire/mp.h"
 
 enum {
@@ -54,30 +55,50 @@ static struct buf *fresh(struct liar *l)
     return b;
 }
 
+/* What a report begins with: arc, generation, applied, whole; lo, has_hi, hi. */
+static struct span copy_head(struct mp_reader *r, struct buf *b)
+{
+    for (int i = 0; i < 3; i++)
+        mp_write_uint(b, mp_read_uint(r));
+    mp_write_bool(b, mp_read_bool(r));
+    struct span lo = mp_read_bytes(r);
+    mp_write_bin(b, lo);
+    mp_write_bool(b, mp_read_bool(r));
+    mp_write_bin(b, mp_read_bytes(r));
+    return lo;
+}
+
 /* Fifty times the keys, with the same quantiles. */
 static void falsify_report(struct liar *l, struct response *response)
 {
-    struct mp_reader r;
+    struct fit_quantile *quantiles =
+        mem_array(REPORT_QUANTILES_MAX, sizeof *quantiles);
     struct buf *b = fresh(l);
+    struct buf keys = { 0 }, packed = { 0 };
+    struct mp_reader r;
     mp_reader_init(&r, response->value);
-    for (int i = 0; i < 3; i++) /* arc, generation, applied */
-        mp_write_uint(b, mp_read_uint(&r));
-    mp_write_bin(b, mp_read_bytes(&r));
-    mp_write_bool(b, mp_read_bool(&r));
-    mp_write_bin(b, mp_read_bytes(&r));
-    uint64_t keys = mp_read_uint(&r);
-    mp_write_uint(b, keys * FACTOR);
-    size_t numbers = mp_read_array(&r);
-    mp_write_array(b, numbers);
-    for (size_t i = 0; i + 1 < numbers; i += 2) {
-        mp_write_bin(b, mp_read_bytes(&r));
-        mp_write_uint(b, mp_read_uint(&r) * FACTOR);
+    struct report report = { .lo = copy_head(&r, b), .quantiles = quantiles };
+    report.keys = mp_read_uint(&r) * FACTOR;
+    report.quantile_count = (size_t)mp_read_uint(&r);
+    struct span list = mp_read_bytes(&r);
+    bool ok = quantiles && !r.bad && report.keys > 0 &&
+              report.quantile_count <= REPORT_QUANTILES_MAX &&
+              report_unpack(list, report.lo, report.quantile_count, quantiles,
+                            &report.end, &keys) == DLHT_OK;
+    for (size_t i = 0; ok && i < report.quantile_count; i++)
+        quantiles[i].count *= FACTOR;
+    if (ok)
+        report_pack(&report, &packed);
+    mp_write_uint(b, report.keys);
+    mp_write_uint(b, report.quantile_count);
+    mp_write_bin(b, buf_span(&packed));
+    if (ok && !b->failed) {
+        response->value = buf_span(b);
+        l->reports++;
     }
-    mp_write_bin(b, mp_read_bytes(&r));
-    if (r.bad || b->failed || keys == 0)
-        return;
-    response->value = buf_span(b);
-    l->reports++;
+    buf_deinit(&packed);
+    buf_deinit(&keys);
+    free(quantiles);
 }
 
 /* The last leaf falls, and the checksum says that all is well. */

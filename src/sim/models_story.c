@@ -13,6 +13,7 @@
 #include "dlht/err.h"
 #include "node/inspect.h"
 #include "sim/liar.h"
+#include "sim/silent.h"
 #include "wire/mp.h"
 
 enum {
@@ -26,6 +27,9 @@ static const uint64_t SETTLE_NS = 90 * WORLD_S;
 static const uint64_t CRASH_EVERY_NS = 3 * WORLD_S;
 static const uint64_t CRASH_WITHIN_NS = 30 * WORLD_MS;
 static const double KS_MAX = 0.02;
+/* Two arcs of at most an eighth of the keys have the share that they had when
+ * there were two thirds of them. */
+static const double KS_MAX_SILENT = 0.1;
 
 struct probe {
     uint8_t bytes[PROBE_BYTES_MAX];
@@ -44,7 +48,8 @@ struct models_story {
     struct workload *workload;
     struct fault *fault;
     struct rng rng;
-    struct liar *liar; /* NULL: none lies */
+    struct liar *liar;     /* NULL: none lies */
+    struct silent *silent; /* NULL: all say what they have */
     struct probe *probes;
     struct held_before *before;
     uint64_t *digests; /* of each epoch; 0: not met */
@@ -55,7 +60,9 @@ struct models_story {
     size_t adopted;
     size_t crashes[PHASES];
     uint64_t newest;
-    uint64_t newest_lies;   /* of the newest epoch */
+    uint64_t newest_lies; /* of the newest epoch */
+    uint64_t newest_missing;
+    uint64_t missing;       /* of all epochs */
     bool waits, trained;    /* a round was asked for; has come */
     uint64_t lies, refused; /* seen anywhere */
     double ks;
@@ -117,6 +124,12 @@ struct models_story *models_story_new(struct world *world,
         size_t who = (size_t)rng_below(&s->rng, world_peer_count(world));
         s->liar = liar_new(world, who, rng_next(&s->rng));
     }
+    if (config->silence) {
+        size_t count = world_peer_count(world);
+        size_t first = (size_t)rng_below(&s->rng, count);
+        size_t second = (first + 1 + rng_below(&s->rng, count - 1)) % count;
+        s->silent = silent_new(world, first, second, rng_next(&s->rng));
+    }
     return s;
 }
 
@@ -125,6 +138,7 @@ void models_story_free(struct models_story *s)
     if (!s)
         return;
     liar_free(s->liar);
+    silent_free(s->silent);
     free(s->probes);
     free(s->before);
     free(s->digests);
@@ -218,6 +232,10 @@ void models_story_turn(struct models_story *s, size_t peer)
             s->newest = m.epoch;
             s->newest_lies = m.lies;
             s->lies += m.lies;
+            s->newest_missing = m.missing;
+            s->missing += m.missing;
+            if (s->silent)
+                silent_wake(s->silent);
         }
     }
     if (m.phase != b->phase)
@@ -366,7 +384,8 @@ static bool is_settled(struct models_story *s, char *why, size_t size)
     if (first == SIZE_MAX)
         return false;
     s->ks = distance(s, world_node(s->world, first), a.model);
-    double bound = KS_MAX + 1.0 / (double)(s->keys ? s->keys : 1);
+    double bound = (s->silent ? KS_MAX_SILENT : KS_MAX) +
+                   1.0 / (double)(s->keys ? s->keys : 1);
     snprintf(why, size, "KS of epoch %llu is %.4f of %zu keys",
              (unsigned long long)a.epoch, s->ks, s->keys);
     return s->ks <= bound;
@@ -423,23 +442,33 @@ static bool train(struct models_story *s)
     return sound;
 }
 
-/* A round of which some reports are lies says so. It may join one that was
- * under way, or be joined by a survey: then once more. */
+static uint64_t spoiled(const struct models_story *s)
+{
+    return s->silent ? silent_held_back(s->silent) + silent_changed(s->silent)
+                     : 0;
+}
+
+/* A round of which some reports are lies says so, and one of which some are
+ * missing. It may join one that was under way, or be joined by a survey: then
+ * once more. */
 static bool check_train(struct models_story *s)
 {
     for (int i = 0; i < TRAIN_TRIES; i++) {
         uint64_t before = s->newest;
         uint64_t reports = s->liar ? liar_reports(s->liar) : 0;
-        s->newest_lies = 0;
+        uint64_t held_back = spoiled(s);
+        s->newest_lies = s->newest_missing = 0;
         if (!train(s) || !settle(s))
             return false;
         bool lied = s->liar && liar_reports(s->liar) > reports;
-        if (s->trained && s->newest > before && (!lied || s->newest_lies > 0))
+        bool missed = spoiled(s) > held_back;
+        if (s->trained && s->newest > before && (!lied || s->newest_lies > 0) &&
+            (!missed || s->newest_missing > 0))
             return true;
     }
     world_fail(s->world, "model_train",
                "asked for %d times, no round makes an epoch that counts its "
-               "lies",
+               "lies, or what is missing",
                (int)TRAIN_TRIES);
     return false;
 }
@@ -456,7 +485,9 @@ void models_story_remark(const struct models_story *s, char *text, size_t size)
         crashes += s->crashes[i];
     snprintf(text, size,
              "%llu epochs, %zu adopted, %zu rounds crashed, KS %.4f, %zu keys, "
-             "%llu lies, %llu refused",
+             "%llu lies, %llu missing, %llu held back or changed, "
+             "%llu refused",
              (unsigned long long)s->newest, s->adopted, crashes, s->ks, s->keys,
-             (unsigned long long)s->lies, (unsigned long long)s->refused);
+             (unsigned long long)s->lies, (unsigned long long)s->missing,
+             (unsigned long long)spoiled(s), (unsigned long long)s->refused);
 }

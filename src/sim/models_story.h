@@ -9,7 +9,9 @@
  * peers have one epoch, and it is near the keys that are there.
  *
  * With a liar, one peer's reports claim fifty times its keys, and the models it
- * sends are broken. */
+ * sends are broken. With silence, one peer says nothing of an arc, and another
+ * what does not fit, as soon as there is a model: epochs must come all the same
+ * and count what was missing. */
 
 #ifndef SIM_MODELS_STORY_H
 #define SIM_MODELS_STORY_H
@@ -26,6 +28,7 @@ struct models_story;
 struct models_story_config {
     uint64_t seed;
     bool lies;
+    bool silence; /* not both */
 };
 
 /* Aborts without memory. What it is given outlives it. */

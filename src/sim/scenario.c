@@ -29,6 +29,7 @@ struct plan {
     struct fault_config fault;
     bool models;        /* are trained, and looked at */
     bool liar;          /* one peer lies about them */
+    bool silence;       /* two do not say what rounds need */
     bool loads;         /* every key is put first */
     uint64_t calm_ns;   /* of work before and after the faults */
     uint64_t faults_ns; /* of faults */
@@ -370,7 +371,8 @@ static void run_plan(struct plan *p)
     p->clients = workload_new(p->w, &p->workload);
     p->tormentor = fault_new(p->w, &p->fault);
     if (p->models) {
-        struct models_story_config config = { rng_next(&p->rng), p->liar };
+        struct models_story_config config = { rng_next(&p->rng), p->liar,
+                                              p->silence };
         p->story = models_story_new(p->w, p->clients, p->tormentor, &config);
     }
     /* What was answered is judged even if something else failed; but the
@@ -658,6 +660,17 @@ static void plan_liar(struct plan *p)
     p->liar = true;
 }
 
+/* So many arcs that two may be missing. */
+static void plan_silent(struct plan *p)
+{
+    plan_models(p);
+    p->silence = true;
+    p->workload.key_count = 1000 + (size_t)rng_below(&p->rng, 1000);
+    p->workload.late_count = p->workload.key_count / 2;
+    p->world.node.vnodes = 3;
+    p->world.node.floor_keys = 20;
+}
+
 static void hop_heard(void *context, uint64_t argument,
                       const struct response *response)
 {
@@ -743,6 +756,9 @@ static const struct {
       plan_models },
     { { "models_liar", "models, and one peer lies about its keys", 5 },
       plan_liar },
+    { { "models_silent",
+        "models, and two peers do not say what rounds need of an arc", 5 },
+      plan_silent },
     { { "mass_restart", "five peers lose power together, four times", 5 },
       plan_mass_restart },
     { { "disk_loss", "five peers lose their disks, one at a time", 5 },

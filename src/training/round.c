@@ -172,6 +172,8 @@ static uint64_t part_voice(const struct part *part)
 {
     if (part->quantile_count == 0)
         return 0;
+    if (part->missing)
+        return part->filled;
     uint64_t all[ROUND_HEARD_MAX + 1];
     size_t count = 0;
     for (size_t i = 0; i <= part->heard_count; i++) {
@@ -187,7 +189,7 @@ static uint64_t part_voice(const struct part *part)
 /* Share that a part may have without a witness. */
 static double round_cap(const struct round *round, const struct part *part)
 {
-    if (!round->previous || part->heard_count > 0)
+    if (!round->previous || part->heard_count > 0 || part->missing)
         return INFINITY;
     return ROUND_SHARE_CAP * part->share_before + 1 / (double)round->part_count;
 }
@@ -250,7 +252,8 @@ size_t round_lies(const struct round *round)
     for (size_t i = 0; i < round->part_count; i++) {
         const struct part *part = &round->parts[i];
         uint64_t settled = round_settled(round, i, total);
-        lies += part->lied || round_is_beyond(part->claimed, settled);
+        lies += !part->missing &&
+                (part->lied || round_is_beyond(part->claimed, settled));
     }
     return lies;
 }
@@ -302,6 +305,13 @@ void round_each_run(const struct round *round, round_run_fn *each,
                         context);
         before += settled;
     }
+}
+
+void round_each_run_of(const struct round *round, size_t i, round_run_fn *each,
+                       void *context)
+{
+    uint64_t settled = round_settled(round, i, round_total(round));
+    round_part_runs(round, &round->parts[i], settled, 0, each, context);
 }
 
 /* How far a model is from runs. The keys of a run are spread over the leaves

@@ -15,7 +15,8 @@
  * contradict neither itself nor its neighbours; the count of an arc is the
  * median over those who hold it, and without them at most SHARE_CAP times the
  * share that the model before gave it, plus its uniform part. What a report
- * claimed beyond that is scaled down, and counted. */
+ * claimed beyond that is scaled down, and counted. Silence is bounded, too: what a
+ * few arcs do not say is taken from the model before. */
 
 #ifndef TRAINING_ROUND_H
 #define TRAINING_ROUND_H
@@ -29,7 +30,10 @@ enum {
     /* A count contradicts another if it is more by an eighth and this: writes
      * go on while a round runs. */
     ROUND_SLACK_PART = 8,
-    ROUND_SLACK_KEYS = 16
+    ROUND_SLACK_KEYS = 16,
+    /* Arcs of which the model before must speak are at most one of so many, and
+     * have at most this part of its keys. One arc is allowed in any case. */
+    ROUND_MISSING_PART = 4
 };
 
 struct round;
@@ -46,6 +50,26 @@ void round_free(struct round *round); /* NULL is allowed */
  *   DLHT_EINVAL  it leaves a gap or overlaps, or one too many
  *   DLHT_ENOMEM */
 MUST_USE int round_add(struct round *round, const struct report *report);
+
+/* Instead of a report, where none came that fits: the next arc has the share of
+ * all keys, and its quantiles are where, the model before says.
+ *   DLHT_EREFUSED  there was none
+ *   DLHT_EINVAL    as round_add
+ *   DLHT_ENOMEM */
+struct round_gap {
+    struct span lo, hi;
+    bool has_hi;
+};
+MUST_USE int round_add_missing(struct round *round,
+                               const struct round_gap *gap);
+
+/* All have reported, and all counts were heard: now is known how many keys a
+ * share is. Part of round_skeleton; to be called before round_measure.
+ *   DLHT_EREFUSED  too much is missing: see ROUND_MISSING_PART */
+MUST_USE int round_fill_missing(struct round *round);
+
+/* Arcs of which there is no report, or no sums. */
+size_t round_missing(const struct round *round);
 
 /* Where the next report must begin; false: the keyspace is tiled. */
 bool round_next(const struct round *round, struct span *lo);
@@ -77,10 +101,18 @@ void round_measure(const struct round *round, const struct model *model,
 
 /* Fits the skeleton. The tiling must be whole.
  *   DLHT_EINVAL  not tiled, no keys at all, or done already
+ *   DLHT_EREFUSED  as round_fill_missing
  *   DLHT_ENOMEM */
 MUST_USE int round_skeleton(struct round *round);
 
-/* The leaves of the skeleton that keys of [lo, hi) can fall into, as a model
+/* The leaves of the skeleton that keys of [lo, hi) can fall into.
+ *   DLHT_EPROTO  not an interval
+ *   DLHT_ENOMEM */
+MUST_USE int round_leaves(const struct round *round, struct span lo,
+                          struct span hi, bool has_hi, uint32_t *first,
+                          uint32_t *count);
+
+/* Those leaves, as a model
  * of its own with the same knots, packed and appended to out; *first is the
  * first one's number in the skeleton. [lo, hi) need not be as reported: arcs may
  * have been cut or merged since. DLHT_ENOMEM */
@@ -95,6 +127,12 @@ MUST_USE int round_slice(const struct round *round, struct span lo,
  *   DLHT_EINVAL  it is not their turn; no skeleton */
 MUST_USE int round_add_sums(struct round *round, uint32_t first,
                             const struct sums *sums, size_t count);
+
+/* Instead of sums of report i, where none came that fit: its keys are spread
+ * evenly between the quantiles of pass 1.
+ *   DLHT_EREFUSED  there was no model before, or too much is missing
+ *   DLHT_EINVAL    it is not its turn */
+MUST_USE int round_add_silent(struct round *round, size_t i);
 
 /* All arcs have summed: leaves without sums have no keys any more. */
 void round_end_sums(struct round *round);

@@ -22,6 +22,7 @@ enum {
     VERIFY_PLACES = 10000,
     CELL_KEYS_FEW = 64 /* summed one by one */
 };
+#define SPREAD_MIN 1e-3 /* of a leaf: narrower is as good as one place */
 
 /* Runs as quantiles. */
 struct gather {
@@ -94,9 +95,13 @@ static int round_fit_skeleton(struct round *round)
 
 int round_skeleton(struct round *round)
 {
-    if (!round->tiled || round->skeleton || round_keys(round) == 0)
+    if (!round->tiled || round->skeleton)
         return DLHT_EINVAL;
-    int rc = round_fit_skeleton(round);
+    int rc = round_fill_missing(round);
+    if (rc == DLHT_OK && round_keys(round) == 0)
+        rc = DLHT_EINVAL;
+    if (rc == DLHT_OK)
+        rc = round_fit_skeleton(round);
     if (rc != DLHT_OK)
         return rc;
     size_t leaf_count = model_leaf_count(round->skeleton);
@@ -142,18 +147,29 @@ static int round_last_leaf(const struct round *round, uint32_t first,
     return rc;
 }
 
-int round_slice(const struct round *round, struct span lo, struct span hi,
-                bool has_hi, uint32_t *first, struct buf *out)
+int round_leaves(const struct round *round, struct span lo, struct span hi,
+                 bool has_hi, uint32_t *first, uint32_t *count)
 {
     assert(round->skeleton);
+    *count = 0;
     *first = model_leaf_of(round->skeleton, lo);
     uint32_t last;
     int rc = round_last_leaf(round, *first, hi, has_hi, &last);
-    struct model *slice = NULL;
     if (rc == DLHT_OK && last < *first)
-        rc = DLHT_EPROTO; /* not an interval */
+        return DLHT_EPROTO;
     if (rc == DLHT_OK)
-        rc = fit_slice(round->skeleton, *first, last - *first + 1, &slice);
+        *count = last - *first + 1;
+    return rc;
+}
+
+int round_slice(const struct round *round, struct span lo, struct span hi,
+                bool has_hi, uint32_t *first, struct buf *out)
+{
+    uint32_t count;
+    struct model *slice = NULL;
+    int rc = round_leaves(round, lo, hi, has_hi, first, &count);
+    if (rc == DLHT_OK)
+        rc = fit_slice(round->skeleton, *first, count, &slice);
     if (rc == DLHT_OK)
         rc = model_pack(slice, out);
     model_free(slice);
@@ -193,9 +209,21 @@ void round_end_sums(struct round *round)
     round->sums_end = model_leaf_count(round->skeleton);
 }
 
-/* Keys evenly spread between a and b, after those already in sums. Many are
- * summed as if there were ever so many of less weight. */
-static void sums_spread(struct sums *sums, double a, double b, uint64_t keys)
+/* n keys at t; but for their cell. */
+static void sums_heap(struct sums *sums, double t, double n)
+{
+    double ranks = n * sums->t[0] + n * (n - 1) / 2;
+    double power = 1;
+    for (int k = 0; k < SUMS_POWERS; k++, power *= t) {
+        sums->t[k] += n * power;
+        if (k < SUMS_RANKS)
+            sums->tr[k] += ranks * power;
+    }
+}
+
+/* Many are summed as if there were ever so many of less weight. */
+void round_spread(struct sums *sums, double a, double b, unsigned cell,
+                  uint64_t keys)
 {
     if (keys <= CELL_KEYS_FEW) {
         for (uint64_t i = 0; i < keys; i++)
@@ -203,6 +231,11 @@ static void sums_spread(struct sums *sums, double a, double b, uint64_t keys)
         return;
     }
     double n = (double)keys;
+    sums->cell[cell] += keys;
+    if (b - a < SPREAD_MIN) {
+        sums_heap(sums, (a + b) / 2, n);
+        return;
+    }
     double density = n / (b - a);
     double r0 = sums->t[0] - 0.5;  /* the rank at t is r0 + density (t - a) */
     double power[SUMS_POWERS + 1]; /* integrals of t^k */
@@ -214,8 +247,6 @@ static void sums_spread(struct sums *sums, double a, double b, uint64_t keys)
         sums->tr[k] +=
             density * ((r0 - density * a) * power[k] + density * power[k + 1]);
     sums->t[0] += n;
-    unsigned cell = (unsigned)((a + b) / 2 * SUMS_CELLS);
-    sums->cell[cell] += keys;
 }
 
 /* Sums of so many keys that lie in the cells as those of sums do. */
@@ -231,8 +262,8 @@ static struct sums sums_scaled(const struct sums *sums, uint64_t keys)
         sum += all > 0 ? (double)sums->cell[k] / all : 1.0 / SUMS_CELLS;
         uint64_t end = (uint64_t)(sum * (double)keys + 0.5);
         end = end < keys && k + 1 < SUMS_CELLS ? end : keys;
-        sums_spread(&out, (double)k / SUMS_CELLS, (double)(k + 1) / SUMS_CELLS,
-                    end - before);
+        round_spread(&out, (double)k / SUMS_CELLS, (double)(k + 1) / SUMS_CELLS,
+                     (unsigned)k, end - before);
         before = end;
     }
     return out;

@@ -17,7 +17,10 @@ struct piece {
 struct part {
     struct piece lo, hi, end;
     bool has_hi;
-    bool lied; /* its sums were scaled */
+    bool lied;       /* its sums were scaled */
+    bool missing;    /* the model before speaks for it */
+    bool silent;     /* it said nothing of its sums */
+    uint64_t filled; /* keys of it, if it is missing */
     uint64_t claimed;
     uint64_t heard[ROUND_HEARD_MAX];
     size_t heard_count;
@@ -85,5 +88,14 @@ struct run {
 typedef void round_run_fn(void *context, const struct run *run);
 void round_each_run(const struct round *round, round_run_fn *each,
                     void *context);
+
+/* Those of part i only. */
+void round_each_run_of(const struct round *round, size_t i, round_run_fn *each,
+                       void *context);
+
+/* Keys evenly spread between a and b, which lie in that cell of a leaf, after
+ * those already in sums. */
+void round_spread(struct sums *sums, double a, double b, unsigned cell,
+                  uint64_t keys);
 
 #endif

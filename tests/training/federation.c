@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "dlht/err.h"
+#include "rmi/sums_pack.h"
 #include "training/fedavg.h"
 
 static void check(bool ok, const char *what)
@@ -106,44 +107,26 @@ struct report federation_report(const struct federation *f, size_t i,
     return report;
 }
 
-static size_t group_size(uint64_t x)
+/* As MessagePack has them. */
+static size_t uint_size(uint64_t x)
 {
-    size_t n = 1;
-    for (; x >= 0x80; x >>= 7)
-        n++;
-    return n;
+    return x < 128 ? 1 : x < 256 ? 2 : x < 65536 ? 3 : x >> 32 ? 9 : 5;
 }
 
-static size_t key_size(struct span before, struct span key)
+static size_t bin_size(size_t len)
 {
-    size_t common = 0;
-    while (common < before.len && common < key.len &&
-           before.data[common] == key.data[common])
-        common++;
-    return group_size(common) + group_size(key.len - common) + key.len - common;
+    return uint_size(len > 255 ? len : 255) + len;
 }
 
 size_t federation_report_size(const struct report *report)
 {
-    size_t size = key_size(span_empty(), report->lo) + group_size(report->keys);
-    struct span before = report->lo;
-    for (size_t i = 0; i < report->quantile_count; i++) {
-        size += key_size(before, report->quantiles[i].key) +
-                group_size(report->quantiles[i].count);
-        before = report->quantiles[i].key;
-    }
-    size += report->keys > 0 ? key_size(before, report->end) : 0;
-    return size + (report->has_hi ? key_size(before, report->hi) : 0);
-}
-
-size_t federation_sums_size(const struct sums *sums, size_t count)
-{
-    size_t size = 4;
-    for (size_t i = 0; i < count; i++) {
-        size += sizeof sums->t + sizeof sums->tr;
-        for (int k = 0; k < SUMS_CELLS; k++)
-            size += group_size(sums[i].cell[k]);
-    }
+    struct buf packed = { 0 };
+    report_pack(report, &packed);
+    check(!packed.failed, "no memory");
+    size_t size = 3 * 5 + 1 + 3 + uint_size(report->keys) +
+                  bin_size(report->lo.len) + bin_size(report->hi.len) +
+                  bin_size(packed.len);
+    buf_deinit(&packed);
     return size;
 }
 
@@ -173,6 +156,11 @@ static void pass_one(const struct federation *f,
                 ? plan->quantiles
                 : report_quantiles_wanted(share, plan->config.leaf_count);
         struct report report = federation_report(f, i, wanted, quantiles);
+        if (plan->missing && plan->missing[i]) {
+            struct round_gap gap = { report.lo, report.hi, report.has_hi };
+            check(round_add_missing(round, &gap) == DLHT_OK, "no gap");
+            continue;
+        }
         if (i == plan->liar && !plan->lying_sums) {
             report.keys *= plan->factor;
             for (size_t q = 0; q < report.quantile_count; q++)
@@ -204,6 +192,16 @@ static void sums_heap(struct sums *sums, size_t leaf_count)
         sums_add(&sums[0], 0);
 }
 
+/* What arrives of sums. */
+static void send_sums(struct sums *sums, size_t count, enum model_kind kind,
+                      struct buf *packed)
+{
+    sums_pack(sums, count, kind, packed);
+    check(!packed->failed &&
+              sums_unpack(buf_span(packed), kind, sums, count) == DLHT_OK,
+          "sums do not travel");
+}
+
 /* Sums keys over the slice for [lo, hi) and adds them. */
 static void sum_part(const struct federation *f, struct round *round,
                      size_t begin, size_t end, const struct report *bounds,
@@ -211,7 +209,7 @@ static void sum_part(const struct federation *f, struct round *round,
                      struct federation_result *result, double *bytes,
                      double (*clock)(void))
 {
-    struct buf packed = { 0 };
+    struct buf packed = { 0 }, packed_sums = { 0 };
     uint32_t first;
     struct model *slice;
     check(round_slice(round, bounds->lo, bounds->hi, bounds->has_hi, &first,
@@ -230,12 +228,13 @@ static void sum_part(const struct federation *f, struct round *round,
     }
     if (heap)
         sums_heap(sums, leaf_count);
-    size_t size = federation_sums_size(sums, leaf_count);
+    send_sums(sums, leaf_count, model_leaf_kind(slice), &packed_sums);
     result->bytes[1] += (double)packed.len;
-    result->bytes[2] += (double)size;
-    *bytes += (double)(packed.len + size);
+    result->bytes[2] += (double)packed_sums.len;
+    *bytes += (double)(packed.len + packed_sums.len);
     check(round_add_sums(round, first, sums, leaf_count) == DLHT_OK,
           "sums refused");
+    buf_deinit(&packed_sums);
     free(sums);
     model_free(slice);
     buf_deinit(&packed);
@@ -255,6 +254,11 @@ static void pass_two(const struct federation *f,
         uint64_t factor =
             i == plan->liar && !plan->honest_sums ? plan->factor : 1;
         bool heap = i == plan->liar && plan->heap_sums;
+        if ((plan->missing && plan->missing[i]) ||
+            (plan->silent && plan->silent[i])) {
+            check(round_add_silent(round, i) == DLHT_OK, "not silent");
+            continue;
+        }
         if (i == plan->split && end - begin > 2) {
             struct report left = bounds;
             size_t middle = begin + (end - begin) / 3;
@@ -306,6 +310,7 @@ struct federation_result federation_run(const struct federation *f,
     pass_one(f, plan, round, bytes);
     for (size_t i = 0; i < f->arc_count; i++)
         result.bytes[0] += bytes[i];
+    check(round_fill_missing(round) == DLHT_OK, "too much is missing");
     if (plan->previous)
         round_measure(round, plan->previous, &result.error);
     double from = clock ? clock() : 0;
@@ -313,11 +318,13 @@ struct federation_result federation_run(const struct federation *f,
     result.fit_seconds = clock ? clock() - from : 0;
     pass_two(f, plan, round, &result, bytes, clock);
     from = clock ? clock() : 0;
+    round_end_sums(round);
     check(round_finish(round, &result.model) == DLHT_OK, "no model");
     result.fit_seconds += clock ? clock() - from : 0;
     result.at_once = fit_at_once(f, round, &plan->config, &result.skeleton);
     result.keys = round_keys(round);
     result.lies = round_lies(round);
+    result.missing = round_missing(round);
     for (size_t i = 0; i < f->arc_count; i++)
         result.most = bytes[i] > result.most ? bytes[i] : result.most;
     free(bytes);

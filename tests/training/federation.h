@@ -32,13 +32,8 @@ uint64_t federation_keys(const struct federation *f, size_t i);
 struct report federation_report(const struct federation *f, size_t i,
                                 size_t wanted, struct fit_quantile *quantiles);
 
-/* Bytes of a report: lengths, keys each without what it begins with as the one
- * before, counts in groups of 7 bits. */
+/* Bytes of a report as a node sends it, without the frame. */
 size_t federation_report_size(const struct report *report);
-
-/* Likewise of sums: powers and rank sums as doubles, cells in groups of 7
- * bits. */
-size_t federation_sums_size(const struct sums *sums, size_t count);
 
 /* Arc liar says factor times its keys, in both passes. */
 struct federation_plan {
@@ -53,6 +48,8 @@ struct federation_plan {
     bool lying_sums;  /* the liar lies in pass 2 only */
     bool heap_sums;   /* in pass 2 it says that all are in its first leaf */
     bool heap_report; /* in pass 1, that nearly all are at its first key */
+    /* Of each arc: it says nothing in pass 1, or in pass 2; NULL: all do. */
+    const bool *missing, *silent;
 };
 struct federation_plan federation_plan_default(void);
 
@@ -61,7 +58,7 @@ struct federation_result {
     struct model *skeleton; /* as a slice of all leaves */
     struct model *at_once;  /* all keys summed at once over the skeleton */
     uint64_t keys;
-    size_t lies;
+    size_t lies, missing;
     double bytes[3]; /* of all arcs: report, slice, sums */
     double most;     /* bytes of the arc that had most */
     /* Processor time of summing and of the two fits, if clock is there. */

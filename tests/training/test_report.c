@@ -6,7 +6,9 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/rng.h"
 #include "dlht/err.h"
+#include "rmi/key_sets.h"
 
 static struct span text(const char *s)
 {
@@ -241,4 +243,76 @@ Test(report, a_separator_is_the_shortest_that_sorts_between)
             report_separator(span_str(rows[i].before), span_str(rows[i].key));
         cr_assert(span_equal(got, span_str(rows[i].separator)), "row %zu", i);
     }
+}
+
+static uint64_t any_count(struct rng *rng)
+{
+    return 1 + (rng_next(rng) >> (32 + rng_below(rng, 32)));
+}
+
+/* Through bytes and back; cut at each byte, one too many, or with any byte
+ * changed it is refused, or other numbers. */
+Test(report, travels)
+{
+    struct key_set set = key_set_make(KEYS_UNIFORM, 300, 20261121);
+    struct fit_quantile quantiles[300], again[300];
+    struct rng rng;
+    rng_init(&rng, 20261121);
+    for (size_t count = 0; count <= 300; count += 100) {
+        for (size_t i = 0; i < count; i++)
+            quantiles[i] =
+                (struct fit_quantile){ set.keys[i], any_count(&rng) };
+        struct report report = { .lo = span_str("a"),
+                                 .quantiles = quantiles,
+                                 .quantile_count = count };
+        if (count > 0)
+            report.end = set.keys[count - 1];
+        struct buf packed = { 0 }, room = { 0 };
+        struct span end;
+        report_pack(&report, &packed);
+        cr_assert_eq(report_unpack(buf_span(&packed), report.lo, count, again,
+                                   &end, &room),
+                     DLHT_OK);
+        cr_assert(span_equal(end, report.end));
+        for (size_t i = 0; i < count; i++)
+            cr_assert(span_equal(again[i].key, quantiles[i].key) &&
+                      again[i].count == quantiles[i].count);
+        for (size_t len = 0; len < packed.len; len++)
+            cr_assert_eq(report_unpack(span_of(packed.data, len), report.lo,
+                                       count, again, &end, &room),
+                         DLHT_EPROTO);
+        for (size_t at = 0; at < packed.len; at++) {
+            uint8_t was = packed.data[at];
+            packed.data[at] ^= (uint8_t)(1 + rng_below(&rng, 255));
+            (void)!report_unpack(buf_span(&packed), report.lo, count, again,
+                                 &end, &room);
+            packed.data[at] = was;
+        }
+        buf_append_byte(&packed, 0);
+        cr_assert_eq(report_unpack(buf_span(&packed), report.lo, count, again,
+                                   &end, &room),
+                     DLHT_EPROTO);
+        buf_deinit(&packed);
+        buf_deinit(&room);
+    }
+    key_set_free(&set);
+}
+
+/* A few bytes that stand for far more. */
+Test(report, does_not_swell)
+{
+    static uint8_t lo[60000];
+    struct fit_quantile quantiles[REPORT_QUANTILES_MAX];
+    struct buf packed = { 0 }, room = { 0 };
+    struct span end;
+    for (size_t i = 0; i <= REPORT_QUANTILES_MAX; i++) {
+        const uint8_t key[] = { 0xe0, 0xd4, 0x03, 0, 1 }; /* 60,000 as before */
+        buf_append(&packed, key, i < REPORT_QUANTILES_MAX ? 5 : 4);
+    }
+    cr_assert_eq(report_unpack(buf_span(&packed), span_of(lo, sizeof lo),
+                               REPORT_QUANTILES_MAX, quantiles, &end, &room),
+                 DLHT_EPROTO);
+    cr_assert_leq(room.cap, (size_t)REPORT_BYTES_MAX);
+    buf_deinit(&packed);
+    buf_deinit(&room);
 }
