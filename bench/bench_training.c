@@ -16,6 +16,7 @@
 #include "dlht/err.h"
 #include "table.h"
 #include "training/federation.h"
+#include "turn.h"
 
 /* With 300 arcs or more, cut at random, and 1,024 leaves. */
 #define BYTES_TARGET 4096.0
@@ -158,6 +159,8 @@ void bench_training(const struct bench_options *options)
         options, "training", "A federated round beside others: KS distance");
     struct table *cost = table_begin(options, "training_cost",
                                      "What it costs: bytes, processor time");
+    struct table *turn = table_begin(options, "training_turn",
+                                     "How long it keeps a node's thread busy");
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         struct key_set set = key_set_make(shapes[i], keys, options->seed);
         if (set.count > arcs * 2) {
@@ -165,6 +168,7 @@ void bench_training(const struct bench_options *options)
             struct figures r = measure(options, &set, arcs, leaves);
             tell_ks(ks, name, &r);
             tell_cost(cost, name, &r);
+            bench_turn(turn, name, &set, options->seed);
             apart = r.apart > apart ? r.apart : apart;
             double ratio = r.ks_exact / r.ks_at_once;
             ks_ratio = ratio > ks_ratio ? ratio : ks_ratio;
@@ -175,6 +179,7 @@ void bench_training(const struct bench_options *options)
     }
     table_end(ks, NULL);
     table_end(cost, NULL);
+    table_end(turn, NULL);
     bench_promise(options, "a round beside one look, ranks apart", apart, 1e-6);
     bench_promise(options, "KS of a round, in that of one look", ks_ratio, 2);
     bench_promise(options, "KS of a round", ks_most, KS_TARGET);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "dlht/err.h"
 #include "node/fingers.h"
@@ -313,11 +314,11 @@ static bool fits_info(const struct model_info *info, const struct model *model)
 }
 
 /* Takes over bytes of info and model if they are newer than what is held;
- * epoch is the one that was asked for, 0: any. Only who keeps the system arc is
- * believed that a model was imported, and need not look like our keys.
- * False: they are not sound, or no memory is left. */
+ * epoch is the one that was asked for, 0: any. They are what the system arc has;
+ * so one that says that it was imported need not look like our keys. False: they
+ * are not sound, or no memory is left. */
 static bool adopt(struct node *node, struct keyspace *ks, struct span packed,
-                  uint64_t epoch, bool keeps_system)
+                  uint64_t epoch)
 {
     struct mp_reader r;
     struct model_info info;
@@ -331,8 +332,7 @@ static bool adopt(struct node *node, struct keyspace *ks, struct span packed,
     int rc = sound ? model_unpack(bytes, &model) : DLHT_ECORRUPT;
     if (rc == DLHT_OK && !fits_info(&info, model))
         rc = DLHT_ECORRUPT;
-    if (rc == DLHT_OK && !(info.imported && keeps_system) &&
-        !fits_own_arcs(node, ks, model))
+    if (rc == DLHT_OK && !info.imported && !fits_own_arcs(node, ks, model))
         rc = DLHT_EREFUSED;
     struct held_model *held = NULL;
     if (rc == DLHT_OK)
@@ -353,6 +353,7 @@ static bool adopt(struct node *node, struct keyspace *ks, struct span packed,
     }
     held->model = model;
     held->info = info;
+    held->digest = hash64(packed);
     held->users = 1;
     bool first = ks->held == NULL;
     models_release(ks->held);
@@ -376,7 +377,7 @@ static void adopt_record(struct node *node, keyspace_id id, struct span value)
     struct model_record record;
     if (ks && !ks->record.dropped &&
         models_record_unpack(value, &record) == DLHT_OK)
-        (void)adopt(node, ks, record.packed, 0, true);
+        (void)adopt(node, ks, record.packed, 0);
 }
 
 void models_applied(struct node *node, const struct command *c,
@@ -434,6 +435,7 @@ void models_drop_record(struct node *node, keyspace_id keyspace)
 void models_forget(struct keyspace *ks)
 {
     fetch_end(ks);
+    models_news_forget(ks);
     models_release(ks->held);
     ks->held = NULL;
 }
@@ -463,11 +465,43 @@ static void refuse(struct node *node, struct keyspace *ks,
     ks->refused_until_ns = node->now_ns + wait;
 }
 
+/* It is not what the system arc has: whoever sent it lies, others need not. */
+static void refuse_holder(struct node *node, struct keyspace *ks,
+                          const struct id *from, uint64_t epoch)
+{
+    const char *addr = node_peer_addr(node, from);
+    refuse(node, ks, from, epoch);
+    ks->refused_until_ns = node->now_ns;
+    ks->models_refused++;
+    node_log(node, LOG_WARNING,
+             "keyspace %.*s: what %s sends as model epoch %llu is not what the "
+             "system arc has",
+             (int)ks->record.name.len, (const char *)ks->record.name.data,
+             addr ? addr : "a peer", (unsigned long long)epoch);
+}
+
 static bool may_be_fetched(const struct node *node, const struct keyspace *ks,
                            const struct id *from, uint64_t epoch)
 {
     return epoch != ks->refused_epoch || (!id_equal(from, &ks->refused_from) &&
                                           node->now_ns >= ks->refused_until_ns);
+}
+
+void models_fetch(struct node *node, struct keyspace *ks, const struct id *from,
+                  uint64_t epoch)
+{
+    if (epoch <= epoch_of(ks) || (ks->fetch && ks->fetch->epoch >= epoch) ||
+        !may_be_fetched(node, ks, from, epoch))
+        return;
+    fetch_end(ks);
+    ks->fetch = mem_zero(1, sizeof *ks->fetch);
+    if (!ks->fetch)
+        return; /* heard of again */
+    ks->fetch->from = *from;
+    ks->fetch->epoch = epoch;
+    ks->fetch->due_ns = node->now_ns + FETCH_NS;
+    ks->fetch->end_ns = node->now_ns + FETCH_NS * FETCH_PARTS;
+    ask(node, ks);
 }
 
 static void receive_news(struct node *node, struct keyspace *ks,
@@ -480,18 +514,8 @@ static void receive_news(struct node *node, struct keyspace *ks,
     const struct replica *system = node_replica(node, SYSTEM_ARC);
     if (system && !system->empty)
         return; /* what its own records say is newer, or true */
-    if (epoch == epoch_of(ks) || (ks->fetch && ks->fetch->epoch >= epoch) ||
-        !may_be_fetched(node, ks, from, epoch))
-        return;
-    fetch_end(ks);
-    ks->fetch = mem_zero(1, sizeof *ks->fetch);
-    if (!ks->fetch)
-        return; /* heard of again */
-    ks->fetch->from = *from;
-    ks->fetch->epoch = epoch;
-    ks->fetch->due_ns = node->now_ns + FETCH_NS;
-    ks->fetch->end_ns = node->now_ns + FETCH_NS * FETCH_PARTS;
-    ask(node, ks);
+    if (epoch > epoch_of(ks) && models_is_known(node, ks, from, epoch))
+        models_fetch(node, ks, from, epoch);
 }
 
 static void receive_ask(struct node *node, struct keyspace *ks,
@@ -514,13 +538,6 @@ static void receive_ask(struct node *node, struct keyspace *ks,
         part.u.model.bytes.len = MODEL_PART_MAX;
     part.u.model.bytes = effects_copy(node->fx, part.u.model.bytes);
     node_send(node, from, &part);
-}
-
-static bool keeps_system(const struct node *node, const struct id *peer)
-{
-    const struct keyspace *ks = keyspaces_find(node, SYSTEM_KEYSPACE);
-    const struct arc *arc = map_by_id(ks->map, SYSTEM_ARC);
-    return arc && arc_member_of(arc, peer);
 }
 
 static void receive_part(struct node *node, struct keyspace *ks,
@@ -546,9 +563,10 @@ static void receive_part(struct node *node, struct keyspace *ks,
     struct buf whole = f->bytes;
     memset(&f->bytes, 0, sizeof f->bytes);
     fetch_end(ks);
-    if (!adopt(node, ks, buf_span(&whole), m->epoch,
-               keeps_system(node, from)) ||
-        epoch_of(ks) < m->epoch)
+    if (!models_is_genuine(ks, m->epoch, buf_span(&whole)))
+        refuse_holder(node, ks, from, m->epoch);
+    else if (!adopt(node, ks, buf_span(&whole), m->epoch) ||
+             epoch_of(ks) < m->epoch)
         refuse(node, ks, from, m->epoch);
     buf_deinit(&whole);
 }
@@ -599,6 +617,7 @@ void models_tick(struct node *node)
             refuse(node, ks, &ks->fetch->from, ks->fetch->epoch);
             fetch_end(ks);
         }
+        models_news_tick(node, ks);
         if (to && may_be_told(node, to) && !ks->record.dropped &&
             ks->record.placement == PLACEMENT_ORDERED &&
             ks->record.id != SYSTEM_KEYSPACE)

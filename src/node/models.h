@@ -4,9 +4,10 @@
  * they spread.
  *
  * The newest epoch of a keyspace is a record of the system arc under
- * "model/ID", changed by cas; whoever has it tells some others its number, who
- * ask for the bytes, check them and adopt. A peer may miss any number of
- * epochs. A model only advises: nothing moves, and no answer changes, because
+ * "model/ID", changed by cas; whoever has it tells some others its number. They
+ * ask the owner of the system arc whether it is the newest and which hash its
+ * bytes have, then whoever told them for the bytes, check them and adopt. So
+ * nobody else can make an epoch up. A peer may miss any number of epochs. A model only advises: nothing moves, and no answer changes, because
  * one was adopted. */
 
 #ifndef NODE_MODELS_H
@@ -44,6 +45,7 @@ struct held_model {
     struct model *model;
     struct model_info info;
     struct buf packed; /* info and model, as they travel */
+    uint64_t digest;   /* hash64 of packed */
     size_t users;
 };
 
@@ -103,5 +105,25 @@ void models_receive(struct node *node, const struct id *from,
 void models_drop_record(struct node *node, keyspace_id keyspace);
 /* The keyspace goes: releases what it holds. */
 void models_forget(struct keyspace *ks);
+
+/* models_news.c. OP_MODEL of action epoch, at the owner of the system arc:
+ * the newest epoch and the hash of its bytes. */
+void models_epoch(struct node *node, struct keyspace *ks,
+                  const struct origin *origin);
+
+/* A peer tells of an epoch beyond ours: is it the one that the system arc
+ * knows? False: that is not known yet; the system arc is asked, and
+ * models_fetch is called if it is. */
+bool models_is_known(struct node *node, struct keyspace *ks,
+                     const struct id *from, uint64_t epoch);
+/* Bytes that came as that epoch are those that the system arc has. */
+bool models_is_genuine(const struct keyspace *ks, uint64_t epoch,
+                       struct span packed);
+void models_news_tick(struct node *node, struct keyspace *ks);
+void models_news_forget(struct keyspace *ks);
+
+/* models.c. Asks a peer for the bytes of an epoch that the system arc knows. */
+void models_fetch(struct node *node, struct keyspace *ks, const struct id *from,
+                  uint64_t epoch);
 
 #endif

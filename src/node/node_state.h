@@ -71,6 +71,7 @@ struct keyspace {
 
     struct held_model *held;   /* newest adopted; models.c; NULL: none */
     struct model_fetch *fetch; /* one on its way here */
+    struct model_news *news;   /* what others tell of epochs; models_news.c */
     uint64_t models_refused;   /* received and found unsound */
     uint64_t refused_epoch;    /* the last of them, and who sent it */
     struct id refused_from;

@@ -18,7 +18,7 @@
 #include "wire/mp.h"
 
 enum {
-    SUM_SLICE = 4096, /* keys summed in one turn: well below a millisecond */
+    SUM_SLICE = 2048, /* keys of one question that are summed at a time */
     SUM_CHUNK = 256,
     SUMS_OPEN_MAX = 64, /* at once in one node */
     PRESPLIT_KEYS_MAX = 4096,
@@ -292,17 +292,27 @@ static bool summing_step(struct node *node, struct summing *s)
     return true;
 }
 
-bool op_model_tick(struct node *node)
+/* At the end of those under way. */
+static void summing_queue(struct node *node, struct summing *s)
 {
     struct summing **at = &node->summing;
-    while (*at) {
-        struct summing *s = *at;
+    while (*at)
+        at = &(*at)->next;
+    s->next = NULL;
+    *at = s;
+}
+
+bool op_model_tick(struct node *node)
+{
+    int slices = ROUND_TURN_KEYS / SUM_SLICE;
+    for (; node->summing && slices > 0; slices--) {
+        struct summing *s = node->summing;
+        node->summing = s->next;
         if (summing_step(node, s)) {
-            *at = s->next;
             summing_free(s);
             node->summing_count--;
         } else {
-            at = &s->next;
+            summing_queue(node, s);
         }
     }
     if (node->summing)
@@ -347,8 +357,7 @@ static void begin_sums(struct node *node, struct replica *r,
     s->arc = r->id;
     s->generation = r->arc->generation;
     s->has_end = (q->flags & REQUEST_HAS_END) != 0;
-    s->next = node->summing;
-    node->summing = s;
+    summing_queue(node, s);
     node->summing_count++;
     node_wake_at(node, node->now_ns);
 }
@@ -554,6 +563,8 @@ void op_model_serve(struct node *node, const struct replica *r,
         trainer_force(node, ks, ask.wait, origin);
     else if (span_equal(ask.action, span_str("history")))
         trainer_history(node, ks, origin);
+    else if (span_equal(ask.action, span_str("epoch")))
+        models_epoch(node, ks, origin);
     else if (span_equal(ask.action, span_str("import")))
         trainer_import(node, ks, ask.model, origin);
     else

@@ -37,6 +37,8 @@ struct liar {
     struct model_count counts[COUNTS_MAX];
     struct buf bytes[2]; /* in turns: of this message and the one before */
     size_t turn;
+    uint64_t real, invented; /* epochs: told last, and told of it */
+    size_t believer;         /* asked for the invented one */
     uint64_t reports, models;
 };
 
@@ -101,10 +103,10 @@ static void falsify_report(struct liar *l, struct response *response)
     free(quantiles);
 }
 
-/* The last leaf falls, and the checksum says that all is well. */
-static void turn_leaf(struct buf *b)
+/* The last leaf has these coefficients, and the checksum says that all is
+ * well. */
+static void turn_leaf(struct buf *b, const double coefficients[2])
 {
-    static const double FALLS = -1.0;
     static const uint8_t MAGIC[] = { 'D', 'L', 'R', 'M' };
     size_t at = 0;
     while (at + sizeof MAGIC < b->len &&
@@ -112,24 +114,52 @@ static void turn_leaf(struct buf *b)
         at++;
     if (b->len < at + LEAF_TAIL)
         return;
-    for (size_t i = 0; i < 2; i++)
-        memcpy(b->data + b->len - LEAF_TAIL + i * sizeof FALLS, &FALLS,
-               sizeof FALLS);
+    memcpy(b->data + b->len - LEAF_TAIL, coefficients,
+           2 * sizeof *coefficients);
     uint64_t sum = hash64(span_of(b->data + at, b->len - at - CHECKSUM_BYTES));
     for (size_t i = 0; i < CHECKSUM_BYTES; i++)
         b->data[b->len - CHECKSUM_BYTES + i] = (uint8_t)(sum >> 8 * i);
 }
 
+/* The bytes of the real epoch, as the invented one: all of it is sound. */
+static bool forge_epoch(struct liar *l, size_t to, struct model_message *m)
+{
+    struct mp_reader r;
+    struct buf *b = fresh(l);
+    if (l->believer != to || m->epoch != l->real || m->offset > 0 ||
+        m->bytes.len != m->total)
+        return false;
+    mp_reader_init(&r, m->bytes);
+    mp_write_array(b, mp_read_array(&r));
+    (void)mp_read_uint(&r);
+    mp_write_uint(b, l->invented);
+    buf_append(b, r.at, mp_left(&r));
+    if (r.bad || b->failed)
+        return false;
+    m->bytes = buf_span(b);
+    m->total = b->len;
+    m->epoch = l->invented;
+    l->believer = SIZE_MAX;
+    l->models++;
+    return true;
+}
+
 static void falsify_part(struct liar *l, struct model_message *m)
 {
+    static const double FALLS[2] = { -1, -1 }, FLAT[2] = { 0.5, 0 };
     struct buf *b = fresh(l);
     buf_append_span(b, m->bytes);
     if (b->failed || b->len == 0)
         return;
-    switch (rng_below(&l->rng, 6)) {
+    switch (rng_below(&l->rng, 8)) {
     case 0: /* not monotone */
         if (m->offset == 0 && m->total == b->len)
-            turn_leaf(b);
+            turn_leaf(b, FALLS);
+        break;
+    case 5: /* sound, but another */
+    case 6:
+        if (m->offset == 0 && m->total == b->len)
+            turn_leaf(b, FLAT);
         break;
     case 1: /* cut short, as if that were all */
         b->len = 1 + (size_t)rng_below(&l->rng, b->len);
@@ -170,6 +200,26 @@ static void falsify_counts(struct liar *l, struct model_message *m)
     m->count_count = count;
 }
 
+/* It tells of an epoch that there is not, and stays with it for a while. */
+static void invent_epoch(struct liar *l, struct model_message *m)
+{
+    if (m->epoch > l->real)
+        l->real = m->epoch;
+    if (l->invented <= l->real)
+        l->invented = l->real + 1 + rng_below(&l->rng, 1000);
+    m->epoch = l->invented;
+}
+
+static void falsify_model(struct liar *l, size_t to, struct model_message *m)
+{
+    if (m->kind == MODEL_PART && !forge_epoch(l, to, m))
+        falsify_part(l, m);
+    else if (m->kind == MODEL_COUNTS)
+        falsify_counts(l, m);
+    else if (m->kind == MODEL_NEWS && m->epoch > 0 && rng_chance(&l->rng, 0.1))
+        invent_epoch(l, m);
+}
+
 static void tamper(void *context, size_t from, size_t to, struct message *m)
 {
     struct liar *l = context;
@@ -177,18 +227,18 @@ static void tamper(void *context, size_t from, size_t to, struct message *m)
         m->u.request.op == OP_MODEL_REPORT)
         l->asked[l->asked_count++ % ASKED_MAX] =
             (struct asked){ from, m->stream };
+    if (to == l->peer && m->type == MESSAGE_MODEL &&
+        m->u.model.kind == MODEL_ASK && m->u.model.epoch == l->invented) {
+        m->u.model.epoch = l->real;
+        l->believer = from;
+    }
     if (from != l->peer)
         return;
     if (m->type == MESSAGE_RESPONSE && was_asked(l, to, m->stream) &&
         m->u.response.status == DLHT_OK)
         falsify_report(l, &m->u.response);
-    else if (m->type == MESSAGE_MODEL && m->u.model.kind == MODEL_PART)
-        falsify_part(l, &m->u.model);
-    else if (m->type == MESSAGE_MODEL && m->u.model.kind == MODEL_COUNTS)
-        falsify_counts(l, &m->u.model);
-    else if (m->type == MESSAGE_MODEL && m->u.model.kind == MODEL_NEWS &&
-             rng_chance(&l->rng, 0.1))
-        m->u.model.epoch += 1 + rng_below(&l->rng, 1000); /* it has not */
+    else if (m->type == MESSAGE_MODEL)
+        falsify_model(l, to, &m->u.model);
 }
 
 struct liar *liar_new(struct world *world, size_t peer, uint64_t seed)
@@ -200,6 +250,7 @@ struct liar *liar_new(struct world *world, size_t peer, uint64_t seed)
     }
     l->world = world;
     l->peer = peer;
+    l->believer = SIZE_MAX;
     rng_init(&l->rng, seed);
     world_set_tamper(world, tamper, l);
     return l;

@@ -33,7 +33,10 @@ enum {
     ROUND_SLACK_KEYS = 16,
     /* Arcs of which the model before must speak are at most one of so many, and
      * have at most this part of its keys. One arc is allowed in any case. */
-    ROUND_MISSING_PART = 4
+    ROUND_MISSING_PART = 4,
+    /* Keys that the holder of arcs sums in one turn, for all who ask: about a
+     * millisecond (dlht-bench training says how long). */
+    ROUND_TURN_KEYS = 8192
 };
 
 struct round;
