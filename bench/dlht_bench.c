@@ -25,6 +25,8 @@ static const struct command {
     { "range", bench_range, true, "messages and time of a range" },
     { "lead", bench_lead, true, "ownership by position: what a retrain moves" },
     { "lies", bench_lies, true, "one arc of 64 claims 50 x its keys" },
+    { "hashring", bench_hashring, true,
+      "the hash ring: times, evenness, moves" },
     { "svg", bench_svg, false, "DIR: pictures of all this" },
 };
 
@@ -39,17 +41,18 @@ static int usage(FILE *to)
     for (size_t i = 0; i < COMMANDS; i++)
         fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].what);
     fprintf(to, "  %-10s all of these, and the whole map, but svg\n\n", "all");
-    fprintf(to, "  --json           one object a line\n"
-                "  --seed N         everything but times follows from it\n"
-                "  --quick          small sizes, as a test\n"
-                "  --arcs N         arcs of the ring or round\n"
-                "  --keys N|SHAPE   how many keys; uniform, clustered, ...\n"
-                "  --lookups N      routing, range: how many are averaged\n"
-                "  --keys-wanted N  range: keys of one range\n"
-                "  --map            routing: with the whole map\n"
-                "  --leaves N       of the models\n"
-                "  --rounds N       model, index: rounds of each time\n"
-                "  --huge           index: huge pages for the array\n");
+    fprintf(to,
+            "  --json           one object a line\n"
+            "  --seed N         everything but times follows from it\n"
+            "  --quick          small sizes, as a test\n"
+            "  --arcs N         arcs of the ring or round\n"
+            "  --keys N|SHAPE   how many keys; uniform, clustered, ...\n"
+            "  --lookups N      routing, range: how many are averaged\n"
+            "  --keys-wanted N  range: keys of one range\n"
+            "  --map            routing: with the whole map\n"
+            "  --leaves N       of the models\n"
+            "  --rounds N       model, index, hashring: rounds of each time\n"
+            "  --huge           index: huge pages for the array\n");
     return to == stdout ? 0 : 2;
 }
 
