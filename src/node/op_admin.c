@@ -16,6 +16,7 @@
 #include "node/keyspaces.h"
 #include "node/models.h"
 #include "node/op.h"
+#include "node/op_balance.h"
 #include "node/replica.h"
 #include "wire/codec.h"
 #include "wire/mp.h"
@@ -244,12 +245,15 @@ struct survey {
     uint64_t keys, bytes;
     struct peer_sums *sums; /* PEERS */
     size_t sum_count;
+    struct buf decided; /* what the owner of the system arc knows of peers;
+                         * empty: it did not answer */
 };
 
 static void survey_free(struct survey *s)
 {
     buf_deinit(&s->from);
     buf_deinit(&s->list);
+    buf_deinit(&s->decided);
     free(s->sums);
     free(s);
 }
@@ -453,6 +457,61 @@ static const char *state_name(uint8_t state)
     }
 }
 
+/* One peer, as the owner of the system arc sees it. */
+struct decided {
+    struct span id;
+    uint32_t weight_milli;
+    struct span zone;
+    bool leaving;
+    struct span fate;
+    uint64_t copies;
+};
+
+/* The list of them; false: not known. */
+static bool open_decided(const struct survey *s, struct mp_reader *r,
+                         bool *paused, size_t *count)
+{
+    *paused = false;
+    *count = 0;
+    mp_reader_init(r, buf_span(&s->decided));
+    if (s->decided.len == 0 || mp_read_map(r) != 2)
+        return false;
+    mp_skip(r);
+    *paused = mp_read_bool(r);
+    mp_skip(r);
+    *count = mp_read_array(r);
+    return !r->bad;
+}
+
+static bool read_decided(struct mp_reader *r, struct decided *out)
+{
+    if (mp_read_array(r) != 6)
+        return false;
+    out->id = mp_read_bytes(r);
+    out->weight_milli = (uint32_t)mp_read_uint(r);
+    out->zone = mp_read_bytes(r);
+    out->leaving = mp_read_bool(r);
+    out->fate = mp_read_bytes(r);
+    out->copies = mp_read_uint(r);
+    return !r->bad;
+}
+
+/* What is in force for a peer: by its own word if nobody knows better. */
+static struct decided decided_of(const struct survey *s, const struct peer *p)
+{
+    struct decided found,
+        own = { .weight_milli = p->weight_milli, .zone = span_str(p->zone) };
+    struct mp_reader r;
+    bool paused;
+    size_t count;
+    if (!open_decided(s, &r, &paused, &count))
+        return own;
+    for (size_t i = 0; i < count && read_decided(&r, &found); i++)
+        if (span_equal(found.id, span_of(p->id.bytes, ID_BYTES)))
+            return found;
+    return own;
+}
+
 static void write_peers(struct node *node, struct survey *s, struct buf *b)
 {
     mp_write_array(b, swim_count(node->swim));
@@ -464,7 +523,8 @@ static void write_peers(struct node *node, struct survey *s, struct buf *b)
             sums = &none;
         char id[ID_TEXT_BYTES];
         id_to_text(&p->id, id);
-        mp_write_map(b, 10);
+        struct decided decided = decided_of(s, p);
+        mp_write_map(b, 11);
         mp_write_cstr(b, "peer");
         mp_write_cstr(b, p->addr);
         mp_write_cstr(b, "id");
@@ -472,9 +532,11 @@ static void write_peers(struct node *node, struct survey *s, struct buf *b)
         mp_write_cstr(b, "state");
         mp_write_cstr(b, state_name(p->state));
         mp_write_cstr(b, "zone");
-        mp_write_cstr(b, p->zone);
+        mp_write_str(b, decided.zone);
         mp_write_cstr(b, "weight");
-        mp_write_float(b, p->weight_milli / 1000.0);
+        mp_write_float(b, decided.weight_milli / 1000.0);
+        mp_write_cstr(b, "leaving");
+        mp_write_bool(b, decided.leaving);
         mp_write_cstr(b, "arcs_led");
         mp_write_uint(b, sums->led);
         mp_write_cstr(b, "replicas");
@@ -488,9 +550,10 @@ static void write_peers(struct node *node, struct survey *s, struct buf *b)
     }
 }
 
-static void write_verdict(struct buf *b, const struct survey *s, size_t down)
+static void write_verdict(struct buf *b, const struct survey *s, size_t down,
+                          bool paused)
 {
-    char text[160];
+    char text[200];
     const char *words;
     if (s->unavailable)
         words = "not whole: some arcs have no owner that answers";
@@ -508,7 +571,45 @@ static void write_verdict(struct buf *b, const struct survey *s, size_t down)
         memcpy(text + n, more, sizeof more - 1);
         n += sizeof more - 1;
     }
+    if (paused) {
+        static const char more[] = "; balancing is paused";
+        memcpy(text + n, more, sizeof more - 1);
+        n += sizeof more - 1;
+    }
     mp_write_str(b, span_of(text, n));
+}
+
+/* Peers that are down and hold copies, and what becomes of these. */
+static void write_waiting(const struct node *node, const struct survey *s,
+                          struct buf *b)
+{
+    struct buf list = { 0 };
+    struct mp_reader r;
+    struct decided d;
+    bool paused;
+    size_t count, waiting = 0;
+    if (!open_decided(s, &r, &paused, &count))
+        count = 0;
+    for (size_t i = 0; i < count && read_decided(&r, &d); i++) {
+        struct id id;
+        if (d.copies == 0 || span_equal(d.fate, span_str("up")) ||
+            d.id.len != ID_BYTES)
+            continue;
+        memcpy(id.bytes, d.id.data, ID_BYTES);
+        const char *addr = node_peer_addr(node, &id);
+        mp_write_map(&list, 3);
+        mp_write_cstr(&list, "peer");
+        mp_write_cstr(&list, addr ? addr : "a peer not known here");
+        mp_write_cstr(&list, "state");
+        mp_write_str(&list, d.fate);
+        mp_write_cstr(&list, "copies");
+        mp_write_uint(&list, d.copies);
+        waiting++;
+    }
+    mp_write_array(b, waiting);
+    buf_append_span(b, buf_span(&list));
+    b->failed = b->failed || list.failed;
+    buf_deinit(&list);
 }
 
 /* Of the keyspace `default`, which most rings have only. */
@@ -527,7 +628,11 @@ static void write_status(struct node *node, const struct survey *s,
     char cluster[ID_TEXT_BYTES];
     id_to_text(&node->cluster, cluster);
     bool whole = s->unavailable == 0 && s->under_replicated == 0;
-    mp_write_map(b, 14);
+    struct mp_reader r;
+    bool paused;
+    size_t count;
+    bool known = open_decided(s, &r, &paused, &count);
+    mp_write_map(b, 16);
     mp_write_cstr(b, "peers_up");
     mp_write_uint(b, up);
     mp_write_cstr(b, "peers_down");
@@ -552,8 +657,15 @@ static void write_status(struct node *node, const struct survey *s,
     mp_write_cstr(b, cluster);
     mp_write_cstr(b, "durability");
     mp_write_cstr(b, node->config.durable ? "on disk" : "memory");
+    mp_write_cstr(b, "balance_paused");
+    if (known)
+        mp_write_bool(b, paused);
+    else
+        mp_write_nil(b);
+    mp_write_cstr(b, "waiting");
+    write_waiting(node, s, b);
     mp_write_cstr(b, "verdict");
-    write_verdict(b, s, down);
+    write_verdict(b, s, down, paused);
     mp_write_cstr(b, "troubles");
     mp_write_array(b, s->trouble_count);
     buf_append_span(b, buf_span(&s->list));
@@ -582,17 +694,43 @@ static void survey_answer(struct node *node, struct survey *s,
     survey_free(s);
 }
 
+static void balance_heard(struct node *node, void *context,
+                          const struct response *response)
+{
+    struct survey *s = context;
+    struct response final = { 0 };
+    if (response->status == DLHT_OK)
+        buf_append_span(&s->decided, response->value);
+    if (s->decided.failed)
+        buf_deinit(&s->decided);
+    survey_answer(node, s, &final);
+}
+
+/* All arcs were asked. What operators decided of peers is asked last, and not
+ * waited for if the system arc has no owner. */
+static void survey_end(struct node *node, struct survey *s)
+{
+    struct response final = { 0 };
+    uint64_t deadline =
+        node->now_ns + (s->unavailable ? ARC_ANSWER_LATER_NS : ARC_ANSWER_NS);
+    if (deadline > s->deadline_ns)
+        deadline = s->deadline_ns;
+    if (s->kind == SURVEY_RING ||
+        op_balance_ask(node, "peers", deadline, balance_heard, s) != DLHT_OK)
+        survey_answer(node, s, &final);
+}
+
 static void survey_next(struct node *node, struct survey *s);
 
 /* Goes on after an arc: at its end, or in the next keyspace. */
 static void survey_go_on(struct node *node, struct survey *s,
                          const struct arc *arc)
 {
-    struct response final = { 0 };
     if (arc && arc->has_hi) {
         buf_reset(&s->from);
         buf_append_span(&s->from, arc->hi);
         if (s->kind == SURVEY_RING && s->limit && s->arcs >= s->limit) {
+            struct response final = { 0 };
             final.more = true;
             final.cursor = buf_span(&s->from);
             survey_answer(node, s, &final);
@@ -612,7 +750,7 @@ static void survey_go_on(struct node *node, struct survey *s,
             }
         }
     }
-    survey_answer(node, s, &final);
+    survey_end(node, s);
 }
 
 static void survey_done(struct node *node, void *context,
