@@ -395,20 +395,10 @@ static void change_written(struct node *node, void *context,
                            const struct response *response)
 {
     struct change *c = context;
-    struct buf doc = { 0 };
-    if (response->status != DLHT_OK) {
-        bool raced = response->status == DLHT_EMISMATCH;
-        node_answer_status(node, &c->origin,
-                           raced ? DLHT_EBUSY : response->status,
-                           raced ? "somebody else changed this just now: try "
-                                   "again"
-                                 : NULL);
-    } else {
-        mp_write_map(&doc, 1);
-        mp_write_cstr(&doc, "ok");
-        mp_write_bool(&doc, true);
-        answer_doc(node, &c->origin, &doc);
-    }
+    bool raced = response->status == DLHT_EMISMATCH;
+    node_answer_status(node, &c->origin, raced ? DLHT_EBUSY : response->status,
+                       raced ? "somebody else changed this just now: try again"
+                             : NULL);
     free(c);
 }
 
