@@ -229,7 +229,8 @@ static void print_moves(const msgpack_object *status)
     const msgpack_object *moves = document_field(status, "moves");
     struct output_table table;
 
-    printf("under way    %" PRIu64 " of at most %" PRIu64 " moves\n",
+    printf("under way    %" PRIu64 " arcs; at most %" PRIu64
+           " have a copy too many at a time\n",
            document_u64(status, "moves_count"),
            document_u64(status, "moves_max"));
     if (count_of(moves) == 0)

@@ -194,6 +194,25 @@ static struct heard *add_heard(struct keeper *k, const struct arc *arc,
     return &k->list[at];
 }
 
+/* The step last sent shows in the report, and none belongs behind it. */
+static bool is_done(const struct heard *h)
+{
+    switch (h->step_kind) {
+    case PLAN_TRANSFER:
+        return id_equal(&h->arc->owner, &h->step_peer);
+    case PLAN_REMOVE:
+        return !arc_member_of(h->arc, &h->step_peer);
+    case PLAN_SPLIT:
+        return h->arc->generation > h->cut_generation;
+    case PLAN_ADD:
+    case PLAN_PROMOTE:
+    case PLAN_DEMOTE:
+    case PLAN_MERGE:
+    default:
+        return false;
+    }
+}
+
 static void hear(struct node *node, const struct arc_report *report)
 {
     struct keeper *k = node->keeper;
@@ -218,7 +237,8 @@ static void hear(struct node *node, const struct arc_report *report)
     }
     h->report = *report;
     h->at_ns = node->now_ns;
-    if (!report->busy && node->now_ns - h->step_ns > STEP_DONE_NS)
+    if (!report->busy &&
+        (is_done(h) || node->now_ns - h->step_ns > STEP_DONE_NS))
         h->begun_ns = 0;
     if (is_new && k->plan_since_ns &&
         node->now_ns - k->plan_since_ns > KEEPER_OLD_NS)

@@ -4,7 +4,8 @@
  * where the owner of the key answers.
  *
  * op_record.c: put, get, del, cas. op_range.c: range, count and their pieces.
- * op_batch.c: batch and mget. op_admin.c: lookup, ring, peers, status.
+ * op_batch.c: batch and mget. op_lookup.c: lookup. op_admin.c: ring, peers,
+ * status.
  * op_keyspace.c: keyspaces. op_peer.c: leave and peer set. op_balance.h: what
  * moves. */
 
@@ -77,7 +78,7 @@ void op_batch_begin(struct node *node, const struct request *request,
 void op_mget_begin(struct node *node, const struct request *request,
                    const struct origin *origin);
 
-/* op_admin.c */
+/* op_lookup.c, op_admin.c */
 void op_lookup_begin(struct node *node, const struct request *request,
                      const struct origin *origin);
 void op_ring_begin(struct node *node, const struct request *request,

@@ -24,7 +24,7 @@ struct told_step {
     struct plan_step step; /* pointers are not valid any more */
     arc_id arc, into;
     keyspace_id keyspace;
-    struct id from;
+    struct id from, to;
     uint64_t keys, bytes;
 };
 
@@ -59,10 +59,11 @@ static void play_free(void *data)
     free(p);
 }
 
-/* Sizes of arcs before a turn, by id: afterwards some are cut or gone. */
+/* Arcs before a turn, by id: afterwards some are cut, led by others, or gone. */
 struct size {
     arc_id id;
     uint64_t keys, bytes;
+    struct id owner;
 };
 
 static int compare_sizes(const void *a, const void *b)
@@ -77,7 +78,7 @@ static size_t list_sizes(const struct plan_input *in, struct size **out)
     *out = list;
     for (size_t i = 0; list && i < in->arc_count; i++)
         list[i] = (struct size){ in->arcs[i].arc->id, in->arcs[i].keys,
-                                 in->arcs[i].bytes };
+                                 in->arcs[i].bytes, in->arcs[i].arc->owner };
     if (list && in->arc_count)
         qsort(list, in->arc_count, sizeof *list, compare_sizes);
     return list ? in->arc_count : 0;
@@ -97,10 +98,13 @@ static void list_step(struct play *p, const struct plan_step *step,
     out->keyspace = step->arc->keyspace;
     out->keys = size ? size->keys : 0;
     out->bytes = step->bytes ? step->bytes : size ? size->bytes : 0;
-    if (step->kind == PLAN_ADD || step->kind == PLAN_TRANSFER)
-        out->from = step->arc->owner;
-    else if (step->kind <= PLAN_REMOVE)
+    if (step->kind == PLAN_DEMOTE || step->kind == PLAN_REMOVE)
         out->from = step->peer;
+    else if (step->kind != PLAN_PROMOTE && step->kind <= PLAN_TRANSFER && size)
+        out->from = size->owner;
+    if (step->kind != PLAN_DEMOTE && step->kind != PLAN_REMOVE &&
+        step->kind <= PLAN_TRANSFER)
+        out->to = step->peer;
 }
 
 static void take_shares(struct play *p, bool after)
@@ -146,7 +150,25 @@ static void run(void *data)
     take_shares(p, true);
 }
 
-static void write_step(struct node *node, struct buf *b,
+/* A peer that was made up is numbered. */
+static void write_name(struct node *node, const struct play *p, struct buf *b,
+                       const char *name, const struct id *id)
+{
+    char text[32];
+    unsigned number = 0;
+    for (size_t i = 0; i < p->peer_count; i++) {
+        number += p->peers[i].added;
+        if (!p->peers[i].added || !id_equal(&p->peers[i].id, id))
+            continue;
+        snprintf(text, sizeof text, "(new %u)", number);
+        mp_write_cstr(b, name);
+        mp_write_cstr(b, text);
+        return;
+    }
+    op_balance_write_peer(node, b, name, id);
+}
+
+static void write_step(struct node *node, const struct play *p, struct buf *b,
                        const struct told_step *s)
 {
     const struct keyspace *ks = keyspaces_find(node, s->keyspace);
@@ -157,10 +179,8 @@ static void write_step(struct node *node, struct buf *b,
     mp_write_str(b, ks ? ks->record.name : span_empty());
     mp_write_cstr(b, "arc");
     mp_write_uint(b, s->arc);
-    op_balance_write_peer(node, b, "from", &s->from);
-    struct id none = { { 0 } };
-    bool to = s->step.kind == PLAN_ADD || s->step.kind == PLAN_TRANSFER;
-    op_balance_write_peer(node, b, "to", to ? &s->step.peer : &none);
+    write_name(node, p, b, "from", &s->from);
+    write_name(node, p, b, "to", &s->to);
     mp_write_cstr(b, "into");
     if (s->into)
         mp_write_uint(b, s->into);
@@ -198,16 +218,11 @@ static void write_evenness(struct buf *b, const char *name,
     mp_write_uint(b, s->arcs);
 }
 
-static void write_peer(struct node *node, struct buf *b,
-                       const struct told_peer *p)
+static void write_peer(struct node *node, const struct play *play,
+                       struct buf *b, const struct told_peer *p)
 {
     mp_write_map(b, 8);
-    if (p->added) {
-        mp_write_cstr(b, "peer");
-        mp_write_cstr(b, "(new)");
-    } else {
-        op_balance_write_peer(node, b, "peer", &p->id);
-    }
+    write_name(node, play, b, "peer", &p->id);
     mp_write_cstr(b, "weight");
     mp_write_float(b, p->weight_milli / 1000.0);
     mp_write_cstr(b, "removed");
@@ -232,7 +247,7 @@ static void write_answer(struct node *node, struct play *p, struct buf *b)
     mp_write_cstr(b, "steps");
     mp_write_array(b, p->listed);
     for (size_t i = 0; i < p->listed; i++)
-        write_step(node, b, &p->steps[i]);
+        write_step(node, p, b, &p->steps[i]);
     mp_write_cstr(b, "steps_count");
     mp_write_uint(b, p->total);
     mp_write_cstr(b, "finished");
@@ -253,7 +268,7 @@ static void write_answer(struct node *node, struct play *p, struct buf *b)
     mp_write_cstr(b, "peers");
     mp_write_array(b, p->peer_count);
     for (size_t i = 0; i < p->peer_count; i++)
-        write_peer(node, b, &p->peers[i]);
+        write_peer(node, p, b, &p->peers[i]);
 }
 
 static void done(struct node *node, void *data)
