@@ -43,6 +43,7 @@ void dlht_config_default(struct dlht_config *config)
                                     .weight = 1,
                                     .replicas = 3,
                                     .down_out_ms = 300000,
+                                    .move_rate = 64 << 20,
                                     .log_level = DLHT_LOG_INFO };
 }
 

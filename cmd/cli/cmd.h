@@ -45,6 +45,14 @@ int cmd_keyspace_drop(struct cli *cli, const struct arguments *args);
 int cmd_keyspace_set(struct cli *cli, const struct arguments *args);
 int cmd_keyspace_show(struct cli *cli, const struct arguments *args);
 
+/* cmd_balance.c */
+int cmd_balance_plan(struct cli *cli, const struct arguments *args);
+int cmd_balance_status(struct cli *cli, const struct arguments *args);
+int cmd_balance_pause(struct cli *cli, const struct arguments *args);
+int cmd_balance_resume(struct cli *cli, const struct arguments *args);
+int cmd_balance_set(struct cli *cli, const struct arguments *args);
+int cmd_peer_set(struct cli *cli, const struct arguments *args);
+
 /* cmd_model.c */
 int cmd_model_show(struct cli *cli, const struct arguments *args);
 int cmd_model_train(struct cli *cli, const struct arguments *args);

@@ -234,6 +234,24 @@ static void print_troubles(const msgpack_object *list)
     }
 }
 
+/* Peers that are down, and what becomes of their copies. */
+static void print_waiting(const msgpack_object *list)
+{
+    char peer[CELL_MAX], state[CELL_MAX];
+
+    if (list == NULL || list->type != MSGPACK_OBJECT_ARRAY)
+        return;
+    for (size_t i = 0; i < list->via.array.size; i++) {
+        const msgpack_object *row = &list->via.array.ptr[i];
+        printf("down        %s: its %" PRIu64 " copies are %s\n",
+               output_printable(document_bytes(row, "peer"), 64, peer,
+                                sizeof(peer)),
+               document_u64(row, "copies"),
+               output_printable(document_bytes(row, "state"), 32, state,
+                                sizeof(state)));
+    }
+}
+
 static void print_status(const msgpack_object *status)
 {
     char text[CELL_MAX];
@@ -258,6 +276,9 @@ static void print_status(const msgpack_object *status)
     printf("model       epoch %" PRIu64 "%s\n",
            document_u64(status, "model_epoch"),
            document_u64(status, "model_epoch") ? "" : " (identity)");
+    if (document_flag(status, "balance_paused"))
+        printf("balancing   paused; `balance resume` goes on\n");
+    print_waiting(document_field(status, "waiting"));
     printf("stopping    %s\n",
            document_flag(status, "safe_to_stop")
                ? "safe: any one peer may be stopped"

@@ -11,34 +11,12 @@
 #include "cells.h"
 #include "document.h"
 #include "output.h"
+#include "settings.h"
 
 static void pack_name(msgpack_packer *packer, const struct word *name)
 {
     document_pack_text(packer, "name");
     document_pack_str(packer, word_bytes(name));
-}
-
-/* Sends what buffer holds as the document of op, then frees buffer. */
-static int send_document(struct cli *cli, enum dlht_op op,
-                         msgpack_sbuffer *buffer)
-{
-    struct dlht_request request = cli_request(cli, op);
-    struct dlht_result result;
-    int rc;
-
-    request.document = (struct dlht_bytes){ buffer->data, buffer->size };
-    rc = cli_call(cli, &request, &result);
-    msgpack_sbuffer_destroy(buffer);
-    if (rc != CLI_DONE)
-        return rc;
-    if (cli->set.json) {
-        output_begin();
-        output_flag("ok", true);
-        output_end();
-    } else {
-        puts("OK");
-    }
-    return CLI_DONE;
 }
 
 int cmd_keyspace_create(struct cli *cli, const struct arguments *args)
@@ -67,7 +45,7 @@ int cmd_keyspace_create(struct cli *cli, const struct arguments *args)
         document_pack_text(&packer, "volatile");
         msgpack_pack_true(&packer);
     }
-    return send_document(cli, DLHT_OP_KEYSPACE_CREATE, &buffer);
+    return settings_send(cli, DLHT_OP_KEYSPACE_CREATE, &buffer);
 }
 
 int cmd_keyspace_drop(struct cli *cli, const struct arguments *args)
@@ -79,7 +57,7 @@ int cmd_keyspace_drop(struct cli *cli, const struct arguments *args)
     msgpack_packer_init(&packer, &buffer, msgpack_sbuffer_write);
     msgpack_pack_map(&packer, 1);
     pack_name(&packer, &args->list[0]);
-    return send_document(cli, DLHT_OP_KEYSPACE_DROP, &buffer);
+    return settings_send(cli, DLHT_OP_KEYSPACE_DROP, &buffer);
 }
 
 static void add_keyspace(struct output_table *table,
@@ -129,44 +107,9 @@ int cmd_keyspace_list(struct cli *cli, const struct arguments *args)
     return CLI_DONE;
 }
 
-/* OPTION=VALUE in halves, or a message and false. */
-static bool cut_setting(struct cli *cli, const struct word *word,
-                        struct dlht_bytes *option, struct dlht_bytes *value)
-{
-    const char *equals = memchr(word->data, '=', word->len);
-    size_t len = equals ? (size_t)(equals - word->data) : 0;
-
-    if (len == 0) {
-        cli_usage(cli, "'%s': OPTION=VALUE is meant; keyspace show lists them",
-                  word->data);
-        return false;
-    }
-    *option = (struct dlht_bytes){ word->data, len };
-    *value = (struct dlht_bytes){ equals + 1, word->len - len - 1 };
-    return true;
-}
-
-/* Behind the name, each option is to be named once. */
-static int check_settings(struct cli *cli, const struct arguments *args)
-{
-    struct dlht_bytes a, b, value;
-
-    for (size_t i = 1; i < args->count; i++) {
-        if (!cut_setting(cli, &args->list[i], &a, &value))
-            return CLI_USAGE;
-        for (size_t k = 1; k < i; k++) {
-            if (cut_setting(cli, &args->list[k], &b, &value) &&
-                a.len == b.len && memcmp(a.data, b.data, a.len) == 0)
-                return cli_usage(cli, "'%.*s' is given twice", (int)a.len,
-                                 (const char *)a.data);
-        }
-    }
-    return CLI_DONE;
-}
-
 int cmd_keyspace_set(struct cli *cli, const struct arguments *args)
 {
-    int rc = check_settings(cli, args);
+    int rc = settings_check(cli, args, "keyspace show lists them");
     msgpack_sbuffer buffer;
     msgpack_packer packer;
 
@@ -176,16 +119,8 @@ int cmd_keyspace_set(struct cli *cli, const struct arguments *args)
     msgpack_packer_init(&packer, &buffer, msgpack_sbuffer_write);
     msgpack_pack_map(&packer, 2);
     pack_name(&packer, &args->list[0]);
-    document_pack_text(&packer, "options");
-    msgpack_pack_map(&packer, args->count - 1);
-    for (size_t i = 1; i < args->count; i++) {
-        struct dlht_bytes option, value;
-        if (cut_setting(cli, &args->list[i], &option, &value)) {
-            document_pack_str(&packer, option);
-            document_pack_str(&packer, value);
-        }
-    }
-    return send_document(cli, DLHT_OP_KEYSPACE_SET, &buffer);
+    settings_pack(&packer, args);
+    return settings_send(cli, DLHT_OP_KEYSPACE_SET, &buffer);
 }
 
 /* One option: an array of three texts, none of which is relied on. */

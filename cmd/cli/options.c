@@ -65,7 +65,7 @@ bool options_parse_position(const char *bytes, size_t len, uint64_t *position)
 }
 
 /* "4096", "64K", "1M", "2GiB". */
-static bool parse_size(const char *text, uint64_t *size)
+bool options_parse_size(const char *text, uint64_t *size)
 {
     static const char units[] = "KMG";
     char digits[24];
@@ -120,7 +120,7 @@ static int take_value(struct cli *cli, const struct option *option,
                              option->name, text, option->min, option->max);
         return CLI_DONE;
     case OPTION_SIZE:
-        if (!whole || !parse_size(text, &value->number) ||
+        if (!whole || !options_parse_size(text, &value->number) ||
             value->number < option->min || value->number > option->max)
             return cli_usage(cli,
                              "--%s '%s': bytes are meant, %" PRIu64

@@ -89,6 +89,9 @@ int options_global(struct cli *cli, const struct word *word,
 /* Digits only, no sign; false if it does not fit. */
 bool options_parse_number(const char *text, uint64_t *number);
 
+/* Bytes, with an optional K, M or G. */
+bool options_parse_size(const char *text, uint64_t *number);
+
 /* A ring position: 0x..., a number, or a share as in 37.5%. */
 bool options_parse_position(const char *bytes, size_t len, uint64_t *position);
 

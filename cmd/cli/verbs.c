@@ -129,6 +129,13 @@ static const struct option train_options[] = {
     { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
 };
 
+static const struct option plan_options[] = {
+    { "what-if", OPTION_BYTES, "CHANGES",
+      "with other peers: add=WEIGHT, remove=HOST:PORT, commas between", 0, 0 },
+    { "limit", OPTION_NUMBER, "N", "list at most N steps (2000)", 1, 2000 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
 static const struct option leave_options[] = {
     { "wait", OPTION_NUMBER, "SECONDS", "give up after (600)", 1, 86400 },
     { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
@@ -253,6 +260,29 @@ const struct verb verbs_table[] = {
       cmd_model_import, 1, 1, NULL },
     { "model history", "", "the models so far, newest first", NULL,
       cmd_model_history, 0, 0, NULL },
+    { "balance plan", "", "what would be moved, and why",
+      "Nothing moves for it: the planner is played through on a copy. The "
+      "least is what\nmust move until each peer holds its share by weight.",
+      cmd_balance_plan, 0, 0, plan_options },
+    { "balance status", "", "what moves, how much has, and how even it is",
+      NULL, cmd_balance_status, 0, 0, NULL },
+    { "balance pause", "", "stop moving arcs; missing copies are still made",
+      "Holds until balance resume, over restarts too.", cmd_balance_pause, 0, 0,
+      NULL },
+    { "balance resume", "", "go on moving arcs", NULL, cmd_balance_resume, 0, 0,
+      NULL },
+    { "balance set", "rate=SIZE", "how fast a peer copies arcs to others",
+      "Bytes a second with K, M or G, of each peer; rate=default: what each "
+      "was "
+      "started\nwith as --move-rate.",
+      cmd_balance_set, 1, 1, NULL },
+    { "peer set", "HOST:PORT OPTION=VALUE...",
+      "change a peer's weight or zone while it runs",
+      "weight=W (0.1 to 100), zone=NAME, leaving=no (takes a leave back). "
+      "Holds "
+      "over\nrestarts until the peer is started with another --weight or "
+      "--zone than it has\nnow; weight=default and zone=default end it.",
+      cmd_peer_set, 2, SIZE_MAX, NULL },
     { "leave", "HOST:PORT", "empty a peer so that it may be stopped",
       "Returns when the peer may be stopped.", cmd_leave, 1, 1, leave_options },
     { "bench", "", "measure rate and latency",

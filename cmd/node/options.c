@@ -190,8 +190,8 @@ static bool option_map(struct options *o, const char *name, const char *value)
     return true;
 }
 
-static bool option_memory_limit(struct options *o, const char *name,
-                                const char *value)
+static bool option_size(struct options *o, const char *name, const char *value,
+                        uint64_t *out)
 {
     static const struct unit units[] = {
         { "", 1 },
@@ -205,12 +205,24 @@ static bool option_memory_limit(struct options *o, const char *name,
         { "TiB", UINT64_C(1) << 40 },
         { NULL, 0 },
     };
-    if (option_quantity(value, units, UINT64_MAX, &o->config.memory_limit))
+    if (option_quantity(value, units, UINT64_MAX, out))
         return true;
     return option_fail(o,
                        "--%s '%s' is no size: give bytes with K, M, G or T, "
                        "for example 512M",
                        name, value);
+}
+
+static bool option_memory_limit(struct options *o, const char *name,
+                                const char *value)
+{
+    return option_size(o, name, value, &o->config.memory_limit);
+}
+
+static bool option_move_rate(struct options *o, const char *name,
+                             const char *value)
+{
+    return option_size(o, name, value, &o->config.move_rate);
 }
 
 static bool option_later(struct options *o, const char *name, const char *value)
@@ -293,6 +305,8 @@ static const struct option option_table[] = {
       "full, or fingers for very large rings" },
     { "memory-limit", "SIZE", "none", option_memory_limit,
       "writes beyond it are refused; K, M, G, T" },
+    { "move-rate", "SIZE", "64M", option_move_rate,
+      "bytes a second that arcs are copied to others with; 0: no bound" },
     { "redis", "HOST:PORT", "off", option_later,
       "Redis protocol (not in this version)" },
     { "http", "HOST:PORT", "off", option_later,

@@ -75,6 +75,8 @@ struct dlht_config {
     bool map_fingers;
     uint32_t down_out_ms;
     uint64_t memory_limit; /* bytes; 0: none */
+    uint64_t move_rate;    /* bytes a second that copies of arcs are sent with;
+                            * 0: no bound */
     dlht_log_fn log;       /* called on the node's threads; NULL: silent */
     void *log_context;
     enum dlht_log_level log_level;
@@ -137,7 +139,9 @@ enum dlht_op {
     DLHT_OP_MODEL = 19, /* document: action, keyspace, ... */
     DLHT_OP_KEYSPACE_SET = 20,
     DLHT_OP_KEYSPACE_SHOW = 21,
-    DLHT_OP_PRESPLIT = 22
+    DLHT_OP_PRESPLIT = 22,
+    DLHT_OP_BALANCE = 26, /* document: action, ... */
+    DLHT_OP_PEER_SET = 27 /* document: peer, options */
 };
 
 struct dlht_bytes {

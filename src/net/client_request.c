@@ -16,11 +16,13 @@ _Static_assert((int)DLHT_OP_PING == (int)OP_PING &&
                    (int)DLHT_OP_RANGE == (int)OP_RANGE &&
                    (int)DLHT_OP_LEAVE == (int)OP_LEAVE &&
                    (int)DLHT_OP_MODEL == (int)OP_MODEL &&
-                   (int)DLHT_OP_PRESPLIT == (int)OP_PRESPLIT,
+                   (int)DLHT_OP_PRESPLIT == (int)OP_PRESPLIT &&
+                   (int)DLHT_OP_BALANCE == (int)OP_BALANCE &&
+                   (int)DLHT_OP_PEER_SET == (int)OP_PEER_SET,
                "the numbers of operations travel");
 
-/* The action that a document of OP_MODEL names, empty if none. */
-static struct span model_action(struct span document)
+/* The action that a document names, empty if none. */
+static struct span document_action(struct span document)
 {
     struct mp_reader r;
     mp_reader_init(&r, document);
@@ -33,9 +35,17 @@ static struct span model_action(struct span document)
     return span_empty();
 }
 
+static bool balance_is_write(struct span document)
+{
+    struct span action = document_action(document);
+    return span_equal(action, span_str("pause")) ||
+           span_equal(action, span_str("resume")) ||
+           span_equal(action, span_str("set"));
+}
+
 static bool model_is_write(struct span document)
 {
-    struct span action = model_action(document);
+    struct span action = document_action(document);
     return span_equal(action, span_str("train")) ||
            span_equal(action, span_str("import"));
 }
@@ -51,7 +61,10 @@ bool client_request_is_write(const struct request *request)
     case OP_KEYSPACE_DROP:
     case OP_KEYSPACE_SET:
     case OP_PRESPLIT:
+    case OP_PEER_SET:
         return true;
+    case OP_BALANCE:
+        return balance_is_write(request->value);
     case OP_MODEL:
         return model_is_write(request->value);
     default:
@@ -87,7 +100,8 @@ static int request_check_records(const struct dlht_request *q)
 static bool request_is_known(enum dlht_op op)
 {
     return (op >= DLHT_OP_PING && op <= DLHT_OP_LEAVE) ||
-           (op >= DLHT_OP_MODEL && op <= DLHT_OP_PRESPLIT);
+           (op >= DLHT_OP_MODEL && op <= DLHT_OP_PRESPLIT) ||
+           op == DLHT_OP_BALANCE || op == DLHT_OP_PEER_SET;
 }
 
 static int request_check(const struct dlht_request *q)

@@ -75,6 +75,11 @@ static int embed_check_numbers(const struct dlht_config *c,
         return embed_bad(error, "weight is %g: give 0.1 to 100", c->weight);
     if (c->replicas != 1 && c->replicas != 3 && c->replicas != 5)
         return embed_bad(error, "replicas is %u: give 1, 3 or 5", c->replicas);
+    if (c->move_rate && c->move_rate < 64 << 10)
+        return embed_bad(error,
+                         "move-rate is %llu bytes a second: give 64K or more, "
+                         "or 0 for no bound",
+                         (unsigned long long)c->move_rate);
     if (c->bootstrap_count > DLHT_BOOTSTRAP_MAX)
         return embed_bad(error, "more than %d bootstrap addresses",
                          DLHT_BOOTSTRAP_MAX);
@@ -125,6 +130,7 @@ static void embed_node_config(const struct dlht_config *c,
     node->map_fingers = c->map_fingers;
     node->down_out_ns = c->down_out_ms * UINT64_C(1000000);
     node->memory_limit = c->memory_limit;
+    node->move_rate = c->move_rate;
 }
 
 /* A join that failed: whom it asked. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Reports, plans and steps. */
+/* Reports, and the taking of steps. */
 
 #include "node/keeper.h"
 
@@ -10,40 +10,24 @@
 #include "base/mem.h"
 #include "dlht/err.h"
 #include "node/gossip.h"
+#include "node/keeper_state.h"
 #include "node/keyspaces.h"
+#include "node/latency.h"
 #include "node/replica.h"
 #include "placement/planner.h"
 #include "store/records.h"
 #include "wire/mp.h"
 
 enum {
-    REPORTS_MAX = 256,     /* in one message */
-    CHANGES_MAX = 1 << 24, /* keys, believed of one report */
-    STEPS_MAX = 32,        /* in one round */
-    MOVES_MAX = 6
+    REPORTS_MAX = 256,    /* in one message */
+    CHANGES_MAX = 1 << 24 /* keys, believed of one report */
 };
-#define REPORT_NS (UINT64_C(400) * NS_PER_MS)
-#define PLAN_NS (UINT64_C(250) * NS_PER_MS)
-#define REPORT_OLD_NS (UINT64_C(4000) * NS_PER_MS)
-#define STEP_REST_NS (UINT64_C(700) * NS_PER_MS)
-
-struct heard {
-    struct arc *arc;          /* owned */
-    struct arc_report report; /* arc unused */
-    uint64_t at_ns;
-    uint64_t step_ns; /* when a step was last sent for it */
-    enum plan_kind step_kind;
-    struct id step_peer;
-    uint64_t cut_generation; /* that a SPLIT was last sent for */
-};
-
-struct keeper {
-    struct heard *list; /* ascending arc id */
-    size_t count, cap;
-    uint64_t next_report_ns;
-    uint64_t next_plan_ns;
-    uint64_t plan_since_ns; /* leading the system arc since; 0: not */
-};
+/* Requests are averaged over about a minute; before a quarter of that is known
+ * the average is taken for less than it is. */
+#define RATE_NS ((double)NS_PER_S * 60)
+#define RATE_WEIGHT_LEAST 0.15
+#define INHERIT_NS (UINT64_C(10000) * NS_PER_MS)
+#define STEP_DONE_NS (UINT64_C(2000) * NS_PER_MS)
 
 int keeper_new(struct keeper **out)
 {
@@ -58,6 +42,7 @@ void keeper_free(struct keeper *k)
     for (size_t i = 0; i < k->count; i++)
         arc_free(k->list[i].arc);
     free(k->list);
+    free(k->peers);
     free(k);
 }
 
@@ -81,7 +66,7 @@ struct arc_report keeper_report_of(struct node *node, struct replica *r)
     return report;
 }
 
-static struct heard *find_heard(struct keeper *k, arc_id id, size_t *at)
+struct heard *keeper_find_heard(struct keeper *k, arc_id id, size_t *at)
 {
     size_t lo = 0, hi = k->count;
     while (lo < hi) {
@@ -95,36 +80,169 @@ static struct heard *find_heard(struct keeper *k, arc_id id, size_t *at)
     return lo < k->count && k->list[lo].arc->id == id ? &k->list[lo] : NULL;
 }
 
+bool keeper_is_fresh(const struct node *node, const struct heard *h)
+{
+    return node->now_ns - h->at_ns <= KEEPER_OLD_NS;
+}
+
+double keeper_rate_of(const struct heard *h)
+{
+    return h->rate_sum / (h->rate_weight > RATE_WEIGHT_LEAST
+                              ? h->rate_weight
+                              : RATE_WEIGHT_LEAST);
+}
+
+/* Requests since the report before, as a rate into the average. */
+static void average(struct heard *h, uint64_t requests, uint64_t passed_ns)
+{
+    if (passed_ns == 0)
+        return;
+    double share = (double)passed_ns / ((double)passed_ns + RATE_NS);
+    double rate = (double)requests * (double)NS_PER_S / (double)passed_ns;
+    h->rate_sum += share * (rate - h->rate_sum);
+    h->rate_weight += share * (1 - h->rate_weight);
+}
+
+/* A part of an arc that was cut begins with its share of the requests, or it
+ * would pass for a cold one for a minute. Which part gets them is not known:
+ * shares go by keys. */
+static void inherit(struct node *node, struct heard *part)
+{
+    struct keeper *k = node->keeper;
+    const struct heard *parent = NULL;
+    for (size_t i = 0; i < k->count; i++) {
+        const struct heard *h = &k->list[i];
+        bool holds = arc_has(h->arc, part->arc->lo);
+        if (h == part || h->arc->keyspace != part->arc->keyspace ||
+            span_compare(h->arc->lo, part->arc->lo) > 0 ||
+            !(holds || (h->cut_keys && node->now_ns - h->cut_ns < INHERIT_NS)))
+            continue;
+        if (!parent || span_compare(parent->arc->lo, h->arc->lo) < 0)
+            parent = h;
+    }
+    if (!parent)
+        return;
+    bool was_cut = !arc_has(parent->arc, part->arc->lo);
+    uint64_t keys = was_cut ? parent->cut_keys : parent->report.keys;
+    double rate = was_cut ? parent->cut_rate : keeper_rate_of(parent);
+    if (keys == 0)
+        return;
+    double share = (double)part->report.keys / (double)keys;
+    part->rate_weight = 1;
+    part->rate_sum = rate * (share < 1 ? share : 1);
+}
+
+/* The arc's end came nearer: it was cut; or went away: it swallowed the next
+ * one. */
+static void follow_bounds(struct node *node, struct heard *h,
+                          const struct arc_report *now)
+{
+    struct keeper *k = node->keeper;
+    const struct arc *old = h->arc, *new = &now->arc;
+    if (old->has_hi == new->has_hi &&
+        (!old->has_hi || span_equal(old->hi, new->hi)))
+        return;
+    if (new->has_hi && arc_has(old, new->hi)) {
+        h->cut_ns = node->now_ns;
+        h->cut_rate = keeper_rate_of(h);
+        h->cut_keys = h->report.keys;
+        if (h->report.keys && now->keys < h->report.keys)
+            h->rate_sum *= (double)now->keys / (double)h->report.keys;
+        return;
+    }
+    for (size_t i = 0; i < k->count; i++) {
+        const struct heard *next = &k->list[i];
+        if (next->arc->keyspace != old->keyspace ||
+            !span_equal(next->arc->lo, old->hi) || next == h)
+            continue;
+        h->rate_sum += keeper_rate_of(next) * h->rate_weight;
+        keeper_note_moved(node, next->report.bytes * new->member_count);
+    }
+}
+
+/* New copies have to be sent. */
+static void follow_members(struct node *node, const struct arc *old,
+                           const struct arc_report *now)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < now->arc.member_count; i++)
+        if (!arc_member_of(old, &now->arc.members[i].peer))
+            bytes += now->bytes;
+    if (bytes)
+        keeper_note_moved(node, bytes);
+}
+
+/* An arc not heard of before. NULL: no memory. */
+static struct heard *add_heard(struct keeper *k, const struct arc *arc,
+                               size_t at)
+{
+    if (k->count == k->cap) {
+        size_t cap = k->cap ? k->cap * 2 : 64;
+        struct heard *grown = mem_resize(k->list, cap, sizeof *grown);
+        if (!grown)
+            return NULL;
+        k->list = grown;
+        k->cap = cap;
+    }
+    struct arc *copy = arc_copy(arc);
+    if (!copy)
+        return NULL;
+    memmove(k->list + at + 1, k->list + at, (k->count - at) * sizeof *k->list);
+    k->count++;
+    memset(&k->list[at], 0, sizeof *k->list);
+    k->list[at].arc = copy;
+    return &k->list[at];
+}
+
+/* The step last sent shows in the report, and none belongs behind it. */
+static bool is_done(const struct heard *h)
+{
+    switch (h->step_kind) {
+    case PLAN_TRANSFER:
+        return id_equal(&h->arc->owner, &h->step_peer);
+    case PLAN_REMOVE:
+        return !arc_member_of(h->arc, &h->step_peer);
+    case PLAN_SPLIT:
+        return h->arc->generation > h->cut_generation;
+    case PLAN_ADD:
+    case PLAN_PROMOTE:
+    case PLAN_DEMOTE:
+    case PLAN_MERGE:
+    default:
+        return false;
+    }
+}
+
 static void hear(struct node *node, const struct arc_report *report)
 {
     struct keeper *k = node->keeper;
     size_t at;
-    struct heard *h = find_heard(k, report->arc.id, &at);
-    if (!h) {
-        if (k->count == k->cap) {
-            size_t cap = k->cap ? k->cap * 2 : 64;
-            struct heard *grown = mem_resize(k->list, cap, sizeof *grown);
-            if (!grown)
-                return;
-            k->list = grown;
-            k->cap = cap;
-        }
-        struct arc *copy = arc_copy(&report->arc);
-        if (!copy)
+    struct heard *h = keeper_find_heard(k, report->arc.id, &at);
+    bool is_new = h == NULL;
+    if (is_new) {
+        h = add_heard(k, &report->arc, at);
+        if (!h)
             return;
-        memmove(k->list + at + 1, k->list + at,
-                (k->count - at) * sizeof *k->list);
-        k->count++;
-        h = &k->list[at];
-        memset(h, 0, sizeof *h);
-        h->arc = copy;
-    } else if (report->arc.generation < h->arc->generation ||
-               report->arc.term < h->arc->term ||
-               arc_assign(&h->arc, &report->arc) != DLHT_OK) {
-        return;
+    } else {
+        if (report->arc.generation < h->arc->generation ||
+            report->arc.term < h->arc->term)
+            return;
+        if (k->plan_since_ns) {
+            follow_bounds(node, h, report);
+            follow_members(node, h->arc, report);
+        }
+        average(h, report->requests, node->now_ns - h->at_ns);
+        if (arc_assign(&h->arc, &report->arc) != DLHT_OK)
+            return;
     }
     h->report = *report;
     h->at_ns = node->now_ns;
+    if (!report->busy &&
+        (is_done(h) || node->now_ns - h->step_ns > STEP_DONE_NS))
+        h->begun_ns = 0;
+    if (is_new && k->plan_since_ns &&
+        node->now_ns - k->plan_since_ns > KEEPER_OLD_NS)
+        inherit(node, h);
     struct keyspace *ks = keyspaces_find(node, report->arc.keyspace);
     if (ks)
         ks->changes +=
@@ -154,7 +272,7 @@ static void report_to(struct node *node, const struct id *owner)
         struct replica *r = node->replicas[i];
         if (!r->empty && replica_leads(r)) {
             list[count++] = keeper_report_of(node, r);
-            r->changes = 0;
+            r->changes = r->requests = 0;
         }
         bool last = i + 1 == node->replica_count;
         if (count && (count == REPORTS_MAX || last)) {
@@ -172,266 +290,35 @@ static void report_to(struct node *node, const struct id *owner)
     }
 }
 
-/* "peer/" and the id in the system arc: what an operator decided. */
-static struct span peer_key(const struct id *peer, char room[64])
-{
-    memcpy(room, "peer/", 5);
-    id_to_text(peer, room + 5);
-    return span_str(room);
-}
-
-bool keeper_is_leaving(const struct node *node, const struct id *peer)
-{
-    struct replica *r = node_replica(node, SYSTEM_ARC);
-    char room[64];
-    struct record record;
-    return r && !r->empty &&
-           records_get(r->records, peer_key(peer, room), &record);
-}
-
-/* A peer whose copies are to be made anew: dead for longer than --down-out, or
- * dead and without a disk to come back with. */
-static bool is_gone(const struct node *node, const struct peer *p)
-{
-    if (p->state != PEER_DEAD && p->state != PEER_LEFT)
-        return false;
-    if (p->incarnation == INCARNATION_MEMORY) /* comes back as another */
-        return true;
-    return node->now_ns - p->since_ns > node->config.down_out_ns;
-}
-
-static size_t gather_peers(struct node *node, struct plan_peer *peers)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < swim_count(node->swim); i++) {
-        const struct peer *p = swim_at(node->swim, i);
-        struct plan_peer *out = &peers[count++];
-        out->id = p->id;
-        out->up = p->state == PEER_ALIVE;
-        out->gone = is_gone(node, p);
-        out->leaving = keeper_is_leaving(node, &p->id);
-        out->weight_milli = p->weight_milli ? p->weight_milli : 1000;
-    }
-    return count;
-}
-
-static int compare_heard(const void *a, const void *b)
-{
-    const struct heard *const *x = a, *const *y = b;
-    const struct arc *p = (*x)->arc, *q = (*y)->arc;
-    if (p->keyspace != q->keyspace)
-        return p->keyspace < q->keyspace ? -1 : 1;
-    int order = span_compare(p->lo, q->lo);
-    return order ? order : (p->id > q->id) - (p->id < q->id);
-}
-
-/* How many arcs each keyspace has, for who does not know them all: those
- * reported, those that are about to be cut, and one for each gap. */
-static void count_reported(struct node *node)
-{
-    const struct keeper *k = node->keeper;
-    const struct heard **list = mem_array(k->count + 1, sizeof *list);
-    size_t count = 0;
-    for (size_t i = 0; i < node->keyspace_count; i++)
-        node->keyspaces[i].reported = 0;
-    for (size_t i = 0; list && i < k->count; i++)
-        if (node->now_ns - k->list[i].at_ns <= REPORT_OLD_NS)
-            list[count++] = &k->list[i];
-    if (count)
-        qsort(list, count, sizeof *list, compare_heard);
-    for (size_t i = 0; i < count; i++) {
-        const struct arc *arc = list[i]->arc;
-        struct keyspace *ks = keyspaces_find(node, arc->keyspace);
-        const struct arc *next =
-            i + 1 < count && list[i + 1]->arc->keyspace == arc->keyspace
-                ? list[i + 1]->arc
-                : NULL;
-        bool gap = arc->has_hi && !(next && span_equal(arc->hi, next->lo));
-        bool cutting = list[i]->cut_generation == arc->generation &&
-                       node->now_ns - list[i]->step_ns < REPORT_OLD_NS;
-        if (ks)
-            ks->reported += 1u + gap + cutting;
-    }
-    free(list);
-}
-
-/* Reports that are fresh and not contradicted by the map. */
-static size_t gather_arcs(struct node *node, struct plan_arc *arcs)
+void keeper_receive_pace(struct node *node, const struct id *from,
+                         const struct message *m)
 {
     struct keeper *k = node->keeper;
-    size_t count = 0;
-    if (node->config.map_fingers)
-        count_reported(node);
-    for (size_t i = 0; i < k->count; i++) {
-        struct heard *h = &k->list[i];
-        struct keyspace *ks = keyspaces_find(node, h->arc->keyspace);
-        if (!ks || ks->record.dropped ||
-            node->now_ns - h->at_ns > REPORT_OLD_NS)
-            continue;
-        const struct arc *known = map_by_id(ks->map, h->arc->id);
-        if (known && known->generation > h->arc->generation)
-            continue;
-        struct plan_arc *out = &arcs[count++];
-        memset(out, 0, sizeof *out);
-        out->arc = h->arc;
-        out->keys = h->report.keys;
-        out->bytes = h->report.bytes;
-        out->caught_up = h->report.caught_up;
-        out->lost = h->report.lost;
-        out->busy = h->report.busy || node->now_ns - h->step_ns < STEP_REST_NS;
-        if (h->step_ns && node->now_ns - h->step_ns < STEP_REST_NS) {
-            out->sent = h->step_kind;
-            out->sent_peer = h->step_peer;
-        }
-        out->stays = ks->record.id == SYSTEM_KEYSPACE;
-        out->replicas = ks->record.replicas;
-        out->may_split = ks->record.id != SYSTEM_KEYSPACE &&
-                         ks->record.placement == PLACEMENT_ORDERED;
-        out->keyspace_arcs =
-            node->config.map_fingers ? ks->reported : map_count(ks->map);
-        out->floor_keys = ks->record.floor_keys;
-        out->ceiling_bytes = ks->record.ceiling_bytes;
+    if (m->u.pace.rate) {
+        node->pace_rate = m->u.pace.rate;
+        node->pace_until_ns = node->now_ns + KEEPER_PACE_NS;
     }
-    return count;
-}
-
-static void send_step(struct node *node, const struct plan_step *planned,
-                      struct span keys)
-{
-    struct step step = { .kind = (uint8_t)planned->kind,
-                         .keyspace = planned->arc->keyspace,
-                         .arc = planned->arc->id,
-                         .generation = planned->arc->generation,
-                         .peer = planned->peer,
-                         .keys = keys };
-    size_t at;
-    struct heard *h = find_heard(node->keeper, step.arc, &at);
-    if (h) {
-        h->step_ns = node->now_ns;
-        h->step_kind = planned->kind;
-        h->step_peer = planned->peer;
-        if (step.kind == STEP_SPLIT)
-            h->cut_generation = step.generation;
-    }
-    if (node_is_self(node, &planned->arc->owner)) {
-        keeper_receive_step(node, &step);
+    struct keeper_peer *p = keeper_find_peer(k, from);
+    if (m->u.pace.samples == 0 || !p)
         return;
-    }
-    struct message m = { .type = MESSAGE_STEP };
-    m.u.step = step;
-    m.u.step.keys = effects_copy(node->fx, keys);
-    node_send(node, &planned->arc->owner, &m);
+    p->p99_ns = m->u.pace.p99_us * UINT64_C(1000);
+    p->samples = m->u.pace.samples;
+    p->p99_at_ns = node->now_ns;
 }
 
-void keeper_totals(const struct node *node, const struct keyspace *ks,
-                   uint64_t *keys, size_t *arcs)
+/* How long clients waited here lately, if any did. */
+static void tell_latency(struct node *node, const struct id *owner)
 {
-    const struct keeper *k = node->keeper;
-    *keys = 0;
-    *arcs = 0;
-    for (size_t i = 0; i < k->count; i++) {
-        const struct heard *h = &k->list[i];
-        if (h->arc->keyspace != ks->record.id ||
-            node->now_ns - h->at_ns > REPORT_OLD_NS)
-            continue;
-        *keys += h->report.keys;
-        ++*arcs;
-    }
-}
-
-/* Of keys, those inside the arc, packed; how many. */
-static size_t pack_cuts(const struct arc *arc, const struct span *keys,
-                        size_t count, struct buf *out)
-{
-    size_t inside = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (!arc_has(arc, keys[i]) || span_equal(arc->lo, keys[i]))
-            continue;
-        if (out->len + keys[i].len + 8 > STEP_KEYS_MAX)
-            break;
-        mp_write_bin(out, keys[i]);
-        inside++;
-    }
-    return out->failed ? 0 : inside;
-}
-
-size_t keeper_cut(struct node *node, const struct keyspace *ks,
-                  const struct span *keys, size_t count)
-{
-    struct keeper *k = node->keeper;
-    size_t cut = 0;
-    for (size_t i = 0; i < k->count; i++) {
-        struct heard *h = &k->list[i];
-        if (h->arc->keyspace != ks->record.id || h->report.busy ||
-            node->now_ns - h->at_ns > REPORT_OLD_NS ||
-            id_is_zero(&h->arc->owner))
-            continue;
-        struct buf packed = { 0 };
-        size_t inside = pack_cuts(h->arc, keys, count, &packed);
-        struct plan_step step = { .kind = PLAN_SPLIT, .arc = h->arc };
-        if (inside)
-            send_step(node, &step, buf_span(&packed));
-        cut += inside;
-        buf_deinit(&packed);
-    }
-    return cut;
-}
-
-static void plan(struct node *node)
-{
-    struct keeper *k = node->keeper;
-    struct plan_peer *peers = mem_zero(swim_count(node->swim), sizeof *peers);
-    struct plan_arc *arcs = mem_zero(k->count, sizeof *arcs);
-    struct plan_step steps[STEPS_MAX];
-    if (peers && arcs) {
-        struct plan_input input = {
-            .peers = peers,
-            .peer_count = gather_peers(node, peers),
-            .arcs = arcs,
-            .arc_count = gather_arcs(node, arcs),
-            .vnodes = node->config.vnodes,
-            .partial =
-                node->now_ns -
-                        k->plan_since_ns<REPORT_OLD_NS,
-                                         .moves_max = swim_count(node->swim)>
-                            MOVES_MAX
-                    ? swim_count(node->swim)
-                    : MOVES_MAX,
-        };
-        size_t count = planner_steps(&input, steps, STEPS_MAX);
-        for (size_t i = 0; i < count; i++)
-            send_step(node, &steps[i], span_empty());
-    }
-    free(peers);
-    free(arcs);
-}
-
-/* Drops what nobody reports any more. */
-static void forget_old(struct node *node)
-{
-    struct keeper *k = node->keeper;
-    size_t kept = 0;
-    for (size_t i = 0; i < k->count; i++) {
-        if (node->now_ns - k->list[i].at_ns > 15 * REPORT_OLD_NS)
-            arc_free(k->list[i].arc);
-        else
-            k->list[kept++] = k->list[i];
-    }
-    k->count = kept;
-}
-
-static void lead(struct node *node)
-{
-    struct keeper *k = node->keeper;
-    if (k->plan_since_ns == 0)
-        k->plan_since_ns = node->now_ns;
-    if (node->now_ns < k->next_plan_ns)
+    struct message m = { .type = MESSAGE_PACE };
+    uint64_t p99_ns =
+        latency_p99(&node->latency, node->now_ns, &m.u.pace.samples);
+    m.u.pace.p99_us = p99_ns / 1000;
+    if (m.u.pace.samples == 0)
         return;
-    k->next_plan_ns = node->now_ns + PLAN_NS;
-    if (!keyspaces_find_name(node, span_str("default")))
-        keyspaces_make_default(node);
-    forget_old(node);
-    plan(node);
+    if (node_is_self(node, owner))
+        keeper_receive_pace(node, owner, &m);
+    else
+        node_send(node, owner, &m);
 }
 
 void keeper_tick(struct node *node)
@@ -441,16 +328,20 @@ void keeper_tick(struct node *node)
     bool leads = system && !system->empty && replica_leads(system) &&
                  system->applied_term == raft_term(system->raft);
     if (node->now_ns >= k->next_report_ns) {
-        k->next_report_ns = node->now_ns + REPORT_NS;
+        k->next_report_ns = node->now_ns + KEEPER_REPORT_NS;
         const struct arc *arc = system_arc(node);
-        if (leads)
-            report_to(node, &node->self);
-        else if (arc && !id_is_zero(&arc->owner) &&
-                 !node_is_self(node, &arc->owner))
-            report_to(node, &arc->owner);
+        const struct id *owner = leads ? &node->self
+                                 : arc && !id_is_zero(&arc->owner) &&
+                                         !node_is_self(node, &arc->owner)
+                                     ? &arc->owner
+                                     : NULL;
+        if (owner) {
+            report_to(node, owner);
+            tell_latency(node, owner);
+        }
     }
     if (leads)
-        lead(node);
+        keeper_plan_tick(node);
     else
         k->plan_since_ns = 0;
     if (node->replica_count)
@@ -564,20 +455,4 @@ void keeper_receive_gone(struct node *node, const struct id *from,
         if (r->arc->members[i].replica == m->u.gone.replica &&
             id_equal(&r->arc->members[i].peer, from))
             r->lost_mask |= (uint16_t)(1u << i);
-}
-
-int keeper_leave(struct node *node, const struct id *peer, size_t *left)
-{
-    struct keeper *k = node->keeper;
-    *left = 0;
-    if (k->plan_since_ns == 0)
-        return DLHT_ENOTOWNER;
-    for (size_t i = 0; i < k->count; i++)
-        if (node->now_ns - k->list[i].at_ns <= REPORT_OLD_NS &&
-            arc_member_of(k->list[i].arc, peer))
-            ++*left;
-    if (!keeper_is_leaving(node, peer) || *left ||
-        node->now_ns - k->plan_since_ns < 3 * REPORT_NS)
-        return DLHT_EBUSY;
-    return DLHT_OK;
 }

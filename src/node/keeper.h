@@ -21,6 +21,10 @@ void keeper_receive_step(struct node *node, const struct step *step);
 void keeper_receive_gone(struct node *node, const struct id *from,
                          const struct message *message);
 
+/* MESSAGE_PACE: what a peer measured, or what one is told. */
+void keeper_receive_pace(struct node *node, const struct id *from,
+                         const struct message *message);
+
 /* Keys and arcs of a keyspace as its leaders last reported them. Only where
  * the system arc is led; else zeros. */
 void keeper_totals(const struct node *node, const struct keyspace *ks,

@@ -47,6 +47,7 @@ void node_config_default(struct node_config *config)
     config->floor_keys = 1000;
     config->ceiling_bytes = 64 << 20;
     config->checkpoint_bytes = 256 << 20;
+    config->move_rate = 64 << 20;
 }
 
 int node_new(const struct node_config *config, struct node **out)
@@ -380,6 +381,9 @@ static void receive(struct node *node, const struct id *from,
         break;
     case MESSAGE_MODEL:
         models_receive(node, from, &m->u.model);
+        break;
+    case MESSAGE_PACE:
+        keeper_receive_pace(node, from, m);
         break;
     default:
         break;

@@ -56,6 +56,7 @@ struct node_config {
     uint64_t checkpoint_bytes; /* journal size that starts checkpoints, 0:
                                 * 256 MiB */
     bool strict;               /* no lease reads */
+    uint64_t move_rate; /* bytes of snapshots sent a second; 0: no bound */
     uint64_t seed;
     const struct records_pages *pages; /* where records live, as long as the
                                         * node; NULL: the C library's */

@@ -18,6 +18,7 @@
 #include "chord/swim.h"
 #include "node/effects.h"
 #include "node/jobs.h"
+#include "node/latency.h"
 #include "node/node.h"
 #include "node/session.h"
 #include "replica/raft.h"
@@ -132,10 +133,10 @@ struct replica {
     size_t read_count, read_cap;
     struct result_held *held;
     size_t held_count, held_cap;
-    struct ring *ring; /* fingers.c; NULL: none is kept */
-    bool splitting;    /* a SPLIT is in the log and not applied */
-    struct buf cuts;   /* keys to cut at next: MessagePack bins */
-    uint64_t requests;
+    struct ring *ring;  /* fingers.c; NULL: none is kept */
+    bool splitting;     /* a SPLIT is in the log and not applied */
+    struct buf cuts;    /* keys to cut at next: MessagePack bins */
+    uint64_t requests;  /* since the last report */
     uint64_t changes;   /* keys that came or went since the last report */
     uint16_t lost_mask; /* members that said they lost their replica */
     struct outgoing *outgoing[RAFT_MEMBERS_MAX];
@@ -254,6 +255,12 @@ struct node {
     struct summing *summing; /* op_model.c: sums under way */
     size_t summing_count;
     uint64_t models_next_ns; /* models.c: when to tell of epochs */
+
+    struct latency latency;  /* of what is carried for clients */
+    uint64_t pace_rate;      /* told by the owner of the system arc, */
+    uint64_t pace_until_ns;  /* and until when it holds */
+    int64_t send_budget;     /* bytes of snapshots; transfer.c */
+    uint64_t send_budget_ns; /* as of then */
 
     uint64_t memory_used; /* by records, as of the last flush */
     uint64_t next_tick_ns;

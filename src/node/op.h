@@ -4,8 +4,10 @@
  * where the owner of the key answers.
  *
  * op_record.c: put, get, del, cas. op_range.c: range, count and their pieces.
- * op_batch.c: batch and mget. op_admin.c: lookup, ring, peers, status.
- * op_keyspace.c: keyspaces and leave. */
+ * op_batch.c: batch and mget. op_lookup.c: lookup. op_admin.c: ring, peers,
+ * status.
+ * op_keyspace.c: keyspaces. op_peer.c: leave and peer set. op_balance.h: what
+ * moves. */
 
 #ifndef NODE_OP_H
 #define NODE_OP_H
@@ -76,7 +78,7 @@ void op_batch_begin(struct node *node, const struct request *request,
 void op_mget_begin(struct node *node, const struct request *request,
                    const struct origin *origin);
 
-/* op_admin.c */
+/* op_lookup.c, op_admin.c */
 void op_lookup_begin(struct node *node, const struct request *request,
                      const struct origin *origin);
 void op_ring_begin(struct node *node, const struct request *request,
@@ -97,7 +99,17 @@ void op_keyspace_list(struct node *node, const struct request *request,
 /* OP_KEYSPACE_SET, OP_KEYSPACE_SHOW */
 void op_keyspace_options(struct node *node, const struct request *request,
                          const struct origin *origin);
+
+/* op_peer.c */
+/* The peer that listens there; NULL: none known. */
+const struct peer *op_peer_at(const struct node *node, struct span addr);
+/* "0.1" to "100", with at most three digits behind the point. */
+bool op_peer_read_weight(struct span text, uint32_t *milli);
+void op_peer_set_begin(struct node *node, const struct request *request,
+                       const struct origin *origin);
 /* At the owner of the system arc. */
+void op_peer_set_serve(struct node *node, const struct request *request,
+                       const struct origin *origin);
 void op_leave_serve(struct node *node, const struct request *request,
                     const struct origin *origin);
 void op_leave_begin(struct node *node, const struct request *request,

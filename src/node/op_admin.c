@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What people ask of the ring: lookup, ring, peers, status. All but lookup are
- * surveys: the entry node asks each arc's owner in key order. An arc that does
- * not answer in time is counted as unavailable and passed by what the map
- * says. Documents are MessagePack; docs/protocol.md has their fields. */
+/* What people ask of the ring: ring, peers, status. All are surveys: the entry
+ * node asks each arc's owner in key order. An arc that does not answer in time
+ * is counted as unavailable and passed by what the map says. What operators
+ * decided of peers is asked of the system arc's owner at the end. Documents
+ * are MessagePack; docs/protocol.md has their fields. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,12 +13,11 @@
 #include "base/mem.h"
 #include "dlht/err.h"
 #include "node/fingers.h"
-#include "node/keeper.h"
 #include "node/keyspaces.h"
 #include "node/models.h"
 #include "node/op.h"
-#include "node/replica.h"
-#include "wire/codec.h"
+#include "node/op_balance.h"
+#include "node/op_info.h"
 #include "wire/mp.h"
 
 #define ARC_ANSWER_NS (UINT64_C(1200) * NS_PER_MS)
@@ -29,195 +29,6 @@ enum {
     TROUBLES_MAX = 16, /* named; all are counted */
     DEPTH_MAX = 16
 };
-
-/* What ARC_INFO tells of one arc. */
-struct arc_info {
-    struct arc arc; /* spans into the answer */
-    uint64_t keys;
-    uint64_t bytes;
-    uint16_t caught_up;
-};
-
-void op_arc_info_read(struct node *node, struct replica *r,
-                      const struct request *q, const struct origin *origin)
-{
-    struct response response = { .status = DLHT_OK };
-    if (!arc_has(r->arc, q->key)) {
-        op_answer_not_owner(node, r, q, origin);
-        return;
-    }
-    struct arc_report report = keeper_report_of(node, r);
-    struct buf doc = { 0 };
-    codec_pack_arc(&doc, &report.arc);
-    mp_write_uint(&doc, report.keys);
-    mp_write_uint(&doc, report.bytes);
-    mp_write_uint(&doc, report.caught_up);
-    response.value = buf_span(&doc);
-    if (doc.failed)
-        response.status = DLHT_EBUSY;
-    node_answer(node, origin, &response);
-    buf_deinit(&doc);
-}
-
-static bool read_info(struct span doc, struct arc_info *out)
-{
-    struct mp_reader r;
-    mp_reader_init(&r, doc);
-    codec_unpack_arc(&r, &out->arc);
-    out->keys = mp_read_uint(&r);
-    out->bytes = mp_read_uint(&r);
-    out->caught_up = (uint16_t)mp_read_uint(&r);
-    return !r.bad;
-}
-
-static void write_peer(struct node *node, struct buf *b, const struct id *id)
-{
-    const char *addr = node_peer_addr(node, id);
-    char text[ID_TEXT_BYTES];
-    if (!addr) {
-        id_to_text(id, text);
-        addr = text;
-    }
-    mp_write_cstr(b, addr);
-}
-
-static void write_owner(struct node *node, struct buf *b, const struct arc *arc)
-{
-    mp_write_cstr(b, "owner");
-    if (id_is_zero(&arc->owner))
-        mp_write_nil(b);
-    else
-        write_peer(node, b, &arc->owner);
-    mp_write_cstr(b, "replicas");
-    mp_write_array(b, arc->member_count);
-    for (size_t i = 0; i < arc->member_count; i++)
-        write_peer(node, b, &arc->members[i].peer);
-}
-
-static void write_bounds(struct buf *b, const struct arc *arc)
-{
-    mp_write_cstr(b, "lo");
-    mp_write_bin(b, arc->lo);
-    mp_write_cstr(b, "hi");
-    if (arc->has_hi)
-        mp_write_bin(b, arc->hi);
-    else
-        mp_write_nil(b);
-    mp_write_cstr(b, "generation");
-    mp_write_uint(b, arc->generation);
-}
-
-struct lookup {
-    struct origin origin;
-    keyspace_id keyspace;
-    struct buf key;
-};
-
-static void lookup_done(struct node *node, void *context,
-                        const struct response *response)
-{
-    struct lookup *l = context;
-    struct keyspace *ks = keyspaces_find(node, l->keyspace);
-    struct arc_info info;
-    struct response final = { .status = response->status,
-                              .text = response->text,
-                              .hops = response->hops };
-    struct buf doc = { 0 };
-    if (response->status == DLHT_OK && ks &&
-        read_info(response->value, &info)) {
-        struct span key = buf_span(&l->key);
-        double error;
-        uint64_t position = models_position(ks, key, &error);
-        const struct arc *predicted = models_predict(ks, key);
-        mp_write_map(&doc, 15);
-        mp_write_cstr(&doc, "keyspace");
-        mp_write_str(&doc, ks->record.name);
-        mp_write_cstr(&doc, "key");
-        mp_write_bin(&doc, ks->record.placement == PLACEMENT_HASHED
-                               ? span_tail(key, OP_HASH_BYTES)
-                               : key);
-        mp_write_cstr(&doc, "position");
-        mp_write_uint(&doc, position);
-        mp_write_cstr(&doc, "percent");
-        mp_write_float(&doc, (double)position / 0x1.0p64 * 100);
-        mp_write_cstr(&doc, "predicted_arc");
-        if (predicted)
-            mp_write_uint(&doc, predicted->id);
-        else
-            mp_write_nil(&doc);
-        mp_write_cstr(&doc, "error");
-        if (ks->held)
-            mp_write_float(&doc, error);
-        else
-            mp_write_nil(&doc);
-        mp_write_cstr(&doc, "arc");
-        mp_write_uint(&doc, info.arc.id);
-        write_bounds(&doc, &info.arc);
-        write_owner(node, &doc, &info.arc);
-        mp_write_cstr(&doc, "hops");
-        mp_write_uint(&doc, response->hops);
-        mp_write_cstr(&doc, "model_epoch");
-        mp_write_uint(&doc, ks->held ? ks->held->info.epoch : 0);
-        mp_write_cstr(&doc, "model");
-        mp_write_cstr(&doc, ks->held ? "learned"
-                            : ks->record.placement == PLACEMENT_HASHED
-                                ? "identity: the hash is even as it is"
-                                : "identity: none is trained yet");
-        final.value = buf_span(&doc);
-    }
-    node_answer(node, &l->origin, &final);
-    buf_deinit(&doc);
-    buf_deinit(&l->key);
-    free(l);
-}
-
-/* Of a document {position}. */
-static bool read_position(struct span doc, uint64_t *position)
-{
-    struct mp_reader r;
-    mp_reader_init(&r, doc);
-    if (mp_peek(&r) != MP_MAP || mp_read_map(&r) != 1 ||
-        !span_equal(mp_read_bytes(&r), span_str("position")))
-        return false;
-    *position = mp_read_uint(&r);
-    return !r.bad;
-}
-
-void op_lookup_begin(struct node *node, const struct request *request,
-                     const struct origin *origin)
-{
-    struct keyspace *ks = keyspaces_find(node, request->keyspace);
-    struct lookup *l = mem_zero(1, sizeof *l);
-    struct request q = *request;
-    uint64_t position;
-    bool by_position = q.key.len == 0 && read_position(q.value, &position);
-    if ((!by_position && q.key.len == 0) || q.key.len > KEY_LEN_MAX || !l) {
-        node_answer_status(node, origin, l ? DLHT_EINVAL : DLHT_EBUSY,
-                           "a key is 1 byte to 64 KiB");
-        free(l);
-        return;
-    }
-    if (by_position) {
-        if (models_key_at(ks, position, &l->key) != DLHT_OK)
-            buf_reset(&l->key);
-        q.key = buf_span(&l->key);
-    } else {
-        if (ks->record.placement == PLACEMENT_HASHED)
-            q.key = op_hashed_key(node, q.key);
-        buf_append_span(&l->key, q.key);
-    }
-    q.op = OP_ARC_INFO;
-    q.value = span_empty();
-    l->origin = *origin;
-    l->keyspace = request->keyspace;
-    struct pending_target target = { .done = lookup_done, .context = l };
-    if (pending_begin(node, &q, op_deadline_ns(node, request), &target) ==
-        DLHT_OK)
-        return;
-    node_answer_status(node, origin, DLHT_EBUSY, NULL);
-    buf_deinit(&l->key);
-    free(l);
-}
 
 enum survey_kind {
     SURVEY_RING,
@@ -244,12 +55,15 @@ struct survey {
     uint64_t keys, bytes;
     struct peer_sums *sums; /* PEERS */
     size_t sum_count;
+    struct buf decided; /* what the owner of the system arc knows of peers;
+                         * empty: it did not answer */
 };
 
 static void survey_free(struct survey *s)
 {
     buf_deinit(&s->from);
     buf_deinit(&s->list);
+    buf_deinit(&s->decided);
     free(s->sums);
     free(s);
 }
@@ -264,8 +78,8 @@ static void write_ring_line(struct node *node, struct survey *s,
     mp_write_str(b, ks->record.name);
     mp_write_cstr(b, "arc");
     mp_write_uint(b, info->arc.id);
-    write_bounds(b, &info->arc);
-    write_owner(node, b, &info->arc);
+    op_info_write_bounds(b, &info->arc);
+    op_info_write_owner(node, b, &info->arc);
     mp_write_cstr(b, "keys");
     mp_write_uint(b, info->keys);
     mp_write_cstr(b, "bytes");
@@ -453,6 +267,61 @@ static const char *state_name(uint8_t state)
     }
 }
 
+/* One peer, as the owner of the system arc sees it. */
+struct decided {
+    struct span id;
+    uint32_t weight_milli;
+    struct span zone;
+    bool leaving;
+    struct span fate;
+    uint64_t copies;
+};
+
+/* The list of them; false: not known. */
+static bool open_decided(const struct survey *s, struct mp_reader *r,
+                         bool *paused, size_t *count)
+{
+    *paused = false;
+    *count = 0;
+    mp_reader_init(r, buf_span(&s->decided));
+    if (s->decided.len == 0 || mp_read_map(r) != 2)
+        return false;
+    mp_skip(r);
+    *paused = mp_read_bool(r);
+    mp_skip(r);
+    *count = mp_read_array(r);
+    return !r->bad;
+}
+
+static bool read_decided(struct mp_reader *r, struct decided *out)
+{
+    if (mp_read_array(r) != 6)
+        return false;
+    out->id = mp_read_bytes(r);
+    out->weight_milli = (uint32_t)mp_read_uint(r);
+    out->zone = mp_read_bytes(r);
+    out->leaving = mp_read_bool(r);
+    out->fate = mp_read_bytes(r);
+    out->copies = mp_read_uint(r);
+    return !r->bad;
+}
+
+/* What is in force for a peer: by its own word if nobody knows better. */
+static struct decided decided_of(const struct survey *s, const struct peer *p)
+{
+    struct decided found,
+        own = { .weight_milli = p->weight_milli, .zone = span_str(p->zone) };
+    struct mp_reader r;
+    bool paused;
+    size_t count;
+    if (!open_decided(s, &r, &paused, &count))
+        return own;
+    for (size_t i = 0; i < count && read_decided(&r, &found); i++)
+        if (span_equal(found.id, span_of(p->id.bytes, ID_BYTES)))
+            return found;
+    return own;
+}
+
 static void write_peers(struct node *node, struct survey *s, struct buf *b)
 {
     mp_write_array(b, swim_count(node->swim));
@@ -464,7 +333,8 @@ static void write_peers(struct node *node, struct survey *s, struct buf *b)
             sums = &none;
         char id[ID_TEXT_BYTES];
         id_to_text(&p->id, id);
-        mp_write_map(b, 10);
+        struct decided decided = decided_of(s, p);
+        mp_write_map(b, 11);
         mp_write_cstr(b, "peer");
         mp_write_cstr(b, p->addr);
         mp_write_cstr(b, "id");
@@ -472,9 +342,11 @@ static void write_peers(struct node *node, struct survey *s, struct buf *b)
         mp_write_cstr(b, "state");
         mp_write_cstr(b, state_name(p->state));
         mp_write_cstr(b, "zone");
-        mp_write_cstr(b, p->zone);
+        mp_write_str(b, decided.zone);
         mp_write_cstr(b, "weight");
-        mp_write_float(b, p->weight_milli / 1000.0);
+        mp_write_float(b, decided.weight_milli / 1000.0);
+        mp_write_cstr(b, "leaving");
+        mp_write_bool(b, decided.leaving);
         mp_write_cstr(b, "arcs_led");
         mp_write_uint(b, sums->led);
         mp_write_cstr(b, "replicas");
@@ -488,9 +360,10 @@ static void write_peers(struct node *node, struct survey *s, struct buf *b)
     }
 }
 
-static void write_verdict(struct buf *b, const struct survey *s, size_t down)
+static void write_verdict(struct buf *b, const struct survey *s, size_t down,
+                          bool paused)
 {
-    char text[160];
+    char text[200];
     const char *words;
     if (s->unavailable)
         words = "not whole: some arcs have no owner that answers";
@@ -508,7 +381,45 @@ static void write_verdict(struct buf *b, const struct survey *s, size_t down)
         memcpy(text + n, more, sizeof more - 1);
         n += sizeof more - 1;
     }
+    if (paused) {
+        static const char more[] = "; balancing is paused";
+        memcpy(text + n, more, sizeof more - 1);
+        n += sizeof more - 1;
+    }
     mp_write_str(b, span_of(text, n));
+}
+
+/* Peers that are down and hold copies, and what becomes of these. */
+static void write_waiting(const struct node *node, const struct survey *s,
+                          struct buf *b)
+{
+    struct buf list = { 0 };
+    struct mp_reader r;
+    struct decided d;
+    bool paused;
+    size_t count, waiting = 0;
+    if (!open_decided(s, &r, &paused, &count))
+        count = 0;
+    for (size_t i = 0; i < count && read_decided(&r, &d); i++) {
+        struct id id;
+        if (d.copies == 0 || span_equal(d.fate, span_str("up")) ||
+            d.id.len != ID_BYTES)
+            continue;
+        memcpy(id.bytes, d.id.data, ID_BYTES);
+        const char *addr = node_peer_addr(node, &id);
+        mp_write_map(&list, 3);
+        mp_write_cstr(&list, "peer");
+        mp_write_cstr(&list, addr ? addr : "a peer not known here");
+        mp_write_cstr(&list, "state");
+        mp_write_str(&list, d.fate);
+        mp_write_cstr(&list, "copies");
+        mp_write_uint(&list, d.copies);
+        waiting++;
+    }
+    mp_write_array(b, waiting);
+    buf_append_span(b, buf_span(&list));
+    b->failed = b->failed || list.failed;
+    buf_deinit(&list);
 }
 
 /* Of the keyspace `default`, which most rings have only. */
@@ -527,7 +438,11 @@ static void write_status(struct node *node, const struct survey *s,
     char cluster[ID_TEXT_BYTES];
     id_to_text(&node->cluster, cluster);
     bool whole = s->unavailable == 0 && s->under_replicated == 0;
-    mp_write_map(b, 14);
+    struct mp_reader r;
+    bool paused;
+    size_t count;
+    bool known = open_decided(s, &r, &paused, &count);
+    mp_write_map(b, 16);
     mp_write_cstr(b, "peers_up");
     mp_write_uint(b, up);
     mp_write_cstr(b, "peers_down");
@@ -552,8 +467,15 @@ static void write_status(struct node *node, const struct survey *s,
     mp_write_cstr(b, cluster);
     mp_write_cstr(b, "durability");
     mp_write_cstr(b, node->config.durable ? "on disk" : "memory");
+    mp_write_cstr(b, "balance_paused");
+    if (known)
+        mp_write_bool(b, paused);
+    else
+        mp_write_nil(b);
+    mp_write_cstr(b, "waiting");
+    write_waiting(node, s, b);
     mp_write_cstr(b, "verdict");
-    write_verdict(b, s, down);
+    write_verdict(b, s, down, paused);
     mp_write_cstr(b, "troubles");
     mp_write_array(b, s->trouble_count);
     buf_append_span(b, buf_span(&s->list));
@@ -582,17 +504,43 @@ static void survey_answer(struct node *node, struct survey *s,
     survey_free(s);
 }
 
+static void balance_heard(struct node *node, void *context,
+                          const struct response *response)
+{
+    struct survey *s = context;
+    struct response final = { 0 };
+    if (response->status == DLHT_OK)
+        buf_append_span(&s->decided, response->value);
+    if (s->decided.failed)
+        buf_deinit(&s->decided);
+    survey_answer(node, s, &final);
+}
+
+/* All arcs were asked. What operators decided of peers is asked last, and not
+ * waited for if the system arc has no owner. */
+static void survey_end(struct node *node, struct survey *s)
+{
+    struct response final = { 0 };
+    uint64_t deadline =
+        node->now_ns + (s->unavailable ? ARC_ANSWER_LATER_NS : ARC_ANSWER_NS);
+    if (deadline > s->deadline_ns)
+        deadline = s->deadline_ns;
+    if (s->kind == SURVEY_RING ||
+        op_balance_ask(node, "peers", deadline, balance_heard, s) != DLHT_OK)
+        survey_answer(node, s, &final);
+}
+
 static void survey_next(struct node *node, struct survey *s);
 
 /* Goes on after an arc: at its end, or in the next keyspace. */
 static void survey_go_on(struct node *node, struct survey *s,
                          const struct arc *arc)
 {
-    struct response final = { 0 };
     if (arc && arc->has_hi) {
         buf_reset(&s->from);
         buf_append_span(&s->from, arc->hi);
         if (s->kind == SURVEY_RING && s->limit && s->arcs >= s->limit) {
+            struct response final = { 0 };
             final.more = true;
             final.cursor = buf_span(&s->from);
             survey_answer(node, s, &final);
@@ -612,7 +560,7 @@ static void survey_go_on(struct node *node, struct survey *s,
             }
         }
     }
-    survey_answer(node, s, &final);
+    survey_end(node, s);
 }
 
 static void survey_done(struct node *node, void *context,
@@ -622,7 +570,7 @@ static void survey_done(struct node *node, void *context,
     struct keyspace *ks = keyspaces_find(node, s->keyspace);
     struct arc_info info;
     if (response->status == DLHT_OK && ks &&
-        read_info(response->value, &info)) {
+        op_info_read(response->value, &info)) {
         tally(node, s, ks, &info);
         survey_go_on(node, s, &info.arc);
         return;

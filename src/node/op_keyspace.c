@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Creating, listing and dropping keyspaces; letting a peer leave. What the
- * cluster must agree on is a record in the system arc, changed by cas. */
+/* Creating, listing and dropping keyspaces. What the cluster must agree on is a
+ * record in the system arc, changed by cas. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,6 @@
 
 #include "base/mem.h"
 #include "dlht/err.h"
-#include "node/keeper.h"
 #include "node/keyspaces.h"
 #include "node/op.h"
 #include "node/options.h"
@@ -329,87 +328,4 @@ void op_keyspace_options(struct node *node, const struct request *request,
                                  .value = buf_span(&doc) };
     node_answer(node, origin, &response);
     buf_deinit(&doc);
-}
-
-static const struct peer *peer_at(const struct node *node, struct span addr)
-{
-    const struct peer *found = NULL;
-    for (size_t i = 0; i < swim_count(node->swim); i++) {
-        const struct peer *p = swim_at(node->swim, i);
-        if (!span_equal(addr, span_str(p->addr)))
-            continue;
-        /* An address may have been another peer's before. */
-        if (!found || p->state < found->state)
-            found = p;
-    }
-    return found;
-}
-
-/* The system arc's owner writes down that the peer leaves, and says how far
- * the emptying has come: EBUSY and a count until it may be stopped. */
-static void leave_here(struct node *node, const struct peer *peer,
-                       const struct origin *origin)
-{
-    size_t left;
-    int rc = keeper_leave(node, &peer->id, &left);
-    if (!keeper_is_leaving(node, &peer->id)) {
-        char key[64] = "peer/";
-        id_to_text(&peer->id, key + 5);
-        struct request q = { .op = OP_PUT, .keyspace = SYSTEM_KEYSPACE };
-        q.key = span_str(key);
-        q.value = span_str("leaving");
-        struct pending_target nobody = { .origin = { .kind = ORIGIN_NONE } };
-        if (pending_begin(node, &q, node->now_ns + 5 * NS_PER_S, &nobody) !=
-            DLHT_OK)
-            rc = DLHT_EBUSY;
-    }
-    if (rc == DLHT_ENOTOWNER)
-        rc = DLHT_EUNAVAILABLE; /* it leads, but has not begun to plan */
-    char text[96];
-    snprintf(text, sizeof text, "%zu arcs still have a copy there", left);
-    node_answer_status(node, origin, rc, rc == DLHT_EBUSY ? text : NULL);
-}
-
-void op_leave_begin(struct node *node, const struct request *request,
-                    const struct origin *origin)
-{
-    const struct peer *peer = peer_at(node, request->key);
-    if (!peer) {
-        node_answer_status(node, origin, DLHT_EINVAL,
-                           "no such peer; `peers` shows those there are");
-        return;
-    }
-    if (swim_up_count(node->swim) < 2) {
-        node_answer_status(node, origin, DLHT_EREFUSED,
-                           "it is the only peer: there is nobody to take its "
-                           "arcs");
-        return;
-    }
-    /* Carried to the owner of the system arc, be it this node. */
-    struct buf *doc = &node->scratch; /* copied by pending_begin */
-    buf_reset(doc);
-    mp_write_map(doc, 1);
-    mp_write_cstr(doc, "peer");
-    mp_write_bin(doc, request->key);
-    struct request q = { .op = OP_LEAVE, .keyspace = SYSTEM_KEYSPACE };
-    q.value = buf_span(doc);
-    struct pending_target target = { .origin = *origin, .busy_is_final = true };
-    if (pending_begin(node, &q, op_deadline_ns(node, request), &target) !=
-        DLHT_OK)
-        node_answer_status(node, origin, DLHT_EBUSY, NULL);
-}
-
-void op_leave_serve(struct node *node, const struct request *request,
-                    const struct origin *origin)
-{
-    struct mp_reader r;
-    mp_reader_init(&r, request->value);
-    mp_read_map(&r);
-    mp_skip(&r);
-    struct span addr = mp_read_bytes(&r);
-    const struct peer *peer = r.bad ? NULL : peer_at(node, addr);
-    if (peer)
-        leave_here(node, peer, origin);
-    else
-        node_answer_status(node, origin, DLHT_EINVAL, "no such peer");
 }

@@ -14,6 +14,7 @@
 #include "node/fingers.h"
 #include "node/gossip.h"
 #include "node/models.h"
+#include "node/op_balance.h"
 #include "node/op_model.h"
 #include "node/replica.h"
 
@@ -226,6 +227,10 @@ void op_serve(struct node *node, const struct request *request,
         answer_write_refusal(node, origin, DLHT_ENOTOWNER, r);
     else if (request->op == OP_LEAVE)
         op_leave_serve(node, request, origin);
+    else if (request->op == OP_PEER_SET)
+        op_peer_set_serve(node, request, origin);
+    else if (request->op == OP_BALANCE)
+        op_balance_serve(node, r, request, origin);
     else if (request->op == OP_MODEL || request->op == OP_PRESPLIT)
         op_model_serve(node, r, request, origin);
     else if (write)
@@ -380,6 +385,12 @@ void op_begin(struct node *node, const struct request *request,
         break;
     case OP_LEAVE:
         op_leave_begin(node, request, origin);
+        break;
+    case OP_PEER_SET:
+        op_peer_set_begin(node, request, origin);
+        break;
+    case OP_BALANCE:
+        op_balance_begin(node, request, origin);
         break;
     case OP_PUT:
     case OP_GET:

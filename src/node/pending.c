@@ -38,6 +38,7 @@ struct pending {
     struct request request;
     struct buf bytes; /* what request points to */
     struct pending_target target;
+    uint64_t begun_ns;
     uint64_t deadline_ns;
     uint64_t due_ns;
     struct id asked;
@@ -188,12 +189,23 @@ static void use_lane(struct pending_table *t, size_t index, struct pending *p)
     p->request.lowest_open = p->lane_number;
 }
 
+/* Of a request on records that was answered, and not refused. */
+static void note_latency(struct node *node, const struct pending *p, int status)
+{
+    bool answered = status == DLHT_OK || status == DLHT_ENOTFOUND ||
+                    status == DLHT_EMISMATCH;
+    if (answered && p->request.keyspace != SYSTEM_KEYSPACE &&
+        p->request.op >= OP_PUT && p->request.op <= OP_COUNT)
+        latency_note(&node->latency, node->now_ns, node->now_ns - p->begun_ns);
+}
+
 static void finish(struct node *node, size_t index, struct pending *p,
                    const struct response *response)
 {
     struct pending_table *t = node->pending;
     struct response final = *response;
     final.hops = p->hops;
+    note_latency(node, p, response->status);
     struct pending_target target = p->target;
     p->state = SLOT_FREE;
     p->life++;
@@ -382,6 +394,7 @@ int pending_begin(struct node *node, const struct request *request,
     t->free_count--;
     t->open++;
     p->target = *target;
+    p->begun_ns = node->now_ns;
     p->deadline_ns = deadline_ns;
     p->attempts = p->hops = 0;
     p->may_be_done = p->was_in_doubt = false;

@@ -24,6 +24,9 @@ enum {
     WINDOW_CHUNKS = 16,
     STATE_VERSION = 1
 };
+/* However little may be sent, the receiver hears that it goes on. */
+#define SILENCE_NS (UINT64_C(5000) * NS_PER_MS)
+#define BURST_NS (UINT64_C(100) * NS_PER_MS)
 #define RESEND_NS (UINT64_C(1000) * NS_PER_MS)
 #define GIVE_UP_NS (UINT64_C(15000) * NS_PER_MS)
 
@@ -207,11 +210,40 @@ static void send_chunk(struct node *node, struct replica *r, struct outgoing *o,
     o->sent_ns = node->now_ns;
 }
 
-/* Makes and sends chunks while the window has room. */
+/* Bytes a second; 0: no bound. */
+static uint64_t rate_of(const struct node *node)
+{
+    return node->now_ns < node->pace_until_ns ? node->pace_rate
+                                              : node->config.move_rate;
+}
+
+/* Whether the node's rate allows another chunk now. What is not used up is kept
+ * for a tenth of a second. */
+static bool may_send(struct node *node, const struct outgoing *o)
+{
+    uint64_t rate = rate_of(node);
+    if (rate == 0)
+        return true;
+    uint64_t passed = node->now_ns - node->send_budget_ns;
+    double most = (double)rate * (double)BURST_NS / (double)NS_PER_S;
+    if (most < CHUNK_BYTES)
+        most = CHUNK_BYTES;
+    double budget = (double)node->send_budget +
+                    (double)rate * (double)passed / (double)NS_PER_S;
+    node->send_budget = (int64_t)(budget < most ? budget : most);
+    node->send_budget_ns = node->now_ns;
+    if (node->send_budget > 0 || node->now_ns - o->sent_ns > SILENCE_NS)
+        return true;
+    node_wake_at(node, node->now_ns + NODE_TICK_NS);
+    return false;
+}
+
+/* Makes and sends chunks while the window has room and the rate allows. */
 static void fill_window(struct node *node, struct replica *r,
                         struct outgoing *o)
 {
-    while (o->last == UINT64_MAX && o->filled < o->acked + WINDOW_CHUNKS) {
+    while (o->last == UINT64_MAX && o->filled < o->acked + WINDOW_CHUNKS &&
+           may_send(node, o)) {
         struct buf *b = &o->window[o->filled % WINDOW_CHUNKS];
         buf_reset(b);
         /* A last chunk may be empty: it says that there was no more. */
@@ -221,6 +253,7 @@ static void fill_window(struct node *node, struct replica *r,
             o->view = NULL;
         }
         o->filled++;
+        node->send_budget -= (int64_t)b->len;
         send_chunk(node, r, o, o->filled - 1);
     }
 }
@@ -271,12 +304,16 @@ void transfer_tick(struct node *node, struct replica *r)
         struct outgoing *o = r->outgoing[i];
         if (!o)
             continue;
+        if (o->acked == o->filled)
+            o->heard_ns = node->now_ns; /* it is we who are waited for */
         if (node->now_ns - o->heard_ns > GIVE_UP_NS) {
             end_outgoing(node, r, i, 0);
         } else if (node->now_ns - o->sent_ns > RESEND_NS) {
             for (uint64_t n = o->acked; n < o->filled; n++)
                 send_chunk(node, r, o, n);
         }
+        if (r->outgoing[i])
+            fill_window(node, r, o);
     }
     if (r->incoming && !r->incoming->complete &&
         node->now_ns - r->incoming->heard_ns > 2 * GIVE_UP_NS) {

@@ -480,6 +480,25 @@ static void unpack_model(struct mp_reader *r, struct codec_arena *arena,
         mp_fail(r);
 }
 
+static int pack_pace(const struct message *m, struct buf *b)
+{
+    struct fields_out f = fields_begin(b);
+    fields_put_uint(&f, m->u.pace.p99_us);
+    fields_put_uint(&f, m->u.pace.samples);
+    fields_put_uint(&f, m->u.pace.rate);
+    fields_end(&f);
+    return DLHT_OK;
+}
+
+static void unpack_pace(struct mp_reader *r, struct message *m)
+{
+    struct fields_in f = fields_open(r);
+    m->u.pace.p99_us = fields_uint(&f, UINT32_MAX);
+    m->u.pace.samples = fields_uint(&f, UINT64_MAX);
+    m->u.pace.rate = fields_uint(&f, UINT64_MAX);
+    fields_close(&f);
+}
+
 int body_pack_control(const struct message *m, struct buf *b)
 {
     /* clang-format off */
@@ -495,6 +514,7 @@ int body_pack_control(const struct message *m, struct buf *b)
     case MESSAGE_GONE:    return pack_gone(m, b);
     case MESSAGE_RING:    return pack_ring(&m->u.ring, b);
     case MESSAGE_MODEL:   return pack_model(&m->u.model, b);
+    case MESSAGE_PACE:    return pack_pace(m, b);
     default:
         assert(false && "a control message");
         return DLHT_EINVAL;
@@ -518,6 +538,7 @@ void body_unpack_control(struct mp_reader *r, struct codec_arena *arena,
     case MESSAGE_GONE:    unpack_gone(r, m); break;
     case MESSAGE_RING:    unpack_ring(r, arena, &m->u.ring); break;
     case MESSAGE_MODEL:   unpack_model(r, arena, &m->u.model); break;
+    case MESSAGE_PACE:    unpack_pace(r, m); break;
     default:              assert(false && "a control message");
     }
     /* clang-format on */

@@ -280,7 +280,8 @@ enum message_type {
     MESSAGE_STEP = 13,
     MESSAGE_GONE = 14, /* that replica is no member any more: it may go */
     MESSAGE_RING = 15, /* upkeep of Chord pointers, arc to arc */
-    MESSAGE_MODEL = 16
+    MESSAGE_MODEL = 16,
+    MESSAGE_PACE = 17 /* how long clients wait; how fast to send copies */
 };
 
 struct message {
@@ -329,6 +330,12 @@ struct message {
         } gone;
         struct ring_message ring; /* all its arcs are of one keyspace */
         struct model_message model;
+        struct {
+            uint64_t p99_us;  /* of requests that the sender carries */
+            uint64_t samples; /* 0: none were */
+            uint64_t rate;    /* bytes of snapshots a second, for some
+                               * seconds; 0: nothing is said of it */
+        } pace;
     } u;
 };
 

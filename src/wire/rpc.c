@@ -39,8 +39,8 @@ enum {
 };
 
 /* params, in order: k key, v value, n version, l keys, r records, a address;
- * into the document: s name of a keyspace, A action, L keys, O options of a
- * keyspace; these may be nil or left out: F from, T to. */
+ * into the document: s name of a keyspace, A action, L keys, O options, p
+ * address of a peer; these may be nil or left out: F from, T to. */
 struct method {
     const char *name;
     const char *params;
@@ -69,7 +69,9 @@ static const struct method methods[] = {
     { "model", "A", OPTS_ADMIN | OPT_LARGE, OP_MODEL },
     { "keyspace_set", "sO", OPTS_ADMIN, OP_KEYSPACE_SET },
     { "keyspace_show", "s", OPTS_ADMIN, OP_KEYSPACE_SHOW },
-    { "presplit", "L", OPTS_ADMIN, OP_PRESPLIT }
+    { "presplit", "L", OPTS_ADMIN, OP_PRESPLIT },
+    { "balance", "A", OPTS_ADMIN, OP_BALANCE },
+    { "peer_set", "pO", OPTS_ADMIN, OP_PEER_SET }
 };
 
 static const struct {
@@ -249,6 +251,13 @@ static void parse_name_only(struct parse *p)
     (void)parse_name(p);
 }
 
+static void parse_peer(struct parse *p)
+{
+    struct span addr = mp_read_bytes(&p->r);
+    if (p->r.bad || addr.len == 0 || !body_is_addr(addr))
+        refuse(p, "an address is str HOST:PORT");
+}
+
 static void parse_action(struct parse *p)
 {
     struct span action = mp_read_bytes(&p->r);
@@ -272,7 +281,7 @@ static void parse_settings(struct parse *p)
     for (size_t i = 0; i < 2 * count && !p->r.bad; i++)
         (void)mp_read_bytes(&p->r);
     if (p->r.bad)
-        refuse(p, "options of a keyspace are a map from str to str");
+        refuse(p, "options that are set are a map from str to str");
     else if ((size_t)(p->r.at - from) > OPTIONS_BYTES_MAX)
         refuse(p, "options have at most 65536 bytes");
 }
@@ -317,6 +326,9 @@ static void parse_param(struct parse *p, char kind)
         break;
     case 'A':
         parse_field(p, "action", parse_action);
+        break;
+    case 'p':
+        parse_field(p, "peer", parse_peer);
         break;
     case 'L':
         parse_field(p, "keys", parse_bare_keys);

@@ -387,7 +387,8 @@ void fake_set(const struct dlht_request *request, struct dlht_result *result)
     const char *told = getenv("FAKE_DLHT_TOLD");
     FILE *file = told ? fopen(told, "w") : NULL;
     msgpack_unpacked room[2];
-    msgpack_object name = asked(request, &room[0], "name");
+    bool peer = request->op == DLHT_OP_PEER_SET;
+    msgpack_object name = asked(request, &room[0], peer ? "peer" : "name");
     msgpack_object options = asked(request, &room[1], "options");
 
     assert(options.type == MSGPACK_OBJECT_MAP);
@@ -430,6 +431,132 @@ static void answer_presplit(msgpack_packer *p,
     msgpack_unpacked_destroy(&room);
 }
 
+static void balance_step(msgpack_packer *p, bool second)
+{
+    msgpack_pack_map(p, 10);
+    pack_pair(p, "step", second ? "merge" : "add");
+    pack_pair(p, "keyspace", "default");
+    pack_number(p, "arc", 0xA1);
+    pack_pair(p, "from", second ? NULL : "127.0.0.1:9000");
+    pack_pair(p, "to", second ? NULL : "127.0.0.1:9001");
+    if (second)
+        pack_number(p, "into", 0xA2);
+    else
+        pack_pair(p, "into", NULL);
+    pack_pair(p, "ways", NULL);
+    pack_pair(p, "reason", "from a fuller peer to an emptier one");
+    pack_number(p, "keys", 10);
+    pack_number(p, "bytes", 1536);
+}
+
+static void evenness(msgpack_packer *p, const char *name, double least)
+{
+    pack_text(p, name);
+    msgpack_pack_map(p, 4);
+    pack_float(p, "led_least", least);
+    pack_float(p, "led_most", 2 - least);
+    pack_float(p, "held_least", least);
+    pack_float(p, "held_most", 2 - least);
+}
+
+/* What was asked with it stands in the place of the first peer. */
+static void balance_plan(msgpack_packer *p, const struct dlht_request *request)
+{
+    msgpack_unpacked room;
+    msgpack_object ifs = asked(request, &room, "what_if");
+
+    msgpack_pack_map(p, 10);
+    pack_text(p, "steps");
+    msgpack_pack_array(p, 2);
+    balance_step(p, false);
+    balance_step(p, true);
+    pack_number(p, "steps_count", 3);
+    pack_flag(p, "finished", true);
+    pack_flag(p, "paused", true);
+    pack_number(p, "bytes", 3072);
+    pack_number(p, "ideal_bytes", 3072);
+    pack_float(p, "ratio", 1);
+    evenness(p, "before", 0.5);
+    evenness(p, "after", 0.75);
+    pack_text(p, "peers");
+    msgpack_pack_array(p, 1);
+    msgpack_pack_map(p, 7);
+    pack_text(p, "peer");
+    if (ifs.type == MSGPACK_OBJECT_ARRAY)
+        msgpack_pack_object(p, ifs.via.array.ptr[ifs.via.array.size - 1]);
+    else
+        pack_text(p, "127.0.0.1:9000");
+    pack_float(p, "weight", 1.5);
+    pack_number(p, "fair_bytes", 2048);
+    pack_number(p, "held_before", 1024);
+    pack_number(p, "held_after", 2048);
+    pack_number(p, "led_before", 0);
+    pack_number(p, "led_after", 1024);
+    msgpack_unpacked_destroy(&room);
+}
+
+static void balance_status(msgpack_packer *p)
+{
+    msgpack_pack_map(p, 13);
+    pack_flag(p, "paused", false);
+    pack_pair(p, "planner", "127.0.0.1:9000");
+    pack_number(p, "moves_count", 1);
+    pack_number(p, "moves_max", 6);
+    pack_text(p, "moves");
+    msgpack_pack_array(p, 1);
+    msgpack_pack_map(p, 8);
+    pack_pair(p, "step", "add");
+    pack_pair(p, "keyspace", "default");
+    pack_number(p, "arc", 0xA1);
+    pack_pair(p, "peer", "127.0.0.1:9001");
+    pack_pair(p, "reason", "its peer leaves");
+    pack_number(p, "keys", 10);
+    pack_number(p, "bytes", 1536);
+    pack_float(p, "age_s", 4);
+    pack_number(p, "moved_bytes", 1024);
+    pack_number(p, "moved_hour_bytes", 2048);
+    pack_number(p, "ideal_bytes", 1024);
+    pack_float(p, "ratio", 1);
+    pack_number(p, "slow_down", 2);
+    pack_pair(p, "slow_why", "requests take long");
+    pack_number(p, "rate", 1 << 20);
+    pack_text(p, "waiting");
+    msgpack_pack_array(p, 1);
+    msgpack_pack_map(p, 4);
+    pack_pair(p, "peer", "127.0.0.1:9002");
+    pack_pair(p, "state", "awaited");
+    pack_number(p, "copies", 3);
+    pack_float(p, "seconds", 120);
+}
+
+static void answer_balance(msgpack_packer *p,
+                           const struct dlht_request *request,
+                           struct dlht_result *result)
+{
+    msgpack_unpacked room[2];
+    msgpack_object action = asked(request, &room[0], "action");
+    msgpack_object rate = asked(request, &room[1], "rate");
+    const char *told = getenv("FAKE_DLHT_TOLD");
+    FILE *file = told ? fopen(told, "w") : NULL;
+
+    if (file) {
+        tell(file, &action, "");
+        if (rate.type == MSGPACK_OBJECT_POSITIVE_INTEGER)
+            fprintf(file, " %llu", (unsigned long long)rate.via.u64);
+        fputs("\n", file);
+        fclose(file);
+    }
+    if (is_text(&action, "plan"))
+        balance_plan(p, request);
+    else if (is_text(&action, "status"))
+        balance_status(p);
+    else if (!is_text(&action, "pause") && !is_text(&action, "resume") &&
+             !is_text(&action, "set"))
+        result->status = DLHT_EINVAL;
+    msgpack_unpacked_destroy(&room[0]);
+    msgpack_unpacked_destroy(&room[1]);
+}
+
 void fake_document(const struct dlht_request *request, msgpack_sbuffer *buffer,
                    struct dlht_result *result)
 {
@@ -448,6 +575,8 @@ void fake_document(const struct dlht_request *request, msgpack_sbuffer *buffer,
         answer_model(&p, request, result);
     else if (request->op == DLHT_OP_KEYSPACE_SHOW)
         options_shown(&p);
+    else if (request->op == DLHT_OP_BALANCE)
+        answer_balance(&p, request, result);
     else if (request->op == DLHT_OP_PRESPLIT)
         answer_presplit(&p, request, result);
     else

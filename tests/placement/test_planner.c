@@ -208,6 +208,7 @@ Test(planner, an_arc_that_grows_alone_is_cut)
             t.plan[i].caught_up = 0xffff;
         }
         t.plan[t.arc_count - 1].keys += 1000; /* the newest is the last */
+        t.plan[t.arc_count - 1].bytes += 20 * 1000;
         struct plan_input in = { .peers = t.peers,
                                  .peer_count = t.peer_count,
                                  .arcs = t.plan,
@@ -221,6 +222,7 @@ Test(planner, an_arc_that_grows_alone_is_cut)
             size_t cut = steps[i].arc->id - 1;
             uint64_t half = t.plan[cut].keys / 2;
             t.plan[cut].keys -= half;
+            t.plan[cut].bytes -= half * 20;
             add_arc(&t, &rng, 4, half);
         }
     }

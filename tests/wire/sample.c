@@ -461,6 +461,11 @@ static void sample_small(struct rng *rng, struct sample_pool *pool,
     case MESSAGE_MODEL:
         sample_model(rng, pool, &out->u.model);
         break;
+    case MESSAGE_PACE:
+        out->u.pace.p99_us = number(rng, UINT32_MAX);
+        out->u.pace.samples = number(rng, UINT64_MAX);
+        out->u.pace.rate = number(rng, UINT64_MAX);
+        break;
     case MESSAGE_GONE:
         out->u.gone.arc = positive(rng);
         out->u.gone.replica = positive(rng);
@@ -850,6 +855,11 @@ const char *sample_difference(const struct message *a, const struct message *b)
         return ring_difference(&a->u.ring, &b->u.ring);
     case MESSAGE_MODEL:
         return model_difference(&a->u.model, &b->u.model);
+    case MESSAGE_PACE:
+        SAME(u.pace.p99_us);
+        SAME(u.pace.samples);
+        SAME(u.pace.rate);
+        return NULL;
     default:
         return list_difference(a, b);
     }

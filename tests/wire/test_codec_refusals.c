@@ -196,6 +196,7 @@ static const struct {
       "counts that are not there" },
     { MESSAGE_MODEL, "970501020000c400940102c303", "a count that is true" },
     { MESSAGE_MODEL, "9301010700", "bytes after" },
+    { MESSAGE_PACE, "91cf0000000100000000", "more than an hour" },
     { MESSAGE_STEP, "960601cd012c04c0cc05", "keys that are a number" },
     { SAMPLE_TYPES + 1, "90", "a type to come" },
     { SAMPLE_TYPES + 1, "", "a type to come, no body" }

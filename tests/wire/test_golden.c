@@ -296,6 +296,9 @@ static const struct {
                      .count_count = 2 } },
       "970501020000c40098cd012c0405cd03e8"
       "01020304" },
+    { "pace",
+      { .type = MESSAGE_PACE, .u.pace = { 1500, 20, 0 } },
+      "92cd05dc14" },
     { "gone",
       { .type = MESSAGE_GONE, .u.gone = { 300, 22, 4 } },
       "93cd012c1604" },

@@ -267,7 +267,12 @@ static const struct {
     { LIT("\x94\x00\x07\xackeyspace_set\x91\xa2ks"), DLHT_EINVAL, "too few" },
     { LIT("\x94\x00\x07\xackeyspace_set\x92\xa2ks\x81\xa5"
           "error\x05"),
-      DLHT_EINVAL, "options of a keyspace" },
+      DLHT_EINVAL, "options that are set are" },
+    { LIT("\x94\x00\x07\xa8peer_set\x91\xa9h:1\x01 none\x80"), DLHT_EINVAL,
+      "an address is" },
+    { LIT("\x94\x00\x07\xa7"
+          "balance\x90"),
+      DLHT_EINVAL, "too few" },
     { LIT("\x94\x00\x07\xa8presplit\x91\xa1k"), DLHT_EINVAL, "keys are" },
     { LIT("\x94\x00\x07\xa8presplit\x91\x91\xa0"), DLHT_EINVAL, "a key is" },
 };
