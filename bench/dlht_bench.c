@@ -27,6 +27,7 @@ static const struct command {
     { "lies", bench_lies, true, "one arc of 64 claims 50 x its keys" },
     { "hashring", bench_hashring, true,
       "the hash ring: times, evenness, moves" },
+    { "balance", bench_balance, true, "what the planner moves, how evenly" },
     { "svg", bench_svg, false, "DIR: pictures of all this" },
 };
 
