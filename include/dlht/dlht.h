@@ -137,7 +137,8 @@ enum dlht_op {
     DLHT_OP_MODEL = 19, /* document: action, keyspace, ... */
     DLHT_OP_KEYSPACE_SET = 20,
     DLHT_OP_KEYSPACE_SHOW = 21,
-    DLHT_OP_PRESPLIT = 22
+    DLHT_OP_PRESPLIT = 22,
+    DLHT_OP_RECOVER = 28 /* document: arc, accept_loss, empty */
 };
 
 struct dlht_bytes {

@@ -16,7 +16,8 @@ _Static_assert((int)DLHT_OP_PING == (int)OP_PING &&
                    (int)DLHT_OP_RANGE == (int)OP_RANGE &&
                    (int)DLHT_OP_LEAVE == (int)OP_LEAVE &&
                    (int)DLHT_OP_MODEL == (int)OP_MODEL &&
-                   (int)DLHT_OP_PRESPLIT == (int)OP_PRESPLIT,
+                   (int)DLHT_OP_PRESPLIT == (int)OP_PRESPLIT &&
+                   (int)DLHT_OP_RECOVER == (int)OP_RECOVER,
                "the numbers of operations travel");
 
 /* The action that a document of OP_MODEL names, empty if none. */
@@ -51,6 +52,7 @@ bool client_request_is_write(const struct request *request)
     case OP_KEYSPACE_DROP:
     case OP_KEYSPACE_SET:
     case OP_PRESPLIT:
+    case OP_RECOVER:
         return true;
     case OP_MODEL:
         return model_is_write(request->value);
@@ -87,7 +89,8 @@ static int request_check_records(const struct dlht_request *q)
 static bool request_is_known(enum dlht_op op)
 {
     return (op >= DLHT_OP_PING && op <= DLHT_OP_LEAVE) ||
-           (op >= DLHT_OP_MODEL && op <= DLHT_OP_PRESPLIT);
+           (op >= DLHT_OP_MODEL && op <= DLHT_OP_PRESPLIT) ||
+           op == DLHT_OP_RECOVER;
 }
 
 static int request_check(const struct dlht_request *q)

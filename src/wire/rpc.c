@@ -40,7 +40,7 @@ enum {
 
 /* params, in order: k key, v value, n version, l keys, r records, a address;
  * into the document: s name of a keyspace, A action, L keys, O options of a
- * keyspace; these may be nil or left out: F from, T to. */
+ * keyspace, c arc; these may be nil or left out: F from, T to. */
 struct method {
     const char *name;
     const char *params;
@@ -69,7 +69,8 @@ static const struct method methods[] = {
     { "model", "A", OPTS_ADMIN | OPT_LARGE, OP_MODEL },
     { "keyspace_set", "sO", OPTS_ADMIN, OP_KEYSPACE_SET },
     { "keyspace_show", "s", OPTS_ADMIN, OP_KEYSPACE_SHOW },
-    { "presplit", "L", OPTS_ADMIN, OP_PRESPLIT }
+    { "presplit", "L", OPTS_ADMIN, OP_PRESPLIT },
+    { "recover", "c", OPTS_ADMIN, OP_RECOVER }
 };
 
 static const struct {
@@ -265,6 +266,18 @@ static void parse_bare_keys(struct parse *p)
         (void)parse_key(p);
 }
 
+/* A number, or as it is printed. */
+static void parse_arc(struct parse *p)
+{
+    if (mp_peek(&p->r) == MP_INT) {
+        (void)parse_uint(p, UINT64_MAX, "an arc is a number, or str");
+        return;
+    }
+    struct span text = mp_read_bytes(&p->r);
+    if (p->r.bad || text.len == 0 || text.len > 18)
+        refuse(p, "an arc is a number, or str of hexadecimal digits");
+}
+
 static void parse_settings(struct parse *p)
 {
     const uint8_t *from = p->r.at;
@@ -323,6 +336,9 @@ static void parse_param(struct parse *p, char kind)
         break;
     case 'O':
         parse_field(p, "options", parse_settings);
+        break;
+    case 'c':
+        parse_field(p, "arc", parse_arc);
         break;
     case 'a':
         parse_addr(p);

@@ -13,7 +13,7 @@
 #include "wire/message.h"
 
 enum {
-    SAMPLE_TYPES = MESSAGE_MODEL, /* from 1 on */
+    SAMPLE_TYPES = MESSAGE_RECOVER, /* from 1 on */
     SAMPLE_POOL_BYTES = 1 << 20
 };
 
