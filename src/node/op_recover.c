@@ -21,6 +21,7 @@ enum {
     TEXT_MAX = 400
 };
 #define ASK_AGAIN_NS (UINT64_C(300) * NS_PER_MS)
+#define SETTLED_NS (UINT64_C(5000) * NS_PER_MS) /* after its start */
 #define ANSWERS_NS (UINT64_C(1500) * NS_PER_MS)
 
 /* What one peer said. */
@@ -248,7 +249,30 @@ static const struct arc *arc_here(const struct node *node, arc_id id)
     return best;
 }
 
-static struct recover_message have_of(const struct node *node, arc_id id,
+/* The descriptor, with the members that the log names though they are not
+ * committed: who is to vote is asked of them. */
+static const struct arc *arc_in_log(struct node *node, const struct replica *r)
+{
+    struct arc *arc = effects_room(node->fx, sizeof *arc);
+    const struct raft_members *members = raft_members(r->raft);
+    if (!arc || members->count == 0)
+        return r->arc;
+    *arc = *r->arc;
+    arc->generation++;
+    arc->member_count = members->count;
+    for (size_t i = 0; i < members->count; i++) {
+        struct arc_member *m = &arc->members[i];
+        *m = (struct arc_member){ .replica = members->list[i].id,
+                                  .voter = members->list[i].voter };
+        if (m->replica == r->self)
+            m->peer = node->self;
+        else if (!replica_peer_of(r, m->replica, &m->peer))
+            return r->arc;
+    }
+    return arc;
+}
+
+static struct recover_message have_of(struct node *node, arc_id id,
                                       uint64_t number)
 {
     struct recover_message m = { .kind = RECOVER_HAVE,
@@ -258,6 +282,9 @@ static struct recover_message have_of(const struct node *node, arc_id id,
     const struct replica *r = node_replica(node, id);
     if (!r)
         return m;
+    if (!r->empty && raft_is_changing(r->raft) &&
+        m.arc_known->generation == r->arc->generation)
+        m.arc_known = arc_in_log(node, r);
     m.replica = r->self;
     m.empty = r->empty;
     m.leads = replica_leads(r) && r->applied_term == raft_term(r->raft);
@@ -401,6 +428,9 @@ static size_t choose(const struct recovery *v)
 static const char *refusal(struct node *node, const struct recovery *v,
                            char text[TEXT_MAX])
 {
+    if (node->now_ns - node->phase_since_ns < SETTLED_NS)
+        return "this node started just now and may not know yet who is up: "
+               "ask again in some seconds, or another node";
     if (!v->known)
         return "no peer that is up knows such an arc; `ring` and `status` "
                "print those there are";

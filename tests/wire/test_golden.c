@@ -310,7 +310,8 @@ static const struct {
                        .keys = 7,
                        .bytes = 70,
                        .arc_known = &arc } },
-      "9f0205cd012c160001020908000407460000" ARC_HEX },
+      "9f0205cd012c16000102090800040746"
+      "00" ARC_HEX },
     { "gone",
       { .type = MESSAGE_GONE, .u.gone = { 300, 22, 4 } },
       "93cd012c1604" },
