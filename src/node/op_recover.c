@@ -428,9 +428,6 @@ static size_t choose(const struct recovery *v)
 static const char *refusal(struct node *node, const struct recovery *v,
                            char text[TEXT_MAX])
 {
-    if (node->now_ns - node->phase_since_ns < SETTLED_NS)
-        return "this node started just now and may not know yet who is up: "
-               "ask again in some seconds, or another node";
     if (!v->known)
         return "no peer that is up knows such an arc; `ring` and `status` "
                "print those there are";
@@ -463,6 +460,9 @@ static const char *refusal(struct node *node, const struct recovery *v,
     }
     if (v->generation > UINT64_MAX / 4 || v->term > UINT64_MAX / 8)
         return "its generation or term cannot grow any more";
+    if (node->now_ns - node->phase_since_ns < SETTLED_NS)
+        return "this node started just now and may not know yet who is up: "
+               "ask again in some seconds, or another node";
     bool none = v->chosen == v->count;
     if (none && v->arc == SYSTEM_ARC)
         return "no copy of the system arc is left on any peer that is up: "

@@ -309,10 +309,11 @@ static size_t copy_stretch(const struct key *key, size_t count,
         if (op.call_ns > to || (ends && op.return_ns <= from))
             continue;
         bool crosses = op.call_ns <= from || (ends && op.return_ns > to);
-        if (crosses && (!doubt(&op) || (begin && op.value == begin->id)))
+        if (crosses &&
+            (!doubt(&op) || (begin && begin->id && op.value == begin->id)))
             continue;
         if (op.call_ns <= from)
-            op.call_ns = from + 1;
+            op.call_ns = from + 1 + kept; /* in the order of their calls */
         out[kept++] = op;
     }
     return kept;
