@@ -37,6 +37,7 @@ int cmd_ring(struct cli *cli, const struct arguments *args);
 int cmd_peers(struct cli *cli, const struct arguments *args);
 int cmd_status(struct cli *cli, const struct arguments *args);
 int cmd_leave(struct cli *cli, const struct arguments *args);
+int cmd_recover(struct cli *cli, const struct arguments *args);
 
 /* cmd_keyspace.c */
 int cmd_keyspace_create(struct cli *cli, const struct arguments *args);

@@ -141,6 +141,12 @@ static const struct option leave_options[] = {
     { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
 };
 
+static const struct option recover_options[] = {
+    { "accept-loss", OPTION_FLAG, NULL, "do it, whatever may be lost", 0, 0 },
+    { "empty", OPTION_FLAG, NULL, "no copy is left: begin with nothing", 0, 0 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
 static const struct option bench_options[] = {
     { "workload", OPTION_CHOICE, "get|put|mixed|range",
       "mixed: half get, half put; range: 100 records (get)", 0, 0 },
@@ -285,6 +291,12 @@ const struct verb verbs_table[] = {
       cmd_peer_set, 2, SIZE_MAX, NULL },
     { "leave", "HOST:PORT", "empty a peer so that it may be stopped",
       "Returns when the peer may be stopped.", cmd_leave, 1, 1, leave_options },
+    { "recover", "ARC", "go on with one copy when the majority is lost",
+      "ARC is as ring and status print it. The last resort: peers that come\n"
+      "back with their disks need none. Without --accept-loss it says which\n"
+      "copy the arc would go on with and what may be lost, changes nothing,\n"
+      "and the exit code is 4. docs/operations.md.",
+      cmd_recover, 1, 1, recover_options },
     { "bench", "", "measure rate and latency",
       "Each client keeps its pipeline full (a closed loop). Uses the keys\n"
       "bench:0... of the keyspace and leaves them there.",

@@ -18,7 +18,8 @@ _Static_assert((int)DLHT_OP_PING == (int)OP_PING &&
                    (int)DLHT_OP_MODEL == (int)OP_MODEL &&
                    (int)DLHT_OP_PRESPLIT == (int)OP_PRESPLIT &&
                    (int)DLHT_OP_BALANCE == (int)OP_BALANCE &&
-                   (int)DLHT_OP_PEER_SET == (int)OP_PEER_SET,
+                   (int)DLHT_OP_PEER_SET == (int)OP_PEER_SET &&
+                   (int)DLHT_OP_RECOVER == (int)OP_RECOVER,
                "the numbers of operations travel");
 
 /* The action that a document names, empty if none. */
@@ -62,6 +63,7 @@ bool client_request_is_write(const struct request *request)
     case OP_KEYSPACE_SET:
     case OP_PRESPLIT:
     case OP_PEER_SET:
+    case OP_RECOVER:
         return true;
     case OP_BALANCE:
         return balance_is_write(request->value);
@@ -101,7 +103,8 @@ static bool request_is_known(enum dlht_op op)
 {
     return (op >= DLHT_OP_PING && op <= DLHT_OP_LEAVE) ||
            (op >= DLHT_OP_MODEL && op <= DLHT_OP_PRESPLIT) ||
-           op == DLHT_OP_BALANCE || op == DLHT_OP_PEER_SET;
+           op == DLHT_OP_BALANCE || op == DLHT_OP_PEER_SET ||
+           op == DLHT_OP_RECOVER;
 }
 
 static int request_check(const struct dlht_request *q)

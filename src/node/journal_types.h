@@ -26,7 +26,11 @@ enum journal_type {
     JOURNAL_INSTALL = 7,  /* index, term; replica: a received snapshot, already
                            * in the newest checkpoint, replaced the log */
     JOURNAL_IDENTITY = 8, /* 0, arc 0; cluster, peer, incarnation */
-    JOURNAL_PEERS = 9     /* 0, arc 0; addresses last heard of */
+    JOURNAL_PEERS = 9,    /* 0, arc 0; addresses last heard of */
+    JOURNAL_RECOVER = 10  /* index, term; old replica, new replica, generation,
+                           * descriptor: all before index is committed, and
+                           * the copy is a group of its own from then on; old
+                           * replica 0: with nothing in it */
 };
 
 #endif

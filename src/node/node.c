@@ -23,6 +23,7 @@
 #include "node/keyspaces.h"
 #include "node/models.h"
 #include "node/op_model.h"
+#include "node/op_recover.h"
 #include "node/replica.h"
 #include "node/trainer.h"
 #include "node/transfer.h"
@@ -114,6 +115,7 @@ void node_free(struct node *node)
         replica_free(node->replicas[i]);
     free(node->replicas);
     op_model_stop(node);
+    op_recover_stop(node);
     keyspaces_deinit(node);
     gossip_free(node->gossip);
     keeper_free(node->keeper);
@@ -379,6 +381,9 @@ static void receive(struct node *node, const struct id *from,
     case MESSAGE_RING:
         fingers_receive(node, from, m);
         break;
+    case MESSAGE_RECOVER:
+        op_recover_receive(node, from, &m->u.recover);
+        break;
     case MESSAGE_MODEL:
         models_receive(node, from, &m->u.model);
         break;
@@ -483,6 +488,7 @@ static void tick(struct node *node)
     models_tick(node);
     trainer_tick(node);
     op_model_tick(node);
+    op_recover_tick(node);
     fingers_tick(node);
     checkpoint_run_tick(node);
     if (pending_count(node))

@@ -158,6 +158,7 @@ struct replica {
     bool children_first; /* takes no snapshot before its split children are on
                           * disk */
     bool doomed;         /* to be removed once its split children are on disk */
+    bool recovering;     /* recover.c: applies what may name it no member */
     bool dirty;          /* in node->dirty */
 
     /* As last journaled. */
@@ -190,6 +191,7 @@ enum node_phase {
 
 struct pending_table; /* pending.h */
 struct batch;         /* op_batch.c */
+struct recovery;      /* op_recover.c */
 struct gossip;        /* gossip.c */
 struct keeper;        /* keeper.c */
 struct fingers;       /* fingers.c */
@@ -269,6 +271,8 @@ struct node {
     struct batch *batches_first, *batches_last;
     struct id batch_session;
     uint64_t batch_number;
+
+    struct recovery *recoveries; /* op_recover.c: under way */
 
     struct pending_table *pending;
     struct gossip *gossip;

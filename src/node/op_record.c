@@ -16,6 +16,7 @@
 #include "node/models.h"
 #include "node/op_balance.h"
 #include "node/op_model.h"
+#include "node/op_recover.h"
 #include "node/replica.h"
 
 uint64_t op_deadline_ns(const struct node *node, const struct request *request)
@@ -391,6 +392,9 @@ void op_begin(struct node *node, const struct request *request,
         break;
     case OP_BALANCE:
         op_balance_begin(node, request, origin);
+        break;
+    case OP_RECOVER:
+        op_recover_begin(node, request, origin);
         break;
     case OP_PUT:
     case OP_GET:

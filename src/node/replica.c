@@ -18,6 +18,7 @@
 #include "node/journal_types.h"
 #include "node/keyspaces.h"
 #include "node/op.h"
+#include "node/recover.h"
 #include "node/transfer.h"
 #include "wire/codec.h"
 #include "wire/mp.h"
@@ -493,6 +494,8 @@ static bool is_left_behind(const struct node *node, const struct replica *r)
     if (!known || names(known, r->self) ||
         known->generation < r->arc->generation)
         return false;
+    if (known->generation - r->arc->generation >= RECOVER_STEP / 2)
+        return true; /* an operator gave its group up */
     if (names(r->arc, r->self))
         return known->generation > r->arc->generation;
     return node->now_ns - r->heard_ns > FORGOTTEN_NS;

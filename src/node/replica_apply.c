@@ -384,6 +384,6 @@ void replica_apply(struct node *node, struct replica *r)
                     removed = false;
         }
     }
-    if (removed && !replica_leads(r))
+    if (removed && !replica_leads(r) && !r->recovering)
         replica_remove(node, r);
 }

@@ -11,6 +11,7 @@
 #include "dlht/err.h"
 #include "node/burials.h"
 #include "node/journal_types.h"
+#include "node/recover.h"
 #include "node/replica.h"
 #include "node/transfer.h"
 #include "wire/codec.h"
@@ -303,6 +304,8 @@ int node_restore_record(struct node *node, const struct journal_record *record)
         return restore_found(node, &reader);
     case JOURNAL_CREATE:
         return restore_create(node, record->arc, &reader);
+    case JOURNAL_RECOVER:
+        return recover_restore(node, record, &reader);
     case JOURNAL_REMOVE:
         return restore_remove(node, record->arc, &reader);
     default:

@@ -255,6 +255,28 @@ static bool add_voter(struct planner *p, size_t arc,
     return true;
 }
 
+/* Nothing is to be waited for but a peer that is down, too: each copy that can
+ * be ready is, and those that vote are enough without member. Else two dead
+ * peers could keep each other in an arc, the one because the other is awaited.
+ */
+static bool is_dead_weight(const struct planner *p, size_t arc, size_t member)
+{
+    const struct arc *a = arc_at(p, arc);
+    size_t peer = p->arcs[arc].member[member];
+    size_t voters = 0, ready_voters = 0;
+    if (peer != PLANNER_NOBODY && !p->in->peers[peer].gone)
+        return false;
+    for (size_t i = 0; i < a->member_count; i++) {
+        bool ready = planner_is_sound(p, arc, i) && is_caught_up(p, arc, i);
+        size_t at = p->arcs[arc].member[i];
+        if (planner_is_sound(p, arc, i) && !ready && p->in->peers[at].up)
+            return false;
+        voters += i != member && a->members[i].voter;
+        ready_voters += ready && a->members[i].voter;
+    }
+    return ready_voters > voters / 2;
+}
+
 static bool mend(struct planner *p, size_t arc)
 {
     struct planner_tally t = planner_tally_of(p, arc);
@@ -266,8 +288,9 @@ static bool mend(struct planner *p, size_t arc)
     if (add_voter(p, arc, &t))
         return true;
     size_t unsound = unsound_member(p, arc);
-    if (unsound != NO_MEMBER && t.sound_ready >= t.want &&
-        t.sound_voters >= t.want_voters) {
+    if (unsound != NO_MEMBER &&
+        ((t.sound_ready >= t.want && t.sound_voters >= t.want_voters) ||
+         is_dead_weight(p, arc, unsound))) {
         add_of(p, PLAN_REMOVE, reason_of(p, arc, unsound), arc, unsound);
         return true;
     }

@@ -165,7 +165,9 @@ static void check_agreement(struct checker *c, size_t peer,
 {
     struct seen seen;
     uint64_t state = fingerprint(r);
-    if (recall(c->states, r->id, r->applied, state, peer, &seen) &&
+    /* A recovered group is another one, with a log of its own. */
+    arc_id group = r->id + (r->arc->generation >> 32 << 1);
+    if (recall(c->states, group, r->applied, state, peer, &seen) &&
         seen.state != state)
         fail_agreement(c, peer, r, &seen);
     if (raft_role(r->raft) != RAFT_LEADER)

@@ -15,8 +15,15 @@
 #include "dlht/err.h"
 
 enum {
+    CUTS_MAX = 4, /* of one key */
     KEY_BYTES_MAX = 24,
     VALUE_ID_BYTES = 8
+};
+
+struct cut {
+    uint64_t at_ns;
+    uint64_t id;
+    uint64_t version;
 };
 
 struct key {
@@ -24,6 +31,8 @@ struct key {
     size_t len;
     struct linear_op *ops;
     size_t count, cap;
+    struct cut cuts[CUTS_MAX];
+    size_t cut_count;
 };
 
 struct history {
@@ -266,29 +275,142 @@ void history_print(struct history *history, size_t index, history_line_fn fn,
     }
 }
 
+void history_cut(struct history *history, size_t index, uint64_t at_ns,
+                 uint64_t id, uint64_t version)
+{
+    struct key *key = &history->keys[index];
+    assert(key->cut_count < CUTS_MAX);
+    key->cuts[key->cut_count++] = (struct cut){ at_ns, id, version };
+}
+
+/* A read that was open at a cut proves nothing; a write may or may not have
+ * taken effect, on either side. */
+static bool doubt(struct linear_op *op)
+{
+    if (op->kind == LINEAR_GET || op->outcome == LINEAR_DIFFERS ||
+        op->outcome == LINEAR_ABSENT)
+        return false;
+    op->outcome = LINEAR_UNKNOWN;
+    op->version = 0;
+    return true;
+}
+
+/* The operations of one stretch between cuts, from < time <= to. What the key
+ * begins with is written: not again. */
+static size_t copy_stretch(const struct key *key, size_t count,
+                           const struct cut *begin, uint64_t to,
+                           struct linear_op *out)
+{
+    uint64_t from = begin ? begin->at_ns : 0;
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct linear_op op = key->ops[i];
+        bool ends = op.outcome != LINEAR_UNKNOWN;
+        if (op.call_ns > to || (ends && op.return_ns <= from))
+            continue;
+        bool crosses = op.call_ns <= from || (ends && op.return_ns > to);
+        if (crosses &&
+            (!doubt(&op) || (begin && begin->id && op.value == begin->id)))
+            continue;
+        if (op.call_ns <= from)
+            op.call_ns = from + 1 + kept; /* in the order of their calls */
+        out[kept++] = op;
+    }
+    return kept;
+}
+
+/* What the key is right after a cut. */
+static struct linear_op beginning(const struct cut *cut)
+{
+    return (struct linear_op){ .call_ns = cut->at_ns,
+                               .return_ns = cut->at_ns,
+                               .kind = LINEAR_PUT,
+                               .outcome = LINEAR_DONE,
+                               .value = cut->id,
+                               .version = cut->version };
+}
+
+static bool is_written(const struct key *key, size_t count,
+                       const struct cut *cut)
+{
+    for (size_t i = 0; i < count; i++)
+        if (key->ops[i].value == cut->id && key->ops[i].kind != LINEAR_GET &&
+            key->ops[i].call_ns <= cut->at_ns)
+            return true;
+    return cut->id == 0;
+}
+
+static size_t count_lost(const struct key *key, size_t count, uint64_t from,
+                         const struct cut *cut)
+{
+    size_t lost = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct linear_op *op = &key->ops[i];
+        lost += op->kind != LINEAR_GET && op->outcome == LINEAR_DONE &&
+                op->call_ns > from && op->return_ns <= cut->at_ns &&
+                op->version > cut->version;
+    }
+    return lost;
+}
+
+static void check_stretch(struct key *key, const struct linear_op *ops,
+                          size_t count, struct history_verdict *out)
+{
+    struct linear_report report;
+    int rc = linear_check(ops, count, 0, &report);
+    if (rc != DLHT_OK)
+        need(NULL);
+    out->steps += report.steps;
+    if (report.verdict == LINEAR_UNDECIDED)
+        out->undecided++;
+    if (report.verdict != LINEAR_NO)
+        return;
+    char op[300];
+    describe(&ops[report.blocked], op, sizeof op);
+    out->verdict = LINEAR_NO;
+    snprintf(out->text, sizeof out->text,
+             "key %s, %zu of %zu operations in order, then no place for %s",
+             key->text, report.placed, count, op);
+}
+
+static void check_key(struct key *key, struct history_verdict *out)
+{
+    size_t count = sort_ops(key);
+    if (key->cut_count == 0) {
+        check_stretch(key, key->ops, count, out);
+        return;
+    }
+    struct linear_op *ops = need(mem_array(count + 1, sizeof *ops));
+    for (size_t i = 0; i <= key->cut_count && out->verdict != LINEAR_NO; i++) {
+        const struct cut *begin = i ? &key->cuts[i - 1] : NULL;
+        const struct cut *end = i < key->cut_count ? &key->cuts[i] : NULL;
+        uint64_t from = begin ? begin->at_ns : 0, kept = 0;
+        if (begin && begin->id)
+            ops[kept++] = beginning(begin);
+        kept += copy_stretch(key, count, begin, end ? end->at_ns : UINT64_MAX,
+                             ops + kept);
+        check_stretch(key, ops, kept, out);
+        if (!end)
+            break;
+        out->lost += count_lost(key, count, from, end);
+        if (is_written(key, count, end))
+            continue;
+        out->verdict = LINEAR_NO;
+        snprintf(out->text, sizeof out->text,
+                 "key %s was recovered with a value that nobody wrote",
+                 key->text);
+    }
+    free(ops);
+}
+
 void history_check(struct history *history, struct history_verdict *out)
 {
     *out = (struct history_verdict){ .verdict = LINEAR_YES };
     for (size_t i = 0; i < history->key_count; i++) {
-        struct key *key = &history->keys[i];
-        struct linear_report report;
-        size_t count = sort_ops(key);
-        int rc = linear_check(key->ops, count, 0, &report);
-        if (rc != DLHT_OK)
-            need(NULL);
-        out->steps += report.steps;
-        if (report.verdict == LINEAR_UNDECIDED)
-            out->undecided++;
-        if (report.verdict != LINEAR_NO)
+        check_key(&history->keys[i], out);
+        if (out->verdict != LINEAR_NO)
             continue;
-        char op[300];
-        describe(&key->ops[report.blocked], op, sizeof op);
-        out->verdict = LINEAR_NO;
         out->key = i;
-        snprintf(out->text, sizeof out->text,
-                 "key %s, %zu of %zu operations in order, then no place for "
-                 "%s",
-                 key->text, report.placed, count, op);
         return;
     }
     if (out->undecided)

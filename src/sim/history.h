@@ -41,10 +41,18 @@ void history_add(struct history *history, size_t key,
                  const struct linear_op *op);
 size_t history_op_count(const struct history *history);
 
+/* From now on the key is what one copy of it was: the value of write id under
+ * that version; id 0: absent. What was done before is judged by itself, and so
+ * is what is done from then on; what is open at that moment may belong to
+ * either. The value must be one that somebody wrote before. */
+void history_cut(struct history *history, size_t key, uint64_t at_ns,
+                 uint64_t id, uint64_t version);
+
 struct history_verdict {
     enum linear_verdict verdict; /* the worst of all keys */
     size_t key;                  /* the one */
     size_t undecided;            /* keys */
+    size_t lost;                 /* acknowledged writes that a cut undid */
     uint64_t steps;
     char text[400]; /* of the operation that fits nowhere */
 };

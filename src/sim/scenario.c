@@ -13,6 +13,7 @@
 #include "sim/checker.h"
 #include "sim/fault.h"
 #include "sim/models_story.h"
+#include "sim/recover_story.h"
 #include "sim/workload.h"
 
 enum {
@@ -30,6 +31,7 @@ struct plan {
     bool models;        /* are trained, and looked at */
     bool liar;          /* one peer lies about them */
     bool silence;       /* two do not say what rounds need */
+    bool dying;         /* peers die for good */
     bool loads;         /* every key is put first */
     uint64_t calm_ns;   /* of work before and after the faults */
     uint64_t faults_ns; /* of faults */
@@ -42,7 +44,8 @@ struct plan {
     struct workload *clients;
     struct fault *tormentor;
     struct checker *checker;
-    struct models_story *story; /* NULL: not models */
+    struct models_story *story;     /* NULL: not models */
+    struct recover_story *recovery; /* NULL: not dying */
     struct scenario_result *result;
     size_t lookups, hops; /* answered */
 };
@@ -345,6 +348,8 @@ static void on_turn(void *context, size_t peer)
     checker_turn(p->checker, peer);
     if (p->story)
         models_story_turn(p->story, peer);
+    if (p->recovery)
+        recover_story_turn(p->recovery, peer);
 }
 
 static void run_plan(struct plan *p)
@@ -375,6 +380,9 @@ static void run_plan(struct plan *p)
                                               p->silence };
         p->story = models_story_new(p->w, p->clients, p->tormentor, &config);
     }
+    if (p->dying)
+        p->recovery =
+            recover_story_new(p->w, p->clients, p->checker, rng_next(&p->rng));
     /* What was answered is judged even if something else failed; but the
      * first failure is the one that is told. */
     if (act_out(p) || world_is_traced(p->w))
@@ -395,6 +403,9 @@ static void run_plan(struct plan *p)
     world_stats(p->w, &r->stats);
     if (p->story)
         models_story_remark(p->story, r->remark, sizeof r->remark);
+    if (p->recovery)
+        recover_story_remark(p->recovery, r->remark, sizeof r->remark);
+    recover_story_free(p->recovery);
     models_story_free(p->story);
     fault_free(p->tormentor);
     workload_free(p->clients);
@@ -723,6 +734,22 @@ static void plan_ring_fingers(struct plan *p)
     p->act = act_lookups;
 }
 
+static bool act_recovered(struct plan *p)
+{
+    return recover_story_act(p->recovery);
+}
+
+/* Nobody comes back unheard: loss is of other scenarios. */
+static void plan_recovered(struct plan *p)
+{
+    p->dying = p->loads = true;
+    p->act = act_recovered;
+    p->world.node.down_out_ns = 5 * WORLD_S;
+    p->bound_ns = 90 * WORLD_S;
+    if (coin(p, 0.5))
+        draw_net(p);
+}
+
 typedef void (*plan_fn)(struct plan *);
 
 static const struct {
@@ -763,6 +790,9 @@ static const struct {
       plan_mass_restart },
     { { "disk_loss", "five peers lose their disks, one at a time", 5 },
       plan_disk_loss },
+    { { "recovered",
+        "two or three of five die for good; an operator recovers arcs", 5 },
+      plan_recovered },
     { { "full_disk", "five peers whose disks are full for a while", 5 },
       plan_full_disk },
     { { "slow_disk", "five peers on disks that are slow and fail", 5 },

@@ -490,6 +490,42 @@ static int pack_pace(const struct message *m, struct buf *b)
     return DLHT_OK;
 }
 
+/* Bits of a RECOVER. */
+enum {
+    RECOVER_VOTER = 1,
+    RECOVER_EMPTY = 2,
+    RECOVER_LEADS = 4,
+    RECOVER_BITS = 7
+};
+
+static int pack_recover(const struct recover_message *m, struct buf *b)
+{
+    struct fields_out f = fields_begin(b);
+    fields_put_uint(&f, m->kind);
+    fields_put_uint(&f, m->number);
+    fields_put_uint(&f, m->arc);
+    fields_put_uint(&f, m->replica);
+    fields_put_uint(&f, m->fresh);
+    fields_put_uint(&f, (m->voter ? RECOVER_VOTER : 0u) |
+                            (m->empty ? RECOVER_EMPTY : 0u) |
+                            (m->leads ? RECOVER_LEADS : 0u));
+    fields_put_uint(&f, m->last_term);
+    fields_put_uint(&f, m->last_index);
+    fields_put_uint(&f, m->applied);
+    fields_put_uint(&f, m->term);
+    fields_put_uint(&f, m->generation);
+    fields_put_uint(&f, m->keys);
+    fields_put_uint(&f, m->bytes);
+    fields_put_int(&f, m->status);
+    if (m->arc_known)
+        codec_pack_arc(b, m->arc_known);
+    else
+        mp_write_nil(b);
+    fields_note(&f, m->arc_known != NULL);
+    fields_end(&f);
+    return DLHT_OK;
+}
+
 static void unpack_pace(struct mp_reader *r, struct message *m)
 {
     struct fields_in f = fields_open(r);
@@ -497,6 +533,47 @@ static void unpack_pace(struct mp_reader *r, struct message *m)
     m->u.pace.samples = fields_uint(&f, UINT64_MAX);
     m->u.pace.rate = fields_uint(&f, UINT64_MAX);
     fields_close(&f);
+}
+
+static void unpack_recover(struct mp_reader *r, struct codec_arena *arena,
+                           struct recover_message *m)
+{
+    *m = (struct recover_message){ 0 };
+    struct fields_in f = fields_open(r);
+    m->kind = (uint8_t)fields_uint(&f, RECOVER_TAKE);
+    m->number = fields_uint(&f, UINT64_MAX);
+    m->arc = fields_uint(&f, UINT64_MAX);
+    m->replica = fields_uint(&f, UINT64_MAX);
+    m->fresh = fields_uint(&f, UINT64_MAX);
+    uint64_t bits = fields_uint(&f, RECOVER_BITS);
+    m->voter = bits & RECOVER_VOTER;
+    m->empty = bits & RECOVER_EMPTY;
+    m->leads = bits & RECOVER_LEADS;
+    m->last_term = fields_uint(&f, UINT64_MAX);
+    m->last_index = fields_uint(&f, UINT64_MAX);
+    m->applied = fields_uint(&f, UINT64_MAX);
+    m->term = fields_uint(&f, UINT64_MAX);
+    m->generation = fields_uint(&f, UINT64_MAX);
+    m->keys = fields_uint(&f, UINT64_MAX);
+    m->bytes = fields_uint(&f, UINT64_MAX);
+    m->status = fields_status(&f, BODY_STATUS_MIN);
+    if (fields_next_is_nil(&f)) {
+        if (fields_more(&f))
+            mp_read_nil(r);
+    } else if (fields_more(&f)) {
+        struct arc *arc = body_array(arena, r, 1, sizeof *arc, BODY_ARC_MIN);
+        if (arc)
+            codec_unpack_arc(r, arc);
+        else
+            mp_fail(r);
+        m->arc_known = r->bad ? NULL : arc;
+        if (!r->bad && arc->id != m->arc)
+            mp_fail(r);
+    }
+    fields_close(&f);
+    if (m->kind < RECOVER_ASK || m->arc == 0 ||
+        (m->kind == RECOVER_TAKE && (m->fresh == 0 || !m->arc_known)))
+        mp_fail(r);
 }
 
 int body_pack_control(const struct message *m, struct buf *b)
@@ -515,6 +592,7 @@ int body_pack_control(const struct message *m, struct buf *b)
     case MESSAGE_RING:    return pack_ring(&m->u.ring, b);
     case MESSAGE_MODEL:   return pack_model(&m->u.model, b);
     case MESSAGE_PACE:    return pack_pace(m, b);
+    case MESSAGE_RECOVER: return pack_recover(&m->u.recover, b);
     default:
         assert(false && "a control message");
         return DLHT_EINVAL;
@@ -539,6 +617,7 @@ void body_unpack_control(struct mp_reader *r, struct codec_arena *arena,
     case MESSAGE_RING:    unpack_ring(r, arena, &m->u.ring); break;
     case MESSAGE_MODEL:   unpack_model(r, arena, &m->u.model); break;
     case MESSAGE_PACE:    unpack_pace(r, m); break;
+    case MESSAGE_RECOVER: unpack_recover(r, arena, &m->u.recover); break;
     default:              assert(false && "a control message");
     }
     /* clang-format on */

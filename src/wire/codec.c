@@ -72,6 +72,7 @@ static int pack_body(const struct message *m, struct buf *out)
     case MESSAGE_RING:
     case MESSAGE_MODEL:
     case MESSAGE_PACE:
+    case MESSAGE_RECOVER:
         return body_pack_control(m, out);
     default:
         assert(false && "a message has a type");
@@ -156,6 +157,7 @@ static void unpack_body(struct mp_reader *r, struct codec_arena *arena,
     case MESSAGE_RING:
     case MESSAGE_MODEL:
     case MESSAGE_PACE:
+    case MESSAGE_RECOVER:
         body_unpack_control(r, arena, out);
         break;
     default:

@@ -76,7 +76,7 @@ enum op {
                             * before it; value: node/op_merge.c */
     OP_BALANCE = 26,       /* value: {action, ...}; node/op_balance.c */
     OP_PEER_SET = 27,      /* value: {peer, options: {option: text}} */
-    OP_RECOVER = 28        /* value: {arc, accept_loss} */
+    OP_RECOVER = 28        /* value: {arc, accept_loss, empty} */
 };
 
 enum request_flag {
@@ -264,6 +264,35 @@ struct model_message {
     size_t count_count;
 };
 
+/* A group that has lost its majority for good: who has what, and who goes on
+ * alone. One number for all of one recovery. */
+enum recover_kind {
+    RECOVER_ASK = 1, /* what have you of this arc? */
+    RECOVER_HAVE,
+    RECOVER_TAKE /* your copy goes on alone; answered by HAVE */
+};
+
+struct recover_message {
+    uint8_t kind;
+    uint64_t number;
+    arc_id arc;
+    replica_id replica;  /* HAVE: the copy here, 0: none; TAKE: the copy meant,
+                          * 0: there is none, begin anew with nothing */
+    replica_id fresh;    /* TAKE: the id it goes on under */
+    bool voter;          /* HAVE */
+    bool empty;          /* HAVE: it waits for its first snapshot */
+    bool leads;          /* HAVE */
+    uint64_t last_term;  /* of the last entry of its log; TAKE: as told */
+    uint64_t last_index; /* likewise */
+    uint64_t applied;    /* HAVE */
+    uint64_t term;       /* TAKE: the new one */
+    uint64_t generation; /* of the copy; TAKE: the new one */
+    uint64_t keys;       /* HAVE, as applied */
+    uint64_t bytes;
+    int32_t status;              /* HAVE in answer to TAKE: why not, or 0 */
+    const struct arc *arc_known; /* newest descriptor known here, or NULL */
+};
+
 enum message_type {
     MESSAGE_HELLO = 1,
     MESSAGE_REQUEST = 2,
@@ -281,7 +310,8 @@ enum message_type {
     MESSAGE_GONE = 14, /* that replica is no member any more: it may go */
     MESSAGE_RING = 15, /* upkeep of Chord pointers, arc to arc */
     MESSAGE_MODEL = 16,
-    MESSAGE_PACE = 17 /* how long clients wait; how fast to send copies */
+    MESSAGE_RECOVER = 17,
+    MESSAGE_PACE = 18 /* how long clients wait; how fast to send copies */
 };
 
 struct message {
@@ -336,6 +366,7 @@ struct message {
             uint64_t rate;    /* bytes of snapshots a second, for some
                                * seconds; 0: nothing is said of it */
         } pace;
+        struct recover_message recover;
     } u;
 };
 

@@ -40,7 +40,7 @@ enum {
 
 /* params, in order: k key, v value, n version, l keys, r records, a address;
  * into the document: s name of a keyspace, A action, L keys, O options, p
- * address of a peer; these may be nil or left out: F from, T to. */
+ * address of a peer, c arc; these may be nil or left out: F from, T to. */
 struct method {
     const char *name;
     const char *params;
@@ -71,7 +71,8 @@ static const struct method methods[] = {
     { "keyspace_show", "s", OPTS_ADMIN, OP_KEYSPACE_SHOW },
     { "presplit", "L", OPTS_ADMIN, OP_PRESPLIT },
     { "balance", "A", OPTS_ADMIN, OP_BALANCE },
-    { "peer_set", "pO", OPTS_ADMIN, OP_PEER_SET }
+    { "peer_set", "pO", OPTS_ADMIN, OP_PEER_SET },
+    { "recover", "c", OPTS_ADMIN, OP_RECOVER }
 };
 
 static const struct {
@@ -274,6 +275,18 @@ static void parse_bare_keys(struct parse *p)
         (void)parse_key(p);
 }
 
+/* A number, or as it is printed. */
+static void parse_arc(struct parse *p)
+{
+    if (mp_peek(&p->r) == MP_INT) {
+        (void)parse_uint(p, UINT64_MAX, "an arc is a number, or str");
+        return;
+    }
+    struct span text = mp_read_bytes(&p->r);
+    if (p->r.bad || text.len == 0 || text.len > 18)
+        refuse(p, "an arc is a number, or str of hexadecimal digits");
+}
+
 static void parse_settings(struct parse *p)
 {
     const uint8_t *from = p->r.at;
@@ -335,6 +348,9 @@ static void parse_param(struct parse *p, char kind)
         break;
     case 'O':
         parse_field(p, "options", parse_settings);
+        break;
+    case 'c':
+        parse_field(p, "arc", parse_arc);
         break;
     case 'a':
         parse_addr(p);

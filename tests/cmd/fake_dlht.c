@@ -427,6 +427,7 @@ static void answer(struct dlht *d, const struct dlht_request *request,
     case DLHT_OP_MODEL:
     case DLHT_OP_PRESPLIT:
     case DLHT_OP_BALANCE:
+    case DLHT_OP_RECOVER:
         answer_document(d, request, result);
         break;
     case DLHT_OP_KEYSPACE_CREATE:

@@ -557,6 +557,57 @@ static void answer_balance(msgpack_packer *p,
     msgpack_unpacked_destroy(&room[1]);
 }
 
+static void member(msgpack_packer *p, const char *peer, const char *state,
+                   uint64_t number)
+{
+    bool down = strcmp(state, "down") == 0;
+
+    msgpack_pack_map(p, 5);
+    pack_pair(p, "peer", peer);
+    pack_pair(p, "state", state);
+    pack_text(p, "votes");
+    msgpack_pack_true(p);
+    pack_number(p, down ? "down_s" : "last_index", number);
+    pack_number(p, down ? "-" : "keys", 3);
+}
+
+/* Of arc 3 a copy is left, of arc 4 none; arc 5 has an owner. */
+static void answer_recover(msgpack_packer *p,
+                           const struct dlht_request *request,
+                           struct dlht_result *result)
+{
+    msgpack_unpacked room[3];
+    uint64_t arc = asked(request, &room[0], "arc").via.u64;
+    bool done = asked(request, &room[1], "accept_loss").via.boolean;
+    bool empty = asked(request, &room[2], "empty").via.boolean;
+
+    if (arc == 5 || empty != (arc == 4)) {
+        result->status = DLHT_EREFUSED;
+        result->text = arc == 5 ? "it has an owner: there is nothing to recover"
+                                : "no copy is left, or one is";
+    }
+    msgpack_pack_map(p, 13);
+    pack_pair(p, "keyspace", "default");
+    pack_number(p, "arc", arc);
+    pack_bin(p, "lo", "b", 1);
+    pack_bin(p, "hi", NULL, 0);
+    pack_text(p, "done");
+    done ? msgpack_pack_true(p) : msgpack_pack_false(p);
+    pack_number(p, "generation", done ? 4294967300 : 4);
+    pack_pair(p, "survivor", empty ? NULL : "h:2");
+    pack_number(p, "last_term", 2);
+    pack_number(p, "last_index", 9);
+    pack_number(p, "applied", 8);
+    pack_number(p, "keys", 3);
+    pack_pair(p, "lost", "some writes are lost");
+    pack_text(p, "members");
+    msgpack_pack_array(p, 2);
+    member(p, "h:1", "down", 90);
+    member(p, "h:2", "has a copy", 9);
+    for (int i = 0; i < 3; i++)
+        msgpack_unpacked_destroy(&room[i]);
+}
+
 void fake_document(const struct dlht_request *request, msgpack_sbuffer *buffer,
                    struct dlht_result *result)
 {
@@ -579,6 +630,8 @@ void fake_document(const struct dlht_request *request, msgpack_sbuffer *buffer,
         answer_balance(&p, request, result);
     else if (request->op == DLHT_OP_PRESPLIT)
         answer_presplit(&p, request, result);
+    else if (request->op == DLHT_OP_RECOVER)
+        answer_recover(&p, request, result);
     else
         keyspaces(&p);
     if (request->op == DLHT_OP_RING && request->key.len == 0) {

@@ -351,7 +351,7 @@ shows '--placement ordered|hashed'
 for verb in put get del cas mget range load dump lookup ring peers status \
     "keyspace create" "keyspace list" "keyspace drop" "keyspace set" \
     "keyspace show" keyspaces "model show" "model train" "model export" \
-    "model import" "model history" leave hashring bench ping; do
+    "model import" "model history" leave recover hashring bench ping; do
     # shellcheck disable=SC2086
     check "help of $verb" 0 '*' $verb --help
     shows "^usage: dlht-cli .* $verb"

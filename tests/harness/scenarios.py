@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The scenarios: each takes a Case, raises Failure, and returns a remark."""
 
+import json
 import math
 import os
 import random
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -589,3 +591,89 @@ def full_disk(case):
                         node.kill()
             disk.close()
     return "; ".join(said)
+
+
+# --- a majority lost for good
+
+def lost_arcs(ring, node):
+    """Of status: the arcs without an owner, as text."""
+    status = ring.status(nodes=node.address)
+    if not status:
+        return None
+    return [f"{t['arc']:016x}" for t in status["troubles"]
+            if t["state"] == "unavailable"]
+
+
+def recover_all(ring, node):
+    """As an operator would: asks status, recovers what it names, until all
+    has an owner. How many were recovered, and with nothing in them."""
+    done, emptied, end = 0, 0, time.monotonic() + 90
+    while True:
+        lost = lost_arcs(ring, node)
+        if lost == []:
+            return done, emptied
+        ensure(time.monotonic() < end, f"still without an owner: {lost}")
+        for arc in lost or []:
+            answer = ring.cli("recover", arc, "--accept-loss",
+                              nodes=node.address)
+            if b"--empty" in answer.err:
+                answer = ring.cli("recover", arc, "--accept-loss", "--empty",
+                                  nodes=node.address)
+                emptied += answer.code == 0
+            done += answer.code == 0
+            ensure(answer.code in (0, 4), f"recover {arc}: {answer.code}: "
+                   f"{answer.err[-200:]!r}")
+        time.sleep(0.5)
+
+
+def recover(case):
+    """Two of three lost with their disks; an operator recovers each arc."""
+    ring = case.ring(options=["--down-out", "3"])
+    ring.up(3)
+    words = read_words()
+    load_words(ring)
+    ring.await_safe(3)
+    healthy = f"{ring.json('ring')[0]['arc']:x}"
+    answer = ring.cli("recover", healthy, "--accept-loss")
+    ensure(answer.code == 4 and b"owner" in answer.err,
+           f"an arc with an owner: {answer.code}, {answer.err!r}")
+    answer = ring.cli("recover", "1234567890", "--accept-loss")
+    ensure(answer.code == 4 and b"no peer" in answer.err,
+           f"an arc that is not: {answer.code}, {answer.err!r}")
+    alive = ring.nodes[2]
+    before = [f"{a['arc']:016x}" for a in ring.json("ring")]
+    for node in ring.nodes[:2]:
+        node.kill()
+        shutil.rmtree(node.data)
+    began = time.monotonic()
+    wait_for("the loss is seen", 30, lambda: (
+        ring.status(nodes=alive.address) or {}).get("peers_down") == 2)
+    lost = wait_for("status names all arcs", 30,
+                    lambda: lost_arcs(ring, alive))
+    # At most 16 are named; all are counted.
+    count = ring.status(nodes=alive.address)["arcs_unavailable"]
+    ensure(count == len(before) + 1 and lost, f"{count} arcs are unavailable, "
+           f"of {len(before)} and the system's")
+    plan = ring.cli("--json", "recover", lost[0], nodes=alive.address)
+    said = json.loads(plan.out)
+    ensure(plan.code == 4 and not said["done"] and
+           said["survivor"] == alive.address, f"a plan: {plan.code}, {said}")
+    ensure(lost_arcs(ring, alive), "a plan changed something")
+    done, emptied = recover_all(ring, alive)
+    took = time.monotonic() - began
+    ensure(done == count and emptied == 0, f"{done} arcs were recovered, "
+           f"{emptied} of them empty; {count} were lost")
+    read_back(ring, alive, words)
+    check_order(ring, words)
+    ring.ask("put", "after", "loss")
+    alive.kill()  # what was recovered is on its disk
+    alive.start()
+    alive.await_ready()
+    for _ in range(2):
+        ring.add()
+    ring.nodes[:2] = []
+    ring.await_safe(3, 120)
+    read_back(ring, ring.nodes[2], words)
+    ensure(ring.ask("get", "after") == "loss", "what was stored after is lost")
+    return (f"{done} arcs recovered {took:.1f} s after the loss; all "
+            f"{len(words)} words there; whole again on new peers")

@@ -4,6 +4,7 @@
 
 #include "sim/checker.h"
 #include "sim/models_story.h"
+#include "sim/recover_story.h"
 
 #include <stdlib.h>
 
@@ -99,6 +100,39 @@ bool models_story_settle(struct models_story *story)
 
 void models_story_remark(const struct models_story *story, char *text,
                          size_t size)
+{
+    (void)story, (void)size;
+    text[0] = 0;
+}
+
+/* Nobody recovers anything. */
+
+struct recover_story *recover_story_new(struct world *world,
+                                        struct workload *workload,
+                                        struct checker *checker, uint64_t seed)
+{
+    (void)world, (void)workload, (void)checker, (void)seed;
+    return NULL;
+}
+
+void recover_story_free(struct recover_story *story)
+{
+    (void)story;
+}
+
+void recover_story_turn(struct recover_story *story, size_t peer)
+{
+    (void)story, (void)peer;
+}
+
+bool recover_story_act(struct recover_story *story)
+{
+    (void)story;
+    return true;
+}
+
+void recover_story_remark(const struct recover_story *story, char *text,
+                          size_t size)
 {
     (void)story, (void)size;
     text[0] = 0;

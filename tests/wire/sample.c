@@ -396,6 +396,32 @@ static void sample_model(struct rng *rng, struct sample_pool *pool,
     m->counts = counts;
 }
 
+static void sample_recover(struct rng *rng, struct sample_pool *pool,
+                           struct recover_message *m)
+{
+    const struct arc *known = arcs(rng, pool, 1);
+    *m = (struct recover_message){
+        .kind = (uint8_t)rng_range(rng, RECOVER_ASK, RECOVER_TAKE),
+        .number = number(rng, UINT64_MAX),
+        .arc = known->id,
+        .replica = number(rng, UINT64_MAX),
+        .fresh = positive(rng),
+        .voter = flip(rng),
+        .empty = flip(rng),
+        .leads = flip(rng),
+        .last_term = number(rng, UINT64_MAX),
+        .last_index = number(rng, UINT64_MAX),
+        .applied = number(rng, UINT64_MAX),
+        .term = number(rng, UINT64_MAX),
+        .generation = number(rng, UINT64_MAX),
+        .keys = number(rng, UINT64_MAX),
+        .bytes = number(rng, UINT64_MAX),
+        .status = -(int32_t)rng_below(rng, 23),
+    };
+    if (m->kind == RECOVER_TAKE || flip(rng))
+        m->arc_known = known;
+}
+
 static void sample_small(struct rng *rng, struct sample_pool *pool,
                          struct message *out)
 {
@@ -465,6 +491,9 @@ static void sample_small(struct rng *rng, struct sample_pool *pool,
         out->u.pace.p99_us = number(rng, UINT32_MAX);
         out->u.pace.samples = number(rng, UINT64_MAX);
         out->u.pace.rate = number(rng, UINT64_MAX);
+        break;
+    case MESSAGE_RECOVER:
+        sample_recover(rng, pool, &out->u.recover);
         break;
     case MESSAGE_GONE:
         out->u.gone.arc = positive(rng);
@@ -729,6 +758,30 @@ static const char *step_difference(const struct step *a, const struct step *b)
     return NULL;
 }
 
+static const char *recover_difference(const struct recover_message *a,
+                                      const struct recover_message *b)
+{
+    SAME(kind);
+    SAME(number);
+    SAME(arc);
+    SAME(replica);
+    SAME(fresh);
+    SAME(voter);
+    SAME(empty);
+    SAME(leads);
+    SAME(last_term);
+    SAME(last_index);
+    SAME(applied);
+    SAME(term);
+    SAME(generation);
+    SAME(keys);
+    SAME(bytes);
+    SAME(status);
+    if (!a->arc_known != !b->arc_known)
+        return "arc_known";
+    return a->arc_known ? arc_difference(a->arc_known, b->arc_known) : NULL;
+}
+
 static const char *model_difference(const struct model_message *a,
                                     const struct model_message *b)
 {
@@ -860,6 +913,8 @@ const char *sample_difference(const struct message *a, const struct message *b)
         SAME(u.pace.samples);
         SAME(u.pace.rate);
         return NULL;
+    case MESSAGE_RECOVER:
+        return recover_difference(&a->u.recover, &b->u.recover);
     default:
         return list_difference(a, b);
     }
