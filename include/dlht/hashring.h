@@ -140,8 +140,8 @@ DLHT_API bool dlht_hashring_node(const struct dlht_hashring_view *view,
 DLHT_API size_t dlht_hashring_find(const struct dlht_hashring_view *view,
                                    const void *key, size_t key_len);
 
-/* The same for many keys, sooner: what one waits for is fetched for sixteen.
- * Returns count, or 0 if there are no nodes of weight. */
+/* The same for many keys: sooner where tokens are many, as what sixteen keys
+ * wait for is fetched at once. Returns count, or 0 if there are no nodes of weight. */
 DLHT_API size_t dlht_hashring_find_all(const struct dlht_hashring_view *view,
                                        const struct dlht_bytes *keys,
                                        size_t count, uint32_t *nodes);

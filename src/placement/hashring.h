@@ -141,8 +141,8 @@ uint64_t hashring_position(const struct hashring *ring, struct span key);
 size_t hashring_at(const struct hashring *ring, uint64_t position);
 size_t hashring_find(const struct hashring *ring, struct span key);
 
-/* The same for many keys: sooner, as their lines are fetched at once. Returns
- * count, or 0 if there are no nodes. */
+/* The same for many keys: sooner where tokens are many, as the lines of sixteen
+ * are fetched at once. Returns count, or 0 if there are no nodes. */
 size_t hashring_find_all(const struct hashring *ring, const struct span *keys,
                          size_t count, uint32_t *nodes);
 

@@ -416,14 +416,14 @@ static bool read_token(struct reader *r)
     return true;
 }
 
-static bool read_list(struct reader *r, bool (*read)(struct reader *r))
+static bool read_list(struct reader *r, bool (*read_one)(struct reader *r))
 {
     if (!expect(r, '[', "a list is meant"))
         return false;
     if (accept(r, ']'))
         return true;
     do {
-        if (!read(r))
+        if (!read_one(r))
             return false;
     } while (goes_on(r, ']'));
     return r->rc == DLHT_OK;

@@ -597,3 +597,78 @@ Test(hashring, any_allocation_may_fail)
         hashring_drop(ring);
     }
 }
+
+/* 20,000 tokens in 2^15 places, beside some elsewhere: lines that are too full
+ * and tokens of equal bits. hashring_check looks at each of them. */
+static uint64_t crowd_hash(void *context, const void *data, size_t len)
+{
+    uint64_t hash = hash64(span_of(data, len));
+    (void)context;
+    if (len == 5)
+        return 0xab54a98ceb1f0ad2u + hash % 32768;
+    return hash;
+}
+
+Test(hashring, tokens_that_crowd_are_found)
+{
+    struct hashring_config c = hashring_config_default();
+    struct rng rng;
+    c.hash = crowd_hash;
+    c.vnodes = 10000;
+    struct hashring *ring = empty(c);
+    change(&ring, HASHRING_ADD, span_str("a"), 1, "");
+    change(&ring, HASHRING_ADD, span_str("b"), 1, "");
+    change(&ring, HASHRING_ADD, span_str("elsewhere"), 0.1, "");
+    rng_init(&rng, 1);
+    for (size_t i = 0; i < KEYS; i++) {
+        uint32_t got[3];
+        uint32_t want[3];
+        uint64_t at = 0xab54a98ceb1f0ad2u + rng_below(&rng, 32768);
+        if (i >= 200)
+            at = rng_next(&rng);
+        size_t n = hashring_replicas_at(ring, at, 3, got);
+        cr_assert_eq(n, 3);
+        cr_assert_eq(hashring_at(ring, at), got[0]);
+        if (i >= 400)
+            continue;
+        cr_assert_eq(replicas_slowly(ring, at, 3, want), 3);
+        cr_assert_eq(memcmp(got, want, sizeof got), 0, "%zu", i);
+    }
+    hashring_drop(ring);
+}
+
+Test(hashring, any_allocation_of_reading_may_fail)
+{
+    for (int tokens = HASHRING_DERIVED; tokens <= HASHRING_CHOSEN; tokens++) {
+        struct hashring_config c = hashring_config_default();
+        struct hashring_fault fault;
+        struct buf text = { 0 };
+        c.tokens = (enum hashring_tokens)tokens;
+        struct hashring *ring = ring_of(c, 20, 1);
+        struct hashring *read = NULL;
+        uint64_t n = 0;
+        int rc;
+        hashring_json(ring, true, &text);
+        cr_assert(!text.failed);
+        do {
+            fail_alloc_nth(++n);
+            rc = hashring_read(buf_span(&text), NULL, NULL, &read, &fault);
+            fail_alloc_nth(0);
+            cr_assert(rc == DLHT_OK || (rc == DLHT_ENOMEM && !read));
+            cr_assert_null(fault.what, "no memory is no fault of the text");
+            /* The sort does without memory: that failure is not seen. */
+            if (rc == DLHT_OK && fail_alloc_count() > 0) {
+                hashring_drop(read);
+                rc = DLHT_ENOMEM;
+            }
+            fail_alloc_count();
+        } while (rc == DLHT_ENOMEM && n < 100);
+        printf("%u allocations\n", (unsigned)n - 1);
+        cr_expect(n > 20 && n < 100);
+        hashring_check(read);
+        cr_expect_eq(hashring_fingerprint(read), hashring_fingerprint(ring));
+        hashring_drop(read);
+        hashring_drop(ring);
+        buf_deinit(&text);
+    }
+}
