@@ -140,9 +140,9 @@ enum dlht_op {
     DLHT_OP_KEYSPACE_SET = 20,
     DLHT_OP_KEYSPACE_SHOW = 21,
     DLHT_OP_PRESPLIT = 22,
-    DLHT_OP_BALANCE = 26, /* document: action, ... */
+    DLHT_OP_BALANCE = 26,  /* document: action, ... */
     DLHT_OP_PEER_SET = 27, /* document: peer, options */
-    DLHT_OP_RECOVER = 28 /* document: arc, accept_loss, empty */
+    DLHT_OP_RECOVER = 28   /* document: arc, accept_loss, empty */
 };
 
 struct dlht_bytes {

@@ -253,7 +253,7 @@ class Ring:
         return [json.loads(line) for line in text.splitlines()]
 
     def status(self, nodes=None):
-        answer = self.cli("--json", "--timeout", "2000", "status",
+        answer = self.cli("--json", "--timeout", "5000", "status",
                           nodes=nodes, seconds=30)
         return json.loads(answer.out) if answer.code == 0 else None
 
