@@ -595,9 +595,16 @@ def full_disk(case):
 
 # --- a majority lost for good
 
+def patient_status(ring, node):
+    """Each arc that does not answer is waited for."""
+    answer = ring.cli("--json", "--timeout", "10000", "status",
+                      nodes=node.address)
+    return json.loads(answer.out) if answer.code == 0 else {}
+
+
 def lost_arcs(ring, node):
     """Of status: the arcs without an owner, as text."""
-    status = ring.status(nodes=node.address)
+    status = patient_status(ring, node)
     if not status:
         return None
     return [f"{t['arc']:016x}" for t in status["troubles"]
@@ -646,12 +653,12 @@ def recover(case):
         node.kill()
         shutil.rmtree(node.data)
     began = time.monotonic()
-    wait_for("the loss is seen", 30, lambda: (
-        ring.status(nodes=alive.address) or {}).get("peers_down") == 2)
+    wait_for("the loss is seen", 30, lambda:
+             patient_status(ring, alive).get("peers_down") == 2)
     lost = wait_for("status names all arcs", 30,
                     lambda: lost_arcs(ring, alive))
     # At most 16 are named; all are counted.
-    count = ring.status(nodes=alive.address)["arcs_unavailable"]
+    count = patient_status(ring, alive)["arcs_unavailable"]
     ensure(count == len(before) + 1 and lost, f"{count} arcs are unavailable, "
            f"of {len(before)} and the system's")
     plan = ring.cli("--json", "recover", lost[0], nodes=alive.address)
@@ -665,7 +672,7 @@ def recover(case):
            f"{emptied} of them empty; {count} were lost")
     read_back(ring, alive, words)
     check_order(ring, words)
-    ring.ask("put", "after", "loss")
+    ring.ask("put", "after the loss#", "stored")
     alive.kill()  # what was recovered is on its disk
     alive.start()
     alive.await_ready()
@@ -674,6 +681,7 @@ def recover(case):
     ring.nodes[:2] = []
     ring.await_safe(3, 120)
     read_back(ring, ring.nodes[2], words)
-    ensure(ring.ask("get", "after") == "loss", "what was stored after is lost")
+    ensure(ring.ask("get", "after the loss#") == "stored",
+           "what was stored after is lost")
     return (f"{done} arcs recovered {took:.1f} s after the loss; all "
             f"{len(words)} words there; whole again on new peers")
