@@ -21,9 +21,10 @@ WORDS = "/usr/share/dict/american-english"
 class Case:
     """What a scenario is given."""
 
-    def __init__(self, directory, quick):
+    def __init__(self, directory, quick, kills=0):
         self.directory = directory
         self.quick = quick
+        self.kills = kills  # of kill_one; 0: as many as is usual
         self.rings = []
 
     def ring(self, name="ring", **options):
@@ -140,7 +141,7 @@ def fingers(case):
 
 def kill_one(case):
     """kill -9 of one node after the other under writers and readers."""
-    kills = 3 if case.quick else 10
+    kills = case.kills or (3 if case.quick else 10)
     ring = case.ring()
     ring.up(5)
     load_words(ring)
@@ -165,6 +166,8 @@ def kill_one(case):
     want = len(read_words()) + load.key_count()
     ensure(count == want, f"{count} keys are there, {want} were stored")
     p50 = statistics.median(stalls)
+    if case.kills:
+        print("  stalls: " + " ".join(f"{s:.2f}" for s in sorted(stalls)))
     ensure(p50 <= 3, f"writes resume after {p50:.2f} s (median of "
            f"{kills} kills: {stalls}); 3 s is the limit")
     return (f"{kills} kills: writes resume after {p50:.2f} s (p50), "
