@@ -17,6 +17,10 @@
 #include "node/replica.h"
 #include "wire/mp.h"
 
+enum {
+    FIRST_ASKED = 5 /* at once, by who comes back: it must hear of what was
+                     * recovered without it before it may vote */
+};
 #define ASK_NS (UINT64_C(400) * NS_PER_MS)
 
 static void fail(struct node *node, int status, const char *text)
@@ -251,9 +255,12 @@ void join_tick(struct node *node)
         return;
     node->join_next_ns = node->now_ns + ASK_NS;
     node_wake_at(node, node->join_next_ns);
-    const char *addr = next_address(node);
-    if (addr && strcmp(addr, node->config.addr) != 0)
-        ask(node, addr);
+    size_t count = node->restored && node->join_next == 0 ? FIRST_ASKED : 1;
+    for (size_t i = 0; i < count; i++) {
+        const char *addr = next_address(node);
+        if (addr && strcmp(addr, node->config.addr) != 0)
+            ask(node, addr);
+    }
 }
 
 static void welcome(struct node *node, const struct id *to, int status)

@@ -495,6 +495,21 @@ static void tick(struct node *node)
         node_wake_at(node, node->now_ns + NODE_TICK_NS);
 }
 
+/* Followers of a peer whose link broke need not wait for their timers. */
+static void suspect_leader(struct node *node, const struct id *peer)
+{
+    for (size_t i = 0; i < node->replica_count; i++) {
+        struct replica *r = node->replicas[i];
+        struct id owner;
+        if (!replica_leads(r) &&
+            replica_peer_of(r, raft_leader(r->raft), &owner) &&
+            id_equal(&owner, peer)) {
+            raft_suspect(r->raft, node->now_ns);
+            replica_touch(node, r); /* its timer is due earlier */
+        }
+    }
+}
+
 static void begin_stop(struct node *node)
 {
     node->phase = PHASE_STOPPING;
@@ -598,6 +613,7 @@ int node_step(struct node *node, const struct event *event,
         break;
     case EVENT_LINK_DOWN:
         pending_link_down(node, &event->u.link.peer);
+        suspect_leader(node, &event->u.link.peer);
         if (node->swim)
             swim_hint_lost(node->swim, &event->u.link.peer);
         break;

@@ -26,7 +26,8 @@
 #define ARC_ANSWER_LATER_NS (UINT64_C(30) * NS_PER_MS)
 
 enum {
-    TROUBLES_MAX = 16, /* named; all are counted */
+    TROUBLES_MAX = 16, /* named of those unavailable, and of others; all are
+                        * counted */
     DEPTH_MAX = 16
 };
 
@@ -49,8 +50,8 @@ struct survey {
     uint64_t deadline_ns;
     uint64_t limit; /* RING: arcs */
     uint32_t depth;
-    struct buf list; /* RING: arcs; STATUS: troubles; as maps */
-    size_t trouble_count;
+    struct buf list;                 /* RING: arcs; STATUS: troubles; as maps */
+    size_t lost_named, others_named; /* in list */
     uint64_t arcs, unavailable, under_replicated, unsafe;
     uint64_t keys, bytes;
     struct peer_sums *sums; /* PEERS */
@@ -151,9 +152,11 @@ static void note_trouble(struct survey *s, const struct keyspace *ks,
                          const struct arc *arc, const char *state,
                          struct span why)
 {
-    if (s->kind != SURVEY_STATUS || s->trouble_count == TROUBLES_MAX)
+    bool lost = strcmp(state, "unavailable") == 0;
+    size_t *count = lost ? &s->lost_named : &s->others_named;
+    if (s->kind != SURVEY_STATUS || *count == TROUBLES_MAX)
         return;
-    s->trouble_count++;
+    ++*count;
     mp_write_map(&s->list, 4);
     mp_write_cstr(&s->list, "keyspace");
     mp_write_str(&s->list, ks ? ks->record.name : span_empty());
@@ -477,7 +480,7 @@ static void write_status(struct node *node, const struct survey *s,
     mp_write_cstr(b, "verdict");
     write_verdict(b, s, down, paused);
     mp_write_cstr(b, "troubles");
-    mp_write_array(b, s->trouble_count);
+    mp_write_array(b, s->lost_named + s->others_named);
     buf_append_span(b, buf_span(&s->list));
 }
 

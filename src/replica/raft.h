@@ -191,6 +191,12 @@ void raft_start(struct raft *raft, uint64_t now_ns);
  * founder alone). */
 void raft_campaign(struct raft *raft, uint64_t now_ns);
 
+/* The leader may be gone: its link broke. A follower stands as soon as it
+ * lawfully may, one election_ns after it last heard the leader, and not at a
+ * time drawn at random; the voters take turns, so that they do not split the
+ * vote. Hearing the leader again makes all as before. */
+void raft_suspect(struct raft *raft, uint64_t now_ns);
+
 /* The next take tells all members how far the log is committed, without
  * waiting for the next heartbeat. Nothing if not the leader. */
 void raft_announce(struct raft *raft);

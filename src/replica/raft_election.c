@@ -14,6 +14,7 @@
 #include "dlht/err.h"
 
 enum {
+    TURNS_A_TIMEOUT = 8, /* a turn is time to win and to be heard of */
     ASKS_A_BEAT = 8 /* votes are asked for so often in a heartbeat interval: a
                      * member that does not know its group yet (the right child
                      * of a split it has not applied) cannot answer */
@@ -228,6 +229,33 @@ void raft_campaign(struct raft *raft, uint64_t now_ns)
         stand_first(raft);
     }
     raft_settle(raft);
+}
+
+/* How many voters stand before this one, the leader left out. */
+static uint64_t turn_to_stand(const struct raft *raft)
+{
+    uint64_t before = 0;
+    for (size_t i = 0; i < raft->members.count; i++) {
+        const struct raft_member *member = &raft->members.list[i];
+        if (member->id == raft->config.id)
+            break;
+        before += member->voter && member->id != raft->leader;
+    }
+    return before;
+}
+
+void raft_suspect(struct raft *raft, uint64_t now_ns)
+{
+    if (now_ns > raft->now_ns)
+        raft->now_ns = now_ns;
+    if (raft->role != RAFT_FOLLOWER || raft->leader == 0 || raft->quiet ||
+        !raft->heard || !raft_members_may_stand(raft))
+        return;
+    uint64_t stand_ns = raft->heard_ns + raft->config.election_ns +
+                        turn_to_stand(raft) * raft->config.election_ns /
+                            TURNS_A_TIMEOUT;
+    if (stand_ns < raft->election_ns)
+        raft->election_ns = stand_ns;
 }
 
 bool raft_election_awaits_disk(const struct raft *raft)
