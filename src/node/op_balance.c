@@ -444,6 +444,7 @@ void op_balance_serve(struct node *node, const struct replica *r,
     }
     const char *wrong =
         read_ask(request->value, &ask) ? check_ask(&ask) : "not understood";
+    keeper_judge_peers(node); /* what was just set is in force */
     if (wrong)
         node_answer_status(node, origin, DLHT_EINVAL, wrong);
     else if (span_equal(ask.action, span_str("status")))
