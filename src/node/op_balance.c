@@ -213,6 +213,8 @@ static const char *fate_name(enum keeper_fate fate)
         return "queued";
     case FATE_GONE:
         return "replaced";
+    case FATE_STUCK:
+        return "stuck";
     case FATE_UP:
     default:
         return "up";

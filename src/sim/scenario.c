@@ -10,6 +10,7 @@
 
 #include "base/hash.h"
 #include "dlht/err.h"
+#include "sim/balance_story.h"
 #include "sim/checker.h"
 #include "sim/fault.h"
 #include "sim/models_story.h"
@@ -30,6 +31,7 @@ struct plan {
     bool models;        /* are trained, and looked at */
     bool liar;          /* one peer lies about them */
     bool loads;         /* every key is put first */
+    bool heavy_last;    /* the last peer is of weight 2 */
     uint64_t calm_ns;   /* of work before and after the faults */
     uint64_t faults_ns; /* of faults */
     uint64_t bound_ns;  /* to be whole again, A10 */
@@ -366,6 +368,8 @@ static void run_plan(struct plan *p)
                 n->map_fingers ? "fingers for" : "full",
                 n->strict ? "strict" : "lease", p->workload.key_count,
                 p->workload.client_count, (unsigned)p->fault.kinds);
+    if (p->heavy_last)
+        world_set_weight(p->w, p->world.peer_count - 1, 2000);
     p->checker = checker_new(p->w);
     p->clients = workload_new(p->w, &p->workload);
     p->tormentor = fault_new(p->w, &p->fault);
@@ -710,6 +714,86 @@ static void plan_ring_fingers(struct plan *p)
     p->act = act_lookups;
 }
 
+/* One of five is started with weight 2; then weights are changed. */
+static bool act_weights(struct plan *p)
+{
+    struct balance_story *s = balance_story_new(p->w, rng_next(&p->rng));
+    size_t heavy = p->world.peer_count - 1;
+    double held[4] = { 0 };
+    workload_stop(p->clients);
+    bool sound = await_idle(p) &&
+                 balance_story_weigh(s, heavy, 2, p->bound_ns, &held[0]) &&
+                 balance_story_set(s, heavy, "weight", "1") &&
+                 balance_story_weigh(s, heavy, 1, p->bound_ns, &held[1]) &&
+                 balance_story_set(s, 1, "weight", "2") &&
+                 balance_story_weigh(s, 1, 2, p->bound_ns, &held[2]);
+    if (sound) { /* another option than when it was set: that one holds */
+        world_crash(p->w, 1, false);
+        world_set_weight(p->w, 1, 500);
+        world_start(p->w, 1);
+        sound = await_whole(p) &&
+                balance_story_weigh(s, 1, 0.5, p->bound_ns, &held[3]);
+    }
+    snprintf(p->result->remark, sizeof p->result->remark,
+             "weight 2: %.2f, set to 1: %.2f, another to 2: %.2f, started "
+             "with 0.5: %.2f",
+             held[0], held[1], held[2], held[3]);
+    balance_story_free(s);
+    return sound;
+}
+
+static void plan_weights(struct plan *p)
+{
+    p->act = act_weights;
+    p->loads = true;
+    p->workload.key_count = 800;
+    p->workload.value_len_max = 60;
+    p->world.node.vnodes = 8;
+    p->world.node.floor_keys = 4;
+    p->world.node.map_fingers = false;
+    p->bound_ns = 120 * WORLD_S;
+    p->heavy_last = true;
+}
+
+/* Three of ten die together, and come back in the end. */
+static bool act_down_out(struct plan *p)
+{
+    struct balance_story *s = balance_story_new(p->w, rng_next(&p->rng));
+    size_t dead[3], replaced = 0;
+    bool sound = balance_story_rest(s, p->bound_ns);
+    for (size_t i = 0; sound && i < 3; i++) {
+        do {
+            dead[i] = (size_t)rng_below(&p->rng, p->world.peer_count);
+        } while ((i > 0 && dead[0] == dead[i]) ||
+                 (i > 1 && dead[1] == dead[i]));
+        world_crash(p->w, dead[i], true);
+        world_set_wanted(p->w, dead[i], false);
+    }
+    sound = sound && run_for(p, 3 * WORLD_S) &&
+            balance_story_bury(s, dead, 3, 60 * WORLD_S, &replaced);
+    snprintf(p->result->remark, sizeof p->result->remark,
+             "%zu of 3 were replaced as far as they could be", replaced);
+    balance_story_free(s);
+    for (size_t i = 0; sound && i < 3; i++) {
+        world_set_wanted(p->w, dead[i], true);
+        world_start(p->w, dead[i]);
+    }
+    return sound;
+}
+
+static void plan_down_out(struct plan *p)
+{
+    p->act = act_down_out;
+    p->loads = true;
+    p->workload.key_count = 300;
+    p->workload.value_len_max = 60;
+    p->world.node.vnodes = 2;
+    p->world.node.floor_keys = 16; /* so few arcs that none will merge */
+    p->world.node.map_fingers = false;
+    p->world.node.down_out_ns = 5 * WORLD_S;
+    p->bound_ns = 90 * WORLD_S;
+}
+
 typedef void (*plan_fn)(struct plan *);
 
 static const struct {
@@ -749,6 +833,12 @@ static const struct {
       plan_disk_loss },
     { { "full_disk", "five peers whose disks are full for a while", 5 },
       plan_full_disk },
+    { { "weights", "five peers hold what their weights say, as these change",
+        5 },
+      plan_weights },
+    { { "down_out",
+        "three of ten peers die together; one is replaced at a time", 10 },
+      plan_down_out },
     { { "slow_disk", "five peers on disks that are slow and fail", 5 },
       plan_slow_disk },
 };

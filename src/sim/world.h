@@ -115,6 +115,8 @@ struct rng *world_rng(struct world *world);
  * what is on its disk. Stays until changed. */
 void world_set_bootstrap(struct world *world, size_t peer, const size_t *from,
                          size_t count);
+/* What the peer is started with from now on; 0: as all. */
+void world_set_weight(struct world *world, size_t peer, uint32_t milli);
 /* Starts a process that is down: recovers from the disk and boots. */
 void world_start(struct world *world, size_t peer);
 /* Ends it at once. Power: the machine, so that others are not told, the clock
