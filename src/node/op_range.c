@@ -114,10 +114,10 @@ static void read_up(const struct replica *r, const struct request *q,
     bool there = records_seek(r->records, q->key, &at);
     while (there) {
         struct record record = records_at(&at);
-        if (!is_before_end(q, record.key))
-            return;
         if (!replica_is_own(r, record.key))
             break;
+        if (!is_before_end(q, record.key))
+            return;
         if ((q->limit && response->list_count >= q->limit) ||
             l->list.len >= PAGE_BYTES_MAX) {
             response->more = true;
