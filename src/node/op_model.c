@@ -79,7 +79,7 @@ static void read_report(struct node *node, struct replica *r,
                         const struct request *q, const struct origin *origin)
 {
     uint64_t below = records_rank(r->records, q->key, NULL);
-    uint64_t keys = records_count(r->records) - below;
+    uint64_t keys = replica_key_count(r) - below;
     uint64_t all = q->version > keys ? q->version : keys;
     size_t wanted = report_quantiles_wanted(
         all ? (double)keys / (double)all : 1.0, (uint32_t)q->limit);
@@ -222,7 +222,8 @@ static bool sum_some(const struct replica *r, struct summing *s)
         size_t n = 0;
         while (there && n < SUM_CHUNK) {
             struct record record = records_at(&at);
-            if (s->has_end && span_compare(record.key, end) >= 0) {
+            if ((s->has_end && span_compare(record.key, end) >= 0) ||
+                !replica_is_own(r, record.key)) {
                 there = false;
                 break;
             }

@@ -13,6 +13,7 @@
 #include "sim/balance_story.h"
 #include "sim/checker.h"
 #include "sim/fault.h"
+#include "sim/merger.h"
 #include "sim/models_story.h"
 #include "sim/workload.h"
 
@@ -28,15 +29,16 @@ struct plan {
     struct world_config world;
     struct workload_config workload;
     struct fault_config fault;
-    bool models;        /* are trained, and looked at */
-    bool liar;          /* one peer lies about them */
-    bool loads;         /* every key is put first */
-    bool heavy_last;    /* the last peer is of weight 2 */
-    uint64_t calm_ns;   /* of work before and after the faults */
-    uint64_t faults_ns; /* of faults */
-    uint64_t bound_ns;  /* to be whole again, A10 */
-    uint64_t poll_ns;   /* between looks whether it is */
-    uint64_t pause_ns;  /* between two starts, at most */
+    struct merger_config merger; /* every_ns 0: no merges but planned ones */
+    bool models;                 /* are trained, and looked at */
+    bool liar;                   /* one peer lies about them */
+    bool loads;                  /* every key is put first */
+    bool heavy_last;             /* the last peer is of weight 2 */
+    uint64_t calm_ns;            /* of work before and after the faults */
+    uint64_t faults_ns;          /* of faults */
+    uint64_t bound_ns;           /* to be whole again, A10 */
+    uint64_t poll_ns;            /* between looks whether it is */
+    uint64_t pause_ns;           /* between two starts, at most */
     /* While it runs. */
     struct rng rng;
     struct world *w;
@@ -44,6 +46,7 @@ struct plan {
     struct fault *tormentor;
     struct checker *checker;
     struct models_story *story; /* NULL: not models */
+    struct merger *matchmaker;  /* NULL: no merger */
     struct scenario_result *result;
     size_t lookups, hops; /* answered */
 };
@@ -270,8 +273,12 @@ static bool torment(struct plan *p)
     if (p->faults_ns == 0)
         return true;
     fault_start(p->tormentor);
+    if (p->matchmaker)
+        merger_start(p->matchmaker);
     if (!run_for(p, p->faults_ns))
         return false;
+    if (p->matchmaker)
+        merger_stop(p->matchmaker);
     fault_stop(p->tormentor);
     p->result->faults = fault_seen(p->tormentor);
     return true;
@@ -346,6 +353,19 @@ static void on_turn(void *context, size_t peer)
     checker_turn(p->checker, peer);
     if (p->story)
         models_story_turn(p->story, peer);
+    if (p->matchmaker)
+        merger_turn(p->matchmaker, peer);
+}
+
+static void remark_merges(struct plan *p)
+{
+    struct merger_stats m;
+    merger_stats(p->matchmaker, &m);
+    snprintf(p->result->remark, sizeof p->result->remark,
+             "%llu merges, %llu abandoned, %llu kills at their points, an arc "
+             "stood still for %.0f ms at most",
+             (unsigned long long)m.done, (unsigned long long)m.abandoned,
+             (unsigned long long)m.kills, (double)m.pause_ns_max / 1e6);
 }
 
 static void run_plan(struct plan *p)
@@ -373,6 +393,8 @@ static void run_plan(struct plan *p)
     p->checker = checker_new(p->w);
     p->clients = workload_new(p->w, &p->workload);
     p->tormentor = fault_new(p->w, &p->fault);
+    if (p->merger.every_ns)
+        p->matchmaker = merger_new(p->w, &p->merger);
     if (p->models) {
         struct models_story_config config = { rng_next(&p->rng), p->liar };
         p->story = models_story_new(p->w, p->clients, p->tormentor, &config);
@@ -397,6 +419,9 @@ static void run_plan(struct plan *p)
     world_stats(p->w, &r->stats);
     if (p->story)
         models_story_remark(p->story, r->remark, sizeof r->remark);
+    if (p->matchmaker)
+        remark_merges(p);
+    merger_free(p->matchmaker);
     models_story_free(p->story);
     fault_free(p->tormentor);
     workload_free(p->clients);
@@ -485,6 +510,7 @@ static void begin_plan(struct plan *p, const struct scenario *scenario,
     p->world.seed = rng_next(&p->rng);
     p->workload.seed = rng_next(&p->rng);
     p->fault.seed = rng_next(&p->rng);
+    p->merger.seed = p->fault.seed ^ 0x6d;
     p->start = start_all;
     p->calm_ns = 4 * WORLD_S;
     p->bound_ns = 40 * WORLD_S;
@@ -517,6 +543,22 @@ static void plan_five_faults(struct plan *p)
     draw_faults(p);
     p->loads = coin(p, 0.5);
     p->faults_ns = 40 * WORLD_S;
+}
+
+/* Arcs come together and are cut again while all that goes on. */
+static void plan_merges(struct plan *p)
+{
+    plan_five_faults(p);
+    p->loads = true;
+    p->workload.key_count = 20 + (size_t)rng_below(&p->rng, 200);
+    p->workload.hot_count = 4 + (size_t)rng_below(&p->rng, 12);
+    p->world.node.vnodes = 1 + (uint32_t)rng_below(&p->rng, 3);
+    p->world.node.floor_keys = 2 + rng_below(&p->rng, 6);
+    p->merger.every_ns = (50 + rng_below(&p->rng, 500)) * WORLD_MS;
+    p->merger.cut_chance = 0.1 + 0.3 * rng_real(&p->rng);
+    p->merger.kill_chance = coin(p, 0.5) ? 0.05 * rng_real(&p->rng) : 0;
+    if (coin(p, 0.2)) /* calm but for the merges */
+        p->fault.kinds = FAULT_BREAK;
 }
 
 /* Without disks: a crash is a loss, so only one at a time, when all is whole. */
@@ -806,6 +848,8 @@ static const struct {
     { { "five_faults",
         "five peers under loss, partitions, crashes and torn disks", 5 },
       plan_five_faults },
+    { { "merges", "five_faults while arcs are merged and cut at random", 5 },
+      plan_merges },
     { { "memory_only", "five peers without disks; one lost at a time", 5 },
       plan_memory_only },
     { { "grow", "one, two, three ... peers under load, one killed at each size",

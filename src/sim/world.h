@@ -182,6 +182,12 @@ MUST_USE int world_request(struct world *world, size_t peer,
                            const struct request *request, world_reply_fn fn,
                            void *context, uint64_t argument);
 
+/* A message to a peer, which must be up, as if from itself: for steps that
+ * nobody planned. Copied.
+ *   DLHT_ENOMEM, DLHT_ETOOBIG */
+MUST_USE int world_tell(struct world *world, size_t peer,
+                        const struct message *message);
+
 /* Requests that wait for an answer. */
 size_t world_open_requests(const struct world *world);
 
