@@ -25,6 +25,7 @@ static const struct command {
     { "range", bench_range, true, "messages and time of a range" },
     { "lead", bench_lead, true, "ownership by position: what a retrain moves" },
     { "lies", bench_lies, true, "one arc of 64 claims 50 x its keys" },
+    { "balance", bench_balance, true, "what the planner moves, how evenly" },
     { "svg", bench_svg, false, "DIR: pictures of all this" },
 };
 

@@ -32,6 +32,7 @@ struct rehearsal {
     struct part *dead; /* merged away in the last turn */
     struct plan_step steps[TURN_STEPS];
     arc_id last_id;
+    replica_id last_replica;
     uint64_t moved;
 };
 
@@ -359,7 +360,7 @@ static void do_add(struct rehearsal *r, struct part *part,
         return;
     size_t at = arc->member_count++;
     arc->members[at] =
-        (struct arc_member){ .replica = ++r->last_id, .peer = *peer };
+        (struct arc_member){ .replica = ++r->last_replica, .peer = *peer };
     r->arcs[part->at].lost &= (uint16_t) ~(1u << at);
 }
 
