@@ -86,7 +86,7 @@ static bool base_waited_for(struct node *node)
         for (struct replica *child;
              (child = unbased_child(node, r->id)) != NULL;)
             r = child;
-        if (r == node->replicas[i] || r->empty || r->incoming)
+        if (r == node->replicas[i] || r->empty || r->incoming || r->staging)
             continue;
         begin(node, r);
         return true;
@@ -108,7 +108,7 @@ static void choose(struct node *node)
     }
     for (struct replica *child; (child = unbased_child(node, r->id)) != NULL;)
         r = child;
-    if (r->empty || r->incoming)
+    if (r->empty || r->incoming || r->staging)
         return;
     if (r->applied == r->checkpoint_index)
         release(node, r->id, r->checkpoint_index);

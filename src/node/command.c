@@ -37,6 +37,7 @@ void command_pack(const struct command *c, struct buf *out)
     case COMMAND_BATCH:
         mp_write_uint(out, c->list_count);
         buf_append_span(out, c->list);
+        mp_write_uint(out, c->rank);
         break;
     case COMMAND_SPLIT:
         mp_write_bin(out, c->key);
@@ -44,6 +45,9 @@ void command_pack(const struct command *c, struct buf *out)
         mp_write_array(out, c->right_count);
         for (size_t i = 0; i < c->right_count; i++)
             mp_write_uint(out, c->right_replicas[i]);
+        break;
+    case COMMAND_MERGE:
+        mp_write_bin(out, c->value);
         break;
     default:
         break;
@@ -61,6 +65,8 @@ static void unpack_list(struct mp_reader *r, struct command *out)
         mp_read_bytes(r);
     if (!r->bad)
         out->list = span_of(from, (size_t)(r->at - from));
+    if (!mp_at_end(r))
+        out->rank = mp_read_uint(r);
 }
 
 static void unpack_split(struct mp_reader *r, struct command *out)
@@ -107,6 +113,9 @@ int command_unpack(struct span bytes, struct command *out)
         break;
     case COMMAND_SPLIT:
         unpack_split(&r, out);
+        break;
+    case COMMAND_MERGE:
+        out->value = mp_read_bytes(&r);
         break;
     default:
         return DLHT_ECORRUPT;

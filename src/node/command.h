@@ -20,7 +20,8 @@ enum command_kind {
     COMMAND_DEL = 2,
     COMMAND_CAS = 3,
     COMMAND_BATCH = 4, /* list: key, value, key, value... */
-    COMMAND_SPLIT = 5
+    COMMAND_SPLIT = 5,
+    COMMAND_MERGE = 6 /* value: a note of node/op_merge.h */
 };
 
 struct command {
@@ -34,7 +35,9 @@ struct command {
     uint64_t version; /* CAS: expected */
     struct span list;
     uint32_t list_count;
-    arc_id right;                               /* SPLIT */
+    uint64_t rank; /* BATCH: of the first of list among the whole batch, which
+                    * is in key order */
+    arc_id right;  /* SPLIT */
     replica_id right_replicas[ARC_MEMBERS_MAX]; /* SPLIT: in member order */
     size_t right_count;
 };

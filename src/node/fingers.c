@@ -16,6 +16,7 @@
 #include "node/gossip.h"
 #include "node/models.h"
 #include "node/op.h"
+#include "node/op_merge.h"
 #include "node/replica.h"
 #include "wire/codec.h"
 #include "wire/mp.h"
@@ -123,7 +124,7 @@ static void begin_ring(struct node *node, struct keyspace *ks,
 static bool may_speak(const struct replica *r)
 {
     return !r->empty && r->keyspace != SYSTEM_KEYSPACE && replica_leads(r) &&
-           r->applied_term == raft_term(r->raft);
+           !op_merge_is_closed(r) && r->applied_term == raft_term(r->raft);
 }
 
 static bool differs(const struct arc *a, const struct arc *b)
@@ -277,7 +278,7 @@ void fingers_receive(struct node *node, const struct id *from,
 static bool is_lonely(const struct node *node, const struct replica *r)
 {
     return !r->empty && !replica_leads(r) && r->keyspace != SYSTEM_KEYSPACE &&
-           node->now_ns - r->heard_ns >= LONELY_NS;
+           node->now_ns - r->led_by_ns >= LONELY_NS;
 }
 
 static bool has_replica(const struct arc *arc, replica_id id)

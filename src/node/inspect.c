@@ -8,6 +8,7 @@
 
 #include "node/models.h"
 #include "node/node_state.h"
+#include "node/op_merge.h"
 #include "node/pending.h"
 #include "node/trainer_state.h"
 
@@ -32,7 +33,19 @@ void inspect_replica_at(const struct node *node, size_t index,
         .records = r->records,
         .applied = r->applied,
         .counter = r->counter,
+        .merge = op_merge_hash(r),
+        .staging = r->staging != NULL,
+        .frozen = op_merge_refuses(r),
+        .closed = op_merge_is_closed(r),
+        .absorbed = r->merge.absorbed_count,
+        .merge_phase = op_merge_phase(r),
     };
+}
+
+void inspect_merges(const struct node *node, struct inspect_merges *out)
+{
+    *out = (struct inspect_merges){ node->merges.done, node->merges.abandoned,
+                                    node->merges.pause_ns_max };
 }
 
 size_t inspect_keyspace_count(const struct node *node)

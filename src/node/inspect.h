@@ -25,7 +25,20 @@ struct inspect_replica {
     const struct records *records;
     uint64_t applied;
     uint64_t counter; /* version of the newest applied write */
+    uint64_t merge;   /* hash of what is replicated of merges */
+    bool staging;     /* holds records of the arc after it, invisibly */
+    bool frozen;      /* serves nothing: is on its way into another */
+    bool closed;
+    size_t absorbed; /* arcs of which copies may be left */
+    int merge_phase; /* of a run led here; 0: none */
 };
+
+/* Merges whose runs this node led. */
+struct inspect_merges {
+    uint64_t done, abandoned;
+    uint64_t pause_ns_max; /* an arc stood still */
+};
+void inspect_merges(const struct node *node, struct inspect_merges *out);
 
 size_t inspect_replica_count(const struct node *node);
 void inspect_replica_at(const struct node *node, size_t index,

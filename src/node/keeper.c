@@ -13,6 +13,7 @@
 #include "node/keeper_state.h"
 #include "node/keyspaces.h"
 #include "node/latency.h"
+#include "node/op_merge.h"
 #include "node/replica.h"
 #include "placement/planner.h"
 #include "store/records.h"
@@ -49,13 +50,13 @@ void keeper_free(struct keeper *k)
 struct arc_report keeper_report_of(struct node *node, struct replica *r)
 {
     struct arc_report report = { .arc = *r->arc,
-                                 .keys = records_count(r->records),
-                                 .bytes = records_data_bytes(r->records),
+                                 .keys = replica_key_count(r),
+                                 .bytes = replica_data_bytes(r),
                                  .requests = r->requests,
                                  .changes = r->changes,
                                  .lost = r->lost_mask };
     report.busy = r->splitting || raft_is_changing(r->raft) ||
-                  r->applied_term != raft_term(r->raft);
+                  r->applied_term != raft_term(r->raft) || op_merge_is_busy(r);
     for (size_t i = 0; i < r->arc->member_count; i++) {
         struct raft_progress p;
         replica_id id = r->arc->members[i].replica;
@@ -395,14 +396,29 @@ static struct span separator(struct span before, struct span at)
     return span_of(at.data, same + 1 < at.len ? same + 1 : at.len);
 }
 
-static int split_at_median(struct node *node, struct replica *r)
+/* Cuts into parts of as many keys each. */
+static int split_evenly(struct node *node, struct replica *r, uint64_t ways)
 {
-    uint64_t half = records_count(r->records) / 2;
-    struct record before, at;
-    if (half == 0 || !records_nth(r->records, half - 1, &before) ||
-        !records_nth(r->records, half, &at))
-        return DLHT_EINVAL;
-    return replica_split(node, r, separator(before.key, at.key));
+    uint64_t keys = replica_key_count(r);
+    if (ways < 2)
+        ways = 2;
+    if (keys < ways)
+        ways = keys;
+    struct buf cuts = { 0 };
+    for (uint64_t i = 1; i < ways; i++) {
+        struct record before, at;
+        uint64_t n = keys * i / ways;
+        if (records_nth(r->records, n - 1, &before) &&
+            records_nth(r->records, n, &at))
+            mp_write_bin(&cuts, separator(before.key, at.key));
+    }
+    int rc = DLHT_EINVAL;
+    if (cuts.failed)
+        rc = DLHT_ENOMEM;
+    else if (cuts.len)
+        rc = replica_cut(node, r, buf_span(&cuts));
+    buf_deinit(&cuts);
+    return rc;
 }
 
 /* To one that lags, its disk perhaps full, leadership would not pass, and the
@@ -425,7 +441,9 @@ void keeper_receive_step(struct node *node, const struct step *step)
     int rc;
     if (step->kind == STEP_SPLIT) {
         rc = step->keys.len ? replica_cut(node, r, step->keys)
-                            : split_at_median(node, r);
+                            : split_evenly(node, r, step->ways);
+    } else if (step->kind == STEP_MERGE) {
+        rc = op_merge_begin(node, r, step);
     } else if (step->kind == STEP_TRANSFER) {
         const struct arc_member *to = arc_member_of(r->arc, &step->peer);
         rc = to ? hand_to(node, r, to->replica) : DLHT_EINVAL;
@@ -444,7 +462,8 @@ void keeper_receive_gone(struct node *node, const struct id *from,
                          const struct message *m)
 {
     struct replica *r = node_replica(node, m->u.gone.arc);
-    if (!r)
+    if (op_merge_receive_gone(node, from, m->u.gone.arc, m->u.gone.replica) ||
+        !r)
         return;
     if (r->self == m->u.gone.replica) {
         if (r->empty || m->u.gone.generation > r->arc->generation)

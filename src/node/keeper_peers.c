@@ -17,6 +17,7 @@
 enum {
     REPLACED_PERCENT = 10 /* of the peers, at once; at least one */
 };
+#define STUCK_NS (UINT64_C(15000) * NS_PER_MS)
 #define MEND_NS (UINT64_C(3000) * NS_PER_MS)
 
 static const char settings_key[] = "balance";
@@ -244,6 +245,19 @@ static bool is_before(const struct peer *a, const struct peer *b)
     return id_compare(&a->id, &b->id) < 0;
 }
 
+/* Its turn has come. True if nothing came of it for a while: arcs of which too
+ * few others are up cannot be mended, and must not keep all from being. */
+static bool follow_gone(struct node *node, struct keeper_peer *p)
+{
+    if (p->least_ns == 0 || p->copies < p->least) {
+        p->least = p->copies;
+        p->least_ns = node->now_ns;
+    }
+    bool stuck = node->now_ns - p->least_ns > STUCK_NS;
+    p->fate = stuck ? FATE_STUCK : FATE_GONE;
+    return stuck;
+}
+
 /* Of the peers that are given up and hold copies, the first to go down are
  * replaced; the others wait, so that a ring of which a part is cut off does
  * not copy itself into what is left. */
@@ -260,7 +274,7 @@ static void choose_gone(struct node *node, size_t there)
                 first = i;
         if (first == SIZE_MAX)
             break;
-        k->peers[first].fate = FATE_GONE;
+        budget += follow_gone(node, &k->peers[first]);
     }
     for (size_t i = 0; i < k->peer_count; i++)
         if (k->peers[i].fate == FATE_QUEUED && k->peers[i].copies == 0)
@@ -286,6 +300,10 @@ static void tell_fate(struct node *node, const struct keeper_peer *p,
                  "peer %s does not come back: its %zu copies are made anew "
                  "elsewhere",
                  addr, p->copies);
+    else if (p->fate == FATE_STUCK)
+        node_log(node, LOG_WARNING,
+                 "peer %s: its last %zu copies cannot be made anew now", addr,
+                 p->copies);
     else if (before)
         node_log(node, LOG_INFO, "peer %s is back with its %zu copies", addr,
                  p->copies);
@@ -310,6 +328,8 @@ void keeper_judge_peers(struct node *node)
             list[i].p99_ns = was->p99_ns;
             list[i].samples = was->samples;
             list[i].p99_at_ns = was->p99_at_ns;
+            list[i].least = was->least;
+            list[i].least_ns = was->least_ns;
         }
         apply_decree(node, p, &list[i]);
         if (p->state <= PEER_SUSPECT)
@@ -318,6 +338,8 @@ void keeper_judge_peers(struct node *node)
             list[i].fate = FATE_QUEUED;
         else
             list[i].fate = FATE_AWAITED;
+        if (list[i].fate != FATE_QUEUED)
+            list[i].least_ns = 0;
         list[i].until_ns = p->since_ns + node->config.down_out_ns;
     }
     choose_gone(node, count_copies(node));

@@ -34,7 +34,7 @@ static size_t gather_peers(struct node *node, struct plan_peer *peers)
         struct plan_peer *out = &peers[count++];
         out->id = p->id;
         out->up = known && known->state == PEER_ALIVE;
-        out->gone = p->fate == FATE_GONE;
+        out->gone = p->fate >= FATE_GONE;
         out->leaving = p->leaving;
         out->weight_milli = p->weight_milli;
         out->zone = p->zone;

@@ -45,15 +45,19 @@ enum keeper_fate {
     FATE_UP = 1,
     FATE_AWAITED, /* down: it may come back within --down-out */
     FATE_QUEUED,  /* down for too long: waits for others to be replaced */
-    FATE_GONE     /* its copies are made anew elsewhere */
+    FATE_GONE,    /* its copies are made anew elsewhere */
+    FATE_STUCK    /* likewise, but nothing comes of what is left: the next one
+                   * need not wait for it */
 };
 
 struct keeper_peer {
     struct id id;
     enum keeper_fate fate;
     bool leaving;
-    size_t copies;         /* in fresh reports */
-    uint64_t until_ns;     /* AWAITED */
+    size_t copies;     /* in fresh reports */
+    uint64_t until_ns; /* AWAITED */
+    size_t least;      /* copies it came down to since it is GONE */
+    uint64_t least_ns;
     uint32_t weight_milli; /* in force */
     char zone[PEER_ZONE_MAX];
     uint64_t p99_ns; /* of what it carried for clients lately */

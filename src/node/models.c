@@ -292,7 +292,7 @@ static bool fits_own_arcs(struct node *node, const struct keyspace *ks,
         const struct replica *r = node->replicas[i];
         if (r->keyspace != ks->record.id || r->empty || !replica_leads(r))
             continue;
-        double own = (double)records_count(r->records), error;
+        double own = (double)replica_key_count(r), error;
         if (own < OWN_KEYS_MIN)
             continue;
         struct span hi = r->arc->has_hi ? r->arc->hi : span_empty();

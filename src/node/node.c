@@ -22,6 +22,7 @@
 #include "node/keeper.h"
 #include "node/keyspaces.h"
 #include "node/models.h"
+#include "node/op_merge.h"
 #include "node/op_model.h"
 #include "node/op_recover.h"
 #include "node/replica.h"
@@ -670,6 +671,7 @@ uint64_t node_hash(const struct node *node)
         h = hash64_mix(h, sessions_hash(&r->sessions));
         h = hash64_mix(h, r->applied);
         h = hash64_mix(h, r->counter);
+        h = hash64_mix(h, op_merge_hash(r));
     }
     if (node->jobs.last)
         h = hash64_mix(hash64_mix(h, node->jobs.last), node->jobs.count);
@@ -690,6 +692,7 @@ void node_check(const struct node *node)
         assert(r->waiter_count == 0 || r->led_term != 0);
         if (r->ring)
             ring_check(r->ring);
+        op_merge_check(r);
     }
     for (size_t i = 0; i < node->keyspace_count; i++)
         map_check(node->keyspaces[i].map);

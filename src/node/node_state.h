@@ -5,7 +5,7 @@
  * Who does what: replica.c keeps one arc (log, apply, split), transfer.c
  * brings snapshots, checkpoint_run.c writes checkpoints, restore.c reads all
  * back; pending.c carries a client's request to the owner of its key and
- * op_*.c say what each operation means; keyspaces.c and gossip.c spread who
+ * op_*.c say what each operation means (op_merge*.c: two arcs become one); keyspaces.c and gossip.c spread who
  * keeps what; keeper.c plans and takes steps; jobs.c has the world do slow
  * work. */
 
@@ -106,6 +106,17 @@ struct result_held { /* REQUEST_ALL: applied, waits for the others */
 
 struct outgoing; /* transfer.c */
 struct incoming;
+struct staging; /* op_merge.h */
+struct frozen;
+struct absorbed;
+struct merge_run;
+
+/* Replicated; in headers of snapshots and checkpoints. */
+struct merge_state {
+    struct frozen *frozen;     /* on its way into another; NULL: it is not */
+    struct absorbed *absorbed; /* whose copies may not all be gone yet */
+    size_t absorbed_count;
+};
 
 /* One arc kept by this node. */
 struct replica {
@@ -143,6 +154,15 @@ struct replica {
 
     struct incoming *incoming;
 
+    /* op_merge.c */
+    struct merge_state merge;
+    struct staging *staging; /* replicated, and in no header; NULL: none */
+    struct merge_run *run;   /* while leading: into the arc before */
+    uint64_t staged_ns;      /* something was staged last */
+    uint64_t frozen_ns;      /* it froze, or closed */
+    uint64_t merge_due_ns;   /* when to do next what is left of one */
+    bool merge_told;         /* closed, and the other arc knows */
+
     /* Which peer a replica id lives on, from messages and MEMBERS entries. */
     struct arc_member known[ARC_MEMBERS_MAX * 2];
     size_t known_count, known_next;
@@ -155,6 +175,7 @@ struct replica {
                             * checkpointed before it; 0: none */
 
     uint64_t heard_ns;   /* from another member; 0: not yet */
+    uint64_t led_by_ns;  /* from its leader */
     bool children_first; /* takes no snapshot before its split children are on
                           * disk */
     bool doomed;         /* to be removed once its split children are on disk */
@@ -273,6 +294,10 @@ struct node {
     uint64_t batch_number;
 
     struct recovery *recoveries; /* op_recover.c: under way */
+    struct {
+        uint64_t done, abandoned; /* by runs led here */
+        uint64_t pause_ns_max;    /* that an arc was frozen */
+    } merges;
 
     struct pending_table *pending;
     struct gossip *gossip;

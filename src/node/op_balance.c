@@ -213,6 +213,8 @@ static const char *fate_name(enum keeper_fate fate)
         return "queued";
     case FATE_GONE:
         return "replaced";
+    case FATE_STUCK:
+        return "stuck";
     case FATE_UP:
     default:
         return "up";
@@ -444,6 +446,7 @@ void op_balance_serve(struct node *node, const struct replica *r,
     }
     const char *wrong =
         read_ask(request->value, &ask) ? check_ask(&ask) : "not understood";
+    keeper_judge_peers(node); /* what was just set is in force */
     if (wrong)
         node_answer_status(node, origin, DLHT_EINVAL, wrong);
     else if (span_equal(ask.action, span_str("status")))

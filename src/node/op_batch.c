@@ -3,8 +3,10 @@
 /* Many records in one request. A batch is cut into a piece per arc, each one
  * log entry; a piece whose arc was split meanwhile is certainly not done and
  * is cut again. All pieces carry the batch's session and number (the client's,
- * or one of this node), so a batch that is repeated is stored once, however it
- * is cut then. mget asks for each key on its own and answers in the order of
+ * or one of this node) and the rank of their first record, in key order, among
+ * those of the batch: so a batch that is repeated is stored once, however it is
+ * cut then, and an arc that meets two pieces of one batch, because it was
+ * merged, stores both. mget asks for each key on its own and answers in the order of
  * the request. */
 
 #include <assert.h>
@@ -31,8 +33,7 @@ struct piece {
     struct batch *batch;
     struct buf list;
     uint32_t list_count;
-    const struct arc *arc; /* while cutting only: the nearest known, and */
-    bool held;             /* whether it has these keys */
+    uint64_t rank; /* of the first record in the batch */
 };
 
 static void release_batch(struct node *node, struct batch *b)
@@ -94,8 +95,8 @@ static void piece_free(struct piece *p)
     free(p);
 }
 
-static void cut(struct node *node, struct batch *b, struct span list,
-                uint32_t list_count, bool hash);
+static void cut_again(struct node *node, struct batch *b,
+                      const struct piece *p);
 
 static void piece_done(struct node *node, void *context,
                        const struct response *response)
@@ -105,7 +106,7 @@ static void piece_done(struct node *node, void *context,
     if (response->status == DLHT_OK)
         b->stored += response->count;
     else if (response->status == DLHT_ENOTOWNER)
-        cut(node, b, buf_span(&p->list), p->list_count, false);
+        cut_again(node, b, p);
     else
         note_status(b, response->status);
     piece_free(p);
@@ -120,6 +121,7 @@ static void send_piece(struct node *node, struct batch *b, struct piece *p)
     q.key = mp_read_bytes(&r); /* routes the piece */
     q.list = buf_span(&p->list);
     q.list_count = p->list_count;
+    q.limit = p->rank;
     struct pending_target target = {
         .done = piece_done, .context = p, .later = true, .wants_not_owner = true
     };
@@ -133,65 +135,104 @@ static void send_piece(struct node *node, struct batch *b, struct piece *p)
     piece_free(p);
 }
 
-/* The pieces of one cut, one an arc: an arc that met a batch's number before
- * takes a second piece for a repetition of the first. Keys between two known
- * arcs are a piece, too; it is cut again where it arrives. Since arcs only
- * split, whatever is known ends at a true boundary, and no arc sees two. */
-struct cutting {
-    struct piece **list;
-    size_t count, cap;
+/* A record of a batch, as its arc keeps it. */
+struct item {
+    struct span key;
+    struct span value;
+    uint32_t order; /* in which it was given: of one key the last one stays */
 };
 
-static struct piece *piece_for(struct batch *b, struct cutting *c,
-                               const struct arc *arc, bool held)
+static int compare_items(const void *a, const void *b)
 {
-    for (size_t i = c->count; i-- > 0;)
-        if (c->list[i]->arc == arc && c->list[i]->held == held)
-            return c->list[i];
-    if (c->count == c->cap) {
-        size_t cap = c->cap ? c->cap * 2 : 16;
-        struct piece **grown = mem_resize(c->list, cap, sizeof(void *));
-        if (!grown)
-            return NULL;
-        c->list = grown;
-        c->cap = cap;
-    }
+    const struct item *x = a, *y = b;
+    int order = span_compare(x->key, y->key);
+    return order ? order : (x->order > y->order) - (x->order < y->order);
+}
+
+static struct piece *piece_new(struct batch *b, uint64_t rank)
+{
     struct piece *p = mem_zero(1, sizeof *p);
-    if (!p)
-        return NULL;
-    p->batch = b;
-    p->arc = arc;
-    p->held = held;
-    c->list[c->count++] = p;
+    if (p) {
+        p->batch = b;
+        p->rank = rank;
+    }
     return p;
 }
 
-/* Cuts key, value, key, value... into pieces by arc and sends them. */
-static void cut(struct node *node, struct batch *b, struct span list,
-                uint32_t list_count, bool hash)
+/* Sends records in key order in pieces by arc. Keys between two known arcs are
+ * a piece, too; it is cut again where it arrives. */
+static void cut(struct node *node, struct batch *b, const struct item *items,
+                uint32_t count, uint64_t rank)
 {
     struct keyspace *ks = keyspaces_find(node, b->request.keyspace);
-    struct cutting c = { 0 };
-    struct mp_reader r;
-    mp_reader_init(&r, list);
-    for (uint32_t i = 0; i < list_count; i += 2) {
-        struct span key = mp_read_bytes(&r);
-        struct span value = mp_read_bytes(&r);
-        if (hash)
-            key = op_hashed_key(node, key);
-        const struct arc *arc = map_find(ks->map, key, SIZE_MAX);
-        struct piece *p = piece_for(b, &c, arc, arc && arc_has(arc, key));
+    struct piece *p = NULL;
+    const struct arc *before = NULL;
+    bool held_before = false;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct arc *arc = map_find(ks->map, items[i].key, SIZE_MAX);
+        bool held = arc && arc_has(arc, items[i].key);
+        if (p && (arc != before || held != held_before)) {
+            send_piece(node, b, p);
+            p = NULL;
+        }
+        if (!p)
+            p = piece_new(b, rank + i);
         if (!p) {
             note_status(b, DLHT_EBUSY);
-            break;
+            return;
         }
-        mp_write_bin(&p->list, key);
-        mp_write_bin(&p->list, value);
+        mp_write_bin(&p->list, items[i].key);
+        mp_write_bin(&p->list, items[i].value);
         p->list_count += 2;
+        before = arc;
+        held_before = held;
     }
-    for (size_t i = 0; i < c.count; i++)
-        send_piece(node, b, c.list[i]);
-    free(c.list);
+    if (p)
+        send_piece(node, b, p);
+}
+
+/* The records of a list, unsorted; NULL: no memory. */
+static struct item *read_items(struct node *node, struct span list,
+                               uint32_t count, bool hash)
+{
+    struct item *items = mem_array(count, sizeof *items);
+    struct mp_reader r;
+    mp_reader_init(&r, list);
+    for (uint32_t i = 0; items && i < count; i++) {
+        struct span key = mp_read_bytes(&r);
+        items[i].key = hash ? op_hashed_key(node, key) : key;
+        items[i].value = mp_read_bytes(&r);
+        items[i].order = i;
+    }
+    return items;
+}
+
+/* A piece that is in no arc as a whole; it is in key order. */
+static void cut_again(struct node *node, struct batch *b, const struct piece *p)
+{
+    uint32_t count = p->list_count / 2;
+    struct item *items = read_items(node, buf_span(&p->list), count, false);
+    if (items)
+        cut(node, b, items, count, p->rank);
+    else
+        note_status(b, DLHT_EBUSY);
+    free(items);
+}
+
+static void cut_first(struct node *node, struct batch *b,
+                      const struct request *q)
+{
+    const struct keyspace *ks = keyspaces_find(node, q->keyspace);
+    uint32_t count = q->list_count / 2;
+    struct item *items = read_items(node, q->list, count,
+                                    ks->record.placement == PLACEMENT_HASHED);
+    if (items) {
+        qsort(items, count, sizeof *items, compare_items);
+        cut(node, b, items, count, 0);
+    } else {
+        note_status(b, DLHT_EBUSY);
+    }
+    free(items);
 }
 
 static int check_list(const struct request *q, uint32_t step, const char **text)
@@ -228,7 +269,6 @@ void op_batch_begin(struct node *node, const struct request *q,
         node_answer_status(node, origin, DLHT_EBUSY, NULL);
         return;
     }
-    struct keyspace *ks = keyspaces_find(node, q->keyspace);
     b->origin = *origin;
     b->request = *q;
     b->request.list = b->request.value = b->request.keyspace_name =
@@ -236,8 +276,7 @@ void op_batch_begin(struct node *node, const struct request *q,
     b->deadline_ns = op_deadline_ns(node, q);
     b->open = 1;
     number_batch(node, b);
-    cut(node, b, q->list, q->list_count,
-        ks->record.placement == PLACEMENT_HASHED);
+    cut_first(node, b, q);
     release_batch(node, b);
 }
 

@@ -107,7 +107,7 @@ static struct report report_on(const struct replica *r, const struct request *q,
         report.has_hi = true;
     }
     *below = records_rank(r->records, q->key, NULL);
-    uint64_t end = records_count(r->records);
+    uint64_t end = replica_key_count(r);
     if (report.has_hi)
         end = records_rank(r->records, report.hi, NULL);
     report.keys = end > *below ? end - *below : 0;
@@ -255,7 +255,8 @@ static bool sum_some(const struct replica *r, struct summing *s)
         size_t n = 0;
         while (there && n < SUM_CHUNK) {
             struct record record = records_at(&at);
-            if (s->has_end && span_compare(record.key, end) >= 0) {
+            if ((s->has_end && span_compare(record.key, end) >= 0) ||
+                !replica_is_own(r, record.key)) {
                 there = false;
                 break;
             }

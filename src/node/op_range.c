@@ -114,6 +114,8 @@ static void read_up(const struct replica *r, const struct request *q,
     bool there = records_seek(r->records, q->key, &at);
     while (there) {
         struct record record = records_at(&at);
+        if (!replica_is_own(r, record.key))
+            break;
         if (!is_before_end(q, record.key))
             return;
         if ((q->limit && response->list_count >= q->limit) ||
@@ -138,7 +140,12 @@ static void read_down(const struct replica *r, const struct request *q,
 {
     struct records_cursor at;
     bool unbounded = !(q->flags & REQUEST_HAS_END);
-    bool there = records_seek_last(r->records, q->end, unbounded, &at);
+    struct span before = q->end;
+    if (r->staging && (unbounded || !replica_is_own(r, before))) {
+        unbounded = false;
+        before = r->arc->hi;
+    }
+    bool there = records_seek_last(r->records, before, unbounded, &at);
     struct span last = span_empty();
     while (there) {
         struct record record = records_at(&at);
@@ -165,8 +172,8 @@ static void count_piece(const struct replica *r, const struct request *q,
                         struct response *response)
 {
     uint64_t below = records_rank(r->records, q->key, NULL);
-    uint64_t upto = records_count(r->records);
-    if (q->flags & REQUEST_HAS_END)
+    uint64_t upto = replica_key_count(r);
+    if ((q->flags & REQUEST_HAS_END) && replica_is_own(r, q->end))
         upto = records_rank(r->records, q->end, NULL);
     response->count = upto > below ? upto - below : 0;
     if (r->arc->has_hi && is_before_end(q, r->arc->hi)) {

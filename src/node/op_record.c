@@ -15,6 +15,7 @@
 #include "node/gossip.h"
 #include "node/models.h"
 #include "node/op_balance.h"
+#include "node/op_merge.h"
 #include "node/op_model.h"
 #include "node/op_recover.h"
 #include "node/replica.h"
@@ -61,6 +62,8 @@ void op_answer_result(struct node *node, const struct replica *r,
     if (result->status == DLHT_ENOTOWNER) {
         response.count = OP_BY_LOG;
         response.arc = r->arc;
+    } else if (result->names_arc) {
+        response.arc = r->arc;
     }
     node_answer(node, origin, &response);
 }
@@ -94,7 +97,8 @@ static struct command command_of(const struct request *q)
                          .value = q->value,
                          .version = q->version,
                          .list = q->list,
-                         .list_count = q->list_count };
+                         .list_count = q->list_count,
+                         .rank = q->limit };
     switch (q->op) {
     case OP_PUT:
         c.kind = COMMAND_PUT;
@@ -112,8 +116,9 @@ static struct command command_of(const struct request *q)
     return c;
 }
 
-/* A batch that the log would refuse: bounds only shrink. */
-static bool refused_for_sure(const struct replica *r, const struct command *c)
+/* A batch that the log would most likely refuse; if the arc has grown since,
+ * it is cut again for nothing. */
+static bool reaches_out(const struct replica *r, const struct command *c)
 {
     return c->kind == COMMAND_BATCH && !replica_holds(r, c);
 }
@@ -128,7 +133,7 @@ static void serve_write(struct node *node, struct replica *r,
         op_answer_not_owner(node, r, q, origin);
         return;
     }
-    if (refused_for_sure(r, &c)) {
+    if (reaches_out(r, &c)) {
         struct session_result refused = { .status = DLHT_ENOTOWNER };
         op_answer_result(node, r, origin, &refused);
         return;
@@ -173,6 +178,10 @@ static void read_record(struct node *node, struct replica *r,
 void op_read(struct node *node, struct replica *r,
              const struct request *request, const struct origin *origin)
 {
+    if (op_merge_refuses(r) && request->op != OP_ARC_INFO) {
+        op_merge_refuse(node, r, origin);
+        return;
+    }
     r->requests++;
     switch (request->op) {
     case OP_GET:
@@ -210,6 +219,10 @@ void op_serve(struct node *node, const struct request *request,
               const struct origin *origin)
 {
     struct replica *r = node_replica(node, request->arc);
+    if (r && op_merge_is_closed(r) && request->op != OP_MERGE) {
+        op_merge_refuse(node, r, origin);
+        return;
+    }
     if (!r || r->empty) {
         struct response response = { .status = DLHT_ENOTOWNER };
         struct keyspace *ks = keyspaces_find(node, request->keyspace);
@@ -222,10 +235,14 @@ void op_serve(struct node *node, const struct request *request,
     }
     bool write = request->op == OP_PUT || request->op == OP_DEL ||
                  request->op == OP_CAS || request->op == OP_BATCH;
-    if (!write && (request->flags & REQUEST_STALE))
+    if (!write && request->op != OP_MERGE && (request->flags & REQUEST_STALE))
         op_read(node, r, request, origin);
     else if (!replica_leads(r))
         answer_write_refusal(node, origin, DLHT_ENOTOWNER, r);
+    else if (request->op == OP_MERGE)
+        op_merge_serve(node, request, origin);
+    else if (write && op_merge_refuses(r))
+        op_merge_refuse(node, r, origin);
     else if (request->op == OP_LEAVE)
         op_leave_serve(node, request, origin);
     else if (request->op == OP_PEER_SET)
@@ -259,7 +276,7 @@ static bool answer_here(struct node *node, const struct request *q,
     const struct arc *arc = map_find(ks->map, q->key, models_guess(ks, q->key));
     struct replica *r = arc ? node_replica(node, arc->id) : NULL;
     if (!r || r->empty || !arc_has(r->arc, q->key) || !replica_leads(r) ||
-        (q->flags & REQUEST_STRICT))
+        (q->flags & REQUEST_STRICT) || op_merge_refuses(r))
         return false;
     uint64_t index, ticket;
     if (raft_lease_holds(r->raft, node->now_ns) &&

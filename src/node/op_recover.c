@@ -293,8 +293,8 @@ static struct recover_message have_of(struct node *node, arc_id id,
     m.applied = r->applied;
     m.term = raft_term(r->raft);
     m.generation = r->empty ? 0 : r->arc->generation;
-    m.keys = records_count(r->records);
-    m.bytes = records_data_bytes(r->records);
+    m.keys = replica_key_count(r);
+    m.bytes = replica_data_bytes(r);
     const struct raft_members *members = raft_members(r->raft);
     for (size_t i = 0; i < members->count; i++)
         if (members->list[i].id == r->self)

@@ -18,6 +18,7 @@
 #include "node/journal_types.h"
 #include "node/keyspaces.h"
 #include "node/op.h"
+#include "node/op_merge.h"
 #include "node/recover.h"
 #include "node/transfer.h"
 #include "wire/codec.h"
@@ -47,6 +48,7 @@ void replica_free(struct replica *r)
     if (!r)
         return;
     transfer_drop_all(r);
+    op_merge_deinit(r);
     for (size_t i = 0; i < r->read_count; i++)
         free(r->reads[i].bytes);
     free(r->reads);
@@ -276,6 +278,7 @@ void replica_remove(struct node *node, struct replica *r)
     fingers_drop(node, r);
     checkpoint_run_forget(node, r);
     transfer_drop_incoming(node, r);
+    op_merge_drop_run(r);
     if (node->config.durable && node->fx) {
         node_sync(node); /* the burial is on disk before anything goes */
         struct effect *e = effects_add(node->fx, EFFECT_CHECKPOINT_REMOVE);
@@ -321,6 +324,26 @@ void replica_touch(struct node *node, struct replica *r)
 bool replica_leads(const struct replica *r)
 {
     return raft_role(r->raft) == RAFT_LEADER;
+}
+
+uint64_t replica_key_count(const struct replica *r)
+{
+    return r->staging ? records_rank(r->records, r->arc->hi, NULL)
+                      : records_count(r->records);
+}
+
+uint64_t replica_data_bytes(const struct replica *r)
+{
+    uint64_t bytes;
+    if (!r->staging)
+        return records_data_bytes(r->records);
+    records_rank(r->records, r->arc->hi, &bytes);
+    return bytes;
+}
+
+bool replica_is_own(const struct replica *r, struct span key)
+{
+    return !r->staging || span_compare(key, r->arc->hi) < 0;
 }
 
 static void learn_peer(struct replica *r, replica_id id, const struct id *peer)
@@ -443,6 +466,8 @@ void replica_receive(struct node *node, const struct id *from,
         return;
     }
     r->heard_ns = node->now_ns;
+    if (m->type == RAFT_APPEND || m->type == RAFT_HEARTBEAT)
+        r->led_by_ns = node->now_ns;
     learn_peer(r, m->from, from);
     for (size_t i = 0; i < m->entry_count; i++)
         if (m->entries[i].type == RAFT_ENTRY_MEMBERS)
@@ -491,6 +516,10 @@ static bool is_left_behind(const struct node *node, const struct replica *r)
     const struct keyspace *ks = keyspaces_find(node, r->keyspace);
     const struct arc *known =
         ks && !r->empty ? map_by_id(ks->map, r->id) : NULL;
+    /* It was merged into another: its leader says so, if there is one yet. */
+    if (!known && ks && !r->empty && !replica_leads(r) &&
+        node->now_ns - r->led_by_ns > FORGOTTEN_NS / 3)
+        return op_merge_heir(node, r) != NULL;
     if (!known || names(known, r->self) ||
         known->generation < r->arc->generation)
         return false;
@@ -504,7 +533,7 @@ static bool is_left_behind(const struct node *node, const struct replica *r)
 void replica_tick(struct node *node, struct replica *r)
 {
     if (r->heard_ns == 0)
-        r->heard_ns = node->now_ns;
+        r->heard_ns = r->led_by_ns = node->now_ns;
     if (is_left_behind(node, r) || is_forgotten(node, r)) {
         replica_remove(node, r);
         return;
@@ -521,6 +550,8 @@ void replica_tick(struct node *node, struct replica *r)
         replica_cut_next(node, r);
     if (r->doomed)
         replica_remove(node, r);
+    else
+        op_merge_tick(node, r);
 }
 
 static void journal_entry(struct node *node, struct replica *r,
@@ -612,19 +643,25 @@ void replica_follow_role(struct node *node, struct replica *r)
         r->splitting = false;
         r->lost_mask = 0;
         r->changes = 0;
+        op_merge_drop_run(r);
+        r->merge_told = false;
+        r->staged_ns = node->now_ns;
         node_log(node, LOG_DEBUG, "arc %016llx: leads in term %llu",
                  (unsigned long long)r->id, (unsigned long long)term);
     } else if (!leads && r->led_term != 0) {
         r->led_term = 0;
         drop_waiting(node, r);
         transfer_drop_outgoing(r);
+        op_merge_drop_run(r);
     }
 }
 
 void replica_notice(struct node *node, struct replica *r)
 {
-    if (r->empty)
+    if (r->empty || op_merge_is_closed(r)) {
+        fingers_drop(node, r);
         return;
+    }
     struct id owner;
     replica_id leader = raft_leader(r->raft);
     bool known = leader && replica_peer_of(r, leader, &owner);

@@ -89,6 +89,13 @@ void replica_apply(struct node *node, struct replica *r);
 
 bool replica_leads(const struct replica *r);
 
+/* Of the arc's own records: what is staged beyond its end does not count. */
+uint64_t replica_key_count(const struct replica *r);
+uint64_t replica_data_bytes(const struct replica *r);
+/* Whether a record of r->records with this key, not below the arc's lo, is its
+ * own. */
+bool replica_is_own(const struct replica *r, struct span key);
+
 /* Takes office, or leaves it, as its raft has. */
 void replica_follow_role(struct node *node, struct replica *r);
 
@@ -99,6 +106,11 @@ void replica_follow_role(struct node *node, struct replica *r);
 MUST_USE int replica_propose(struct node *node, struct replica *r,
                              struct command *command,
                              const struct origin *origin, bool all);
+
+/* DLHT_OK if the leader's state is that of its whole log, as far as a change
+ * of bounds or members must know.
+ *   DLHT_ENOTOWNER, DLHT_EBUSY, DLHT_EFULL */
+int replica_may_change(const struct node *node, const struct replica *r);
 
 /* Begins one membership step, or says why not.
  *   DLHT_ENOTOWNER, DLHT_EBUSY, DLHT_EFULL, DLHT_EINVAL, DLHT_ENOMEM */

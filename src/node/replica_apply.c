@@ -13,6 +13,7 @@
 #include "node/keyspaces.h"
 #include "node/models.h"
 #include "node/op.h"
+#include "node/op_merge.h"
 #include "node/replica.h"
 #include "node/transfer.h"
 #include "wire/codec.h"
@@ -59,6 +60,7 @@ static int store(struct replica *r, struct span key, struct span value,
         return rc;
     r->counter++;
     result->version = r->counter;
+    op_merge_touched(r, key);
     return DLHT_OK;
 }
 
@@ -82,16 +84,19 @@ static int apply_del(struct replica *r, const struct command *c,
     int rc = records_remove(r->records, c->key, &removed);
     if (rc != DLHT_OK)
         return rc;
-    if (removed)
+    if (removed) {
         result->version = ++r->counter;
-    else
+        op_merge_touched(r, c->key);
+    } else {
         result->status = DLHT_ENOTFOUND;
+    }
     return DLHT_OK;
 }
 
-/* All keys of a batch are inside, or none is stored. A batch that memory cut
- * short is begun again from its start: puts may be repeated, they only count
- * versions up. To keep replicas alike the counter then starts where it was. */
+/* All keys of a batch are inside, or none is stored; but for those that an
+ * earlier attempt stored. A batch that memory cut short is begun again from its
+ * start: puts may be repeated, they only count versions up. To keep replicas
+ * alike the counter then starts where it was. */
 static int apply_batch(struct replica *r, const struct command *c,
                        struct session_result *result)
 {
@@ -101,6 +106,9 @@ static int apply_batch(struct replica *r, const struct command *c,
     for (uint32_t i = 0; i < c->list_count; i += 2) {
         struct span key = mp_read_bytes(&reader);
         struct span value = mp_read_bytes(&reader);
+        if (sessions_has_record(&r->sessions, &c->session, c->number,
+                                c->rank + i / 2))
+            continue;
         int rc = store(r, key, value, result);
         if (rc != DLHT_OK) {
             r->counter = counter;
@@ -148,6 +156,16 @@ static int run_command(struct replica *r, const struct command *c,
     }
 }
 
+/* What is kept of an outcome: of a batch, which of its records are stored. */
+static void note_result(struct replica *r, const struct command *c,
+                        const struct session_result *result)
+{
+    struct session_result note = *result;
+    if (c->kind == COMMAND_BATCH)
+        note.version = c->rank;
+    sessions_note(&r->sessions, &c->session, c->lowest_open, r->time_ms, &note);
+}
+
 static int apply_write(struct replica *r, const struct command *c,
                        struct session_result *result)
 {
@@ -158,12 +176,20 @@ static int apply_write(struct replica *r, const struct command *c,
         result->status = DLHT_ENOTOWNER;
         return DLHT_OK;
     }
+    /* Certainly not done, and not remembered: the arc that this one becomes a
+     * part of may do it under the same number. */
+    if (op_merge_refuses(r)) {
+        result->status = DLHT_EBUSY;
+        return DLHT_OK;
+    }
     if (in_session) {
+        struct session_result known;
         switch (sessions_look(&r->sessions, &c->session, c->number, r->time_ms,
-                              result)) {
+                              &known)) {
         case SESSION_KNOWN:
             if (c->kind == COMMAND_BATCH)
-                result->count = c->list_count / 2;
+                break; /* that piece of it, or another */
+            *result = known;
             return DLHT_OK;
         case SESSION_PAST:
             result->status = DLHT_ESTALE;
@@ -184,8 +210,7 @@ static int apply_write(struct replica *r, const struct command *c,
     /* What was not done for a wrong arc may be done by the right one under the
      * same number, so it is not remembered. */
     if (rc == DLHT_OK && in_session && result->status != DLHT_ENOTOWNER)
-        sessions_note(&r->sessions, &c->session, c->lowest_open, r->time_ms,
-                      result);
+        note_result(r, c, result);
     return rc;
 }
 
@@ -244,8 +269,10 @@ static int apply_split(struct node *node, struct replica *r,
 {
     struct arc right;
     if (!arc_has(r->arc, c->key) || span_equal(c->key, r->arc->lo) ||
-        !right_descriptor(r, c, &right))
+        op_merge_forbids_change(r) || !right_descriptor(r, c, &right)) {
+        r->splitting = false;
         return DLHT_OK; /* void, alike everywhere */
+    }
     struct arc left = *r->arc;
     left.hi = c->key;
     left.has_hi = true;
@@ -303,6 +330,8 @@ static int apply_data(struct node *node, struct replica *r,
         r->time_ms = c.now_ms;
     if (c.kind == COMMAND_SPLIT)
         return apply_split(node, r, &c, entry->index);
+    if (c.kind == COMMAND_MERGE)
+        return op_merge_apply(node, r, c.value, result);
     uint64_t before = records_count(r->records);
     int rc = apply_write(r, &c, result);
     uint64_t after = records_count(r->records);
@@ -321,6 +350,9 @@ static int apply_members(struct node *node, struct replica *r,
     size_t count;
     if (!replica_unpack_members(entry->data, members, &count))
         return DLHT_OK;
+    int rc = op_merge_unstage(node, r);
+    if (rc != DLHT_OK)
+        return rc;
     if (replica_leads(r))
         transfer_say_gone(node, r, members, count);
     memcpy(r->arc->members, members, count * sizeof *members);

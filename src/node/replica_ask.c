@@ -11,6 +11,7 @@
 #include "dlht/err.h"
 #include "node/disk_full.h"
 #include "node/op.h"
+#include "node/op_merge.h"
 #include "node/replica.h"
 #include "wire/mp.h"
 
@@ -68,9 +69,7 @@ int replica_propose(struct node *node, struct replica *r,
     return rc;
 }
 
-/* Whether the leader's state is that of its whole log, as far as a change of
- * bounds or members must know. */
-static int may_change(const struct node *node, const struct replica *r)
+int replica_may_change(const struct node *node, const struct replica *r)
 {
     if (!replica_leads(r) || r->led_term != raft_term(r->raft))
         return DLHT_ENOTOWNER;
@@ -78,7 +77,7 @@ static int may_change(const struct node *node, const struct replica *r)
     if (full != DLHT_OK)
         return full;
     if (r->splitting || raft_is_changing(r->raft) ||
-        r->applied_term != r->led_term)
+        r->applied_term != r->led_term || op_merge_forbids_change(r))
         return DLHT_EBUSY;
     return DLHT_OK;
 }
@@ -86,7 +85,7 @@ static int may_change(const struct node *node, const struct replica *r)
 int replica_change(struct node *node, struct replica *r,
                    const struct arc_member *members, size_t count)
 {
-    int rc = may_change(node, r);
+    int rc = replica_may_change(node, r);
     if (rc != DLHT_OK)
         return rc;
     struct raft_members next = { .count = count };
@@ -109,7 +108,7 @@ int replica_change(struct node *node, struct replica *r,
 
 int replica_split(struct node *node, struct replica *r, struct span key)
 {
-    int rc = may_change(node, r);
+    int rc = replica_may_change(node, r);
     if (rc != DLHT_OK)
         return rc;
     if (!arc_has(r->arc, key) || span_equal(key, r->arc->lo) ||

@@ -46,6 +46,8 @@ static int restore_header(struct node *node, arc_id arc, uint64_t number,
         r->time_ms = state.time_ms;
         r->sessions = state.sessions;
         memset(&state.sessions, 0, sizeof state.sessions);
+        r->merge = state.merge;
+        memset(&state.merge, 0, sizeof state.merge);
         r->checkpoint_number = number;
         r->checkpoint_index = r->checkpoint_index_before = state.index;
         r->vote_term = state.term;

@@ -80,6 +80,17 @@ static uint32_t lower_bound(const struct session *session, uint64_t number)
     return lo;
 }
 
+/* Where a result goes: of one number, pieces of a batch stand by rank. */
+static uint32_t place_of(const struct session *session,
+                         const struct session_result *result)
+{
+    uint32_t i = lower_bound(session, result->number);
+    while (i < session->count && session->results[i].number == result->number &&
+           session->results[i].version < result->version)
+        i++;
+    return i;
+}
+
 static bool is_idle(const struct session *session, uint64_t now_ms)
 {
     return session->used_ms + SESSION_IDLE_MS < now_ms;
@@ -99,6 +110,21 @@ enum session_answer sessions_look(const struct sessions *s, const struct id *id,
         return SESSION_NEW;
     *out = session->results[i];
     return SESSION_KNOWN;
+}
+
+bool sessions_has_record(const struct sessions *s, const struct id *id,
+                         uint64_t number, uint64_t rank)
+{
+    const struct session *session = find(s, id);
+    if (!session)
+        return false;
+    for (uint32_t i = lower_bound(session, number);
+         i < session->count && session->results[i].number == number; i++) {
+        const struct session_result *piece = &session->results[i];
+        if (rank >= piece->version && rank - piece->version < piece->count)
+            return true;
+    }
+    return false;
 }
 
 static int grow_table(struct sessions *s)
@@ -201,6 +227,27 @@ static struct session *add(struct sessions *s, const struct id *id)
     return session;
 }
 
+/* There is room. What is known is not put again. */
+static void put_result(struct session *session,
+                       const struct session_result *result)
+{
+    uint32_t at = place_of(session, result);
+    if (at < session->count) {
+        struct session_result *there = &session->results[at];
+        if (there->number == result->number &&
+            there->version == result->version) {
+            if (result->count > there->count)
+                there->count = result->count;
+            return;
+        }
+    }
+    assert(session->count < session->cap);
+    memmove(session->results + at + 1, session->results + at,
+            (session->count - at) * sizeof *session->results);
+    session->results[at] = *result;
+    session->count++;
+}
+
 void sessions_note(struct sessions *s, const struct id *id,
                    uint64_t lowest_open, uint64_t now_ms,
                    const struct session_result *result)
@@ -220,85 +267,8 @@ void sessions_note(struct sessions *s, const struct id *id,
     session->count -= drop;
     memmove(session->results, session->results + drop,
             session->count * sizeof *session->results);
-    uint32_t at = lower_bound(session, result->number);
-    assert(session->count < session->cap);
-    memmove(session->results + at + 1, session->results + at,
-            (session->count - at) * sizeof *session->results);
-    session->results[at] = *result;
-    session->count++;
+    put_result(session, result);
     s->packed += packed_bytes(session);
-}
-
-int sessions_copy(const struct sessions *from, struct sessions *to)
-{
-    struct buf packed = { 0 };
-    sessions_pack(from, &packed);
-    struct mp_reader r;
-    mp_reader_init(&r, buf_span(&packed));
-    int rc = packed.failed ? DLHT_ENOMEM : sessions_unpack(&r, to);
-    buf_deinit(&packed);
-    assert(rc != DLHT_ECORRUPT);
-    return rc;
-}
-
-void sessions_pack(const struct sessions *s, struct buf *out)
-{
-    mp_write_array(out, s->count);
-    for (const struct session *session = s->oldest; session;
-         session = session->newer) {
-        mp_write_array(out, 3 + 4 * (size_t)session->count);
-        mp_write_bin(out, span_of(session->id.bytes, ID_BYTES));
-        mp_write_uint(out, session->lowest_open);
-        mp_write_uint(out, session->used_ms);
-        for (uint32_t k = 0; k < session->count; k++) {
-            const struct session_result *result = &session->results[k];
-            mp_write_uint(out, result->number);
-            mp_write_int(out, result->status);
-            mp_write_uint(out, result->version);
-            mp_write_uint(out, result->count);
-        }
-    }
-}
-
-/* One session; its results are ascending and not below lowest_open. */
-static int unpack_session(struct mp_reader *r, struct sessions *out)
-{
-    size_t fields = mp_read_array(r);
-    struct session read = { 0 };
-    mp_read_fixed(r, read.id.bytes, ID_BYTES);
-    read.lowest_open = mp_read_uint(r);
-    read.used_ms = mp_read_uint(r);
-    if (r->bad || fields < 3 || (fields - 3) % 4 || id_is_zero(&read.id) ||
-        find(out, &read.id))
-        return DLHT_ECORRUPT;
-    size_t count = (fields - 3) / 4;
-    if (count > SESSION_RESULTS_MAX)
-        return DLHT_ECORRUPT;
-    /* No limit here: an arc that was kept by an earlier version may pass it. */
-    int rc = reserve_new(out);
-    if (rc != DLHT_OK)
-        return rc;
-    struct session *session = add(out, &read.id);
-    session->lowest_open = read.lowest_open;
-    session->used_ms = read.used_ms;
-    for (size_t k = 0; k < count; k++) {
-        struct session_result result;
-        result.number = mp_read_uint(r);
-        result.status = (int32_t)mp_read_int(r);
-        result.version = mp_read_uint(r);
-        result.count = mp_read_uint(r);
-        if (r->bad || result.number < session->lowest_open ||
-            (k && result.number <= session->results[k - 1].number))
-            return DLHT_ECORRUPT;
-        if (session->count == session->cap) {
-            rc = grow_results(session);
-            if (rc != DLHT_OK)
-                return rc;
-        }
-        session->results[session->count++] = result;
-        out->packed += SESSION_RESULT_PACKED_BYTES;
-    }
-    return DLHT_OK;
 }
 
 static int compare_used(const void *a, const void *b)
@@ -327,6 +297,162 @@ static int sort_by_use(struct sessions *s)
     for (size_t i = 0; i < n; i++)
         link_newest(s, list[i]);
     free(list);
+    return DLHT_OK;
+}
+
+/* Room for count results in all. */
+static int grow_results_to(struct session *session, size_t count)
+{
+    while (session->cap < count) {
+        int rc = grow_results(session);
+        if (rc != DLHT_OK)
+            return rc;
+    }
+    return DLHT_OK;
+}
+
+/* Adds another arc's results of the same session. */
+static int unite_results(struct session *into, const struct session *from)
+{
+    int rc = grow_results_to(into, (size_t)into->count + from->count);
+    if (rc != DLHT_OK)
+        return rc;
+    if (from->lowest_open > into->lowest_open)
+        into->lowest_open = from->lowest_open;
+    uint32_t drop = lower_bound(into, into->lowest_open);
+    into->count -= drop;
+    memmove(into->results, into->results + drop,
+            into->count * sizeof *into->results);
+    for (uint32_t i = 0; i < from->count; i++)
+        if (from->results[i].number >= into->lowest_open)
+            put_result(into, &from->results[i]);
+    return DLHT_OK;
+}
+
+int sessions_unite(struct sessions *into, uint64_t into_ms,
+                   const struct sessions *from, uint64_t from_ms)
+{
+    for (const struct session *f = from->oldest; f; f = f->newer) {
+        struct session *t = find(into, &f->id);
+        if (!t) {
+            int rc = reserve_new(into);
+            if (rc != DLHT_OK)
+                return rc;
+            t = add(into, &f->id);
+        }
+        into->packed -= packed_bytes(t);
+        int rc = unite_results(t, f);
+        into->packed += packed_bytes(t);
+        if (rc != DLHT_OK)
+            return rc;
+        uint64_t age = f->used_ms < from_ms ? from_ms - f->used_ms : 0;
+        uint64_t used = age < into_ms ? into_ms - age : 0;
+        if (used > t->used_ms)
+            t->used_ms = used;
+    }
+    return sort_by_use(into);
+}
+
+int sessions_copy(const struct sessions *from, struct sessions *to)
+{
+    struct buf packed = { 0 };
+    sessions_pack(from, &packed);
+    struct mp_reader r;
+    mp_reader_init(&r, buf_span(&packed));
+    int rc = packed.failed ? DLHT_ENOMEM : sessions_unpack(&r, to);
+    buf_deinit(&packed);
+    assert(rc != DLHT_ECORRUPT);
+    return rc;
+}
+
+static void pack_session(const struct session *session, struct buf *out)
+{
+    mp_write_array(out, 3 + 4 * (size_t)session->count);
+    mp_write_bin(out, span_of(session->id.bytes, ID_BYTES));
+    mp_write_uint(out, session->lowest_open);
+    mp_write_uint(out, session->used_ms);
+    for (uint32_t k = 0; k < session->count; k++) {
+        const struct session_result *result = &session->results[k];
+        mp_write_uint(out, result->number);
+        mp_write_int(out, result->status);
+        mp_write_uint(out, result->version);
+        mp_write_uint(out, result->count);
+    }
+}
+
+void sessions_pack(const struct sessions *s, struct buf *out)
+{
+    mp_write_array(out, s->count);
+    for (const struct session *session = s->oldest; session;
+         session = session->newer)
+        pack_session(session, out);
+}
+
+size_t sessions_pack_some(const struct sessions *s, size_t skip,
+                          size_t bytes_max, struct buf *out)
+{
+    const struct session *first = s->oldest;
+    for (; first && skip; first = first->newer)
+        skip--;
+    size_t count = 0, bytes = 0;
+    for (const struct session *at = first; at; at = at->newer) {
+        bytes += packed_bytes(at);
+        if (count && bytes > bytes_max)
+            break;
+        count++;
+    }
+    mp_write_array(out, count);
+    for (size_t i = 0; i < count; i++, first = first->newer)
+        pack_session(first, out);
+    return count;
+}
+
+/* Whether b may stand after a. */
+static bool ascends(const struct session_result *a,
+                    const struct session_result *b)
+{
+    if (a->number != b->number)
+        return a->number < b->number;
+    return a->count && b->count && a->version < b->version;
+}
+
+/* One session; its results are ascending and not below lowest_open. */
+static int unpack_session(struct mp_reader *r, struct sessions *out)
+{
+    size_t fields = mp_read_array(r);
+    struct session read = { 0 };
+    mp_read_fixed(r, read.id.bytes, ID_BYTES);
+    read.lowest_open = mp_read_uint(r);
+    read.used_ms = mp_read_uint(r);
+    if (r->bad || fields < 3 || (fields - 3) % 4 || id_is_zero(&read.id) ||
+        find(out, &read.id))
+        return DLHT_ECORRUPT;
+    size_t count = (fields - 3) / 4;
+    if (count > SESSION_RESULTS_MAX)
+        return DLHT_ECORRUPT;
+    /* No limit here: an arc that was kept by an earlier version may pass it. */
+    int rc = reserve_new(out);
+    if (rc != DLHT_OK)
+        return rc;
+    struct session *session = add(out, &read.id);
+    session->lowest_open = read.lowest_open;
+    session->used_ms = read.used_ms;
+    for (size_t k = 0; k < count; k++) {
+        struct session_result result = { .number = mp_read_uint(r) };
+        result.status = (int32_t)mp_read_int(r);
+        result.version = mp_read_uint(r);
+        result.count = mp_read_uint(r);
+        if (r->bad || result.number < session->lowest_open ||
+            (k && !ascends(&session->results[k - 1], &result)))
+            return DLHT_ECORRUPT;
+        if (session->count == session->cap) {
+            rc = grow_results(session);
+            if (rc != DLHT_OK)
+                return rc;
+        }
+        session->results[session->count++] = result;
+        out->packed += SESSION_RESULT_PACKED_BYTES;
+    }
     return DLHT_OK;
 }
 

@@ -11,6 +11,10 @@
  * by then: what is held, and so what is refused for want of room, is a function
  * of the log alone.
  *
+ * A batch is one number for many records, which arcs get in pieces: its results
+ * say which of the batch's records (by rank in key order) are stored. So what
+ * an arc knows stays right whatever is split and merged between two attempts.
+ *
  * All of it fits the header of a snapshot or checkpoint, which is one frame. */
 
 #ifndef NODE_SESSION_H
@@ -39,8 +43,9 @@ enum {
 struct session_result {
     uint64_t number;
     int32_t status;
-    uint64_t version;
-    uint64_t count;
+    bool names_arc;   /* the answer carries the arc's descriptor; not kept */
+    uint64_t version; /* of a batch: rank of the first record of the piece */
+    uint64_t count;   /* of a batch: records of the piece; else 0 */
 };
 
 struct session {
@@ -48,7 +53,8 @@ struct session {
     struct id id;
     uint64_t lowest_open;
     uint64_t used_ms;               /* arc time */
-    struct session_result *results; /* ascending numbers; owned */
+    struct session_result *results; /* ascending numbers, and ranks of one;
+                                     * owned */
     uint32_t count;
     uint32_t cap;
 };
@@ -75,6 +81,10 @@ enum session_answer sessions_look(const struct sessions *s, const struct id *id,
                                   uint64_t number, uint64_t now_ms,
                                   struct session_result *out);
 
+/* Whether that record of a batch is stored. */
+bool sessions_has_record(const struct sessions *s, const struct id *id,
+                         uint64_t number, uint64_t rank);
+
 /* Drops what is idle at now_ms and makes room for one more result of id, so
  * that sessions_note cannot fail.
  *   DLHT_ENOMEM
@@ -87,6 +97,18 @@ MUST_USE int sessions_reserve(struct sessions *s, const struct id *id,
 void sessions_note(struct sessions *s, const struct id *id,
                    uint64_t lowest_open, uint64_t now_ms,
                    const struct session_result *result);
+
+/* Adds what another arc remembers, whose time is from_ms now where this one's
+ * is into_ms: what was used a minute ago there was so here. Repeated, it
+ * changes nothing.
+ *   DLHT_ENOMEM  perhaps a part of it is in: to be repeated */
+MUST_USE int sessions_unite(struct sessions *into, uint64_t into_ms,
+                            const struct sessions *from, uint64_t from_ms);
+
+/* Packs sessions from the skip-th on (by last use), until about bytes_max; one
+ * always fits. Returns how many. */
+size_t sessions_pack_some(const struct sessions *s, size_t skip,
+                          size_t bytes_max, struct buf *out);
 
 MUST_USE int sessions_copy(const struct sessions *from, struct sessions *to);
 

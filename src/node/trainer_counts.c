@@ -178,7 +178,7 @@ void trainer_count(struct node *node, const struct keyspace *ks,
             !r->incoming && count < MESSAGE_COUNTS_MAX)
             list[count++] =
                 (struct model_count){ r->id, r->arc->generation, r->applied,
-                                      records_count(r->records) };
+                                      replica_key_count(r) };
     }
     struct message m = { .type = MESSAGE_MODEL };
     m.u.model.kind = MODEL_COUNTS;

@@ -14,6 +14,7 @@
 #include "node/journal_types.h"
 #include "node/keyspaces.h"
 #include "node/models.h"
+#include "node/op_merge.h"
 #include "node/replica.h"
 #include "wire/codec.h"
 #include "wire/mp.h"
@@ -22,7 +23,8 @@ enum {
     CHUNK_BYTES = 60 << 10, /* links carry chunks of at most 64 KiB, but for a
                              * single larger record */
     WINDOW_CHUNKS = 16,
-    STATE_VERSION = 1
+    STATE_VERSION = 2, /* 1: without merges */
+    STATE_VERSION_MIN = 1
 };
 /* However little may be sent, the receiver hears that it goes on. */
 #define SILENCE_NS (UINT64_C(5000) * NS_PER_MS)
@@ -67,6 +69,7 @@ void arc_state_pack(const struct replica *r, struct buf *out)
     mp_write_uint(out, r->counter);
     mp_write_uint(out, r->time_ms);
     sessions_pack(&r->sessions, out);
+    op_merge_pack_state(&r->merge, out);
 }
 
 int arc_state_unpack(struct span bytes, struct arc_state *out)
@@ -74,7 +77,8 @@ int arc_state_unpack(struct span bytes, struct arc_state *out)
     memset(out, 0, sizeof *out);
     struct mp_reader r;
     mp_reader_init(&r, bytes);
-    if (mp_read_uint(&r) != STATE_VERSION)
+    uint64_t version = mp_read_uint(&r);
+    if (version < STATE_VERSION_MIN || version > STATE_VERSION)
         return DLHT_ECORRUPT;
     struct arc arc;
     codec_unpack_arc(&r, &arc);
@@ -89,6 +93,12 @@ int arc_state_unpack(struct span bytes, struct arc_state *out)
     int rc = sessions_unpack(&r, &out->sessions);
     if (rc != DLHT_OK)
         return rc;
+    if (version > STATE_VERSION_MIN)
+        rc = op_merge_unpack_state(&r, &out->merge);
+    if (rc != DLHT_OK) {
+        arc_state_deinit(out);
+        return rc;
+    }
     out->arc = arc_copy(&arc);
     if (!out->arc) {
         arc_state_deinit(out);
@@ -100,6 +110,7 @@ int arc_state_unpack(struct span bytes, struct arc_state *out)
 void arc_state_deinit(struct arc_state *state)
 {
     sessions_deinit(&state->sessions);
+    op_merge_deinit_state(&state->merge);
     arc_free(state->arc);
     state->arc = NULL;
 }
@@ -269,8 +280,9 @@ static void begin(struct node *node, struct replica *r, replica_id to)
         if (!r->outgoing[i])
             slot = i;
     }
-    struct outgoing *o =
-        slot < RAFT_MEMBERS_MAX ? mem_zero(1, sizeof *o) : NULL;
+    /* While something is staged: later. */
+    bool can = slot < RAFT_MEMBERS_MAX && !r->staging;
+    struct outgoing *o = can ? mem_zero(1, sizeof *o) : NULL;
     if (o)
         o->view = records_snapshot_new(r->records);
     if (!o || !o->view) {
@@ -414,7 +426,8 @@ static struct span own_header(struct node *node, const struct replica *r)
                             .applied_members = s->members,
                             .counter = s->counter,
                             .time_ms = s->time_ms,
-                            .sessions = s->sessions };
+                            .sessions = s->sessions,
+                            .merge = s->merge };
     buf_reset(&node->scratch);
     arc_state_pack(&view, &node->scratch);
     return effects_copy(node->fx, buf_span(&node->scratch));
@@ -480,6 +493,9 @@ void transfer_install(struct node *node, struct replica *r, int status)
         sessions_deinit(&r->sessions);
         r->sessions = s->sessions;
         memset(&s->sessions, 0, sizeof s->sessions);
+        op_merge_deinit(r); /* a snapshot holds no staging */
+        r->merge = s->merge;
+        memset(&s->merge, 0, sizeof s->merge);
         arc_free(r->arc);
         r->arc = s->arc;
         s->arc = NULL;

@@ -24,6 +24,7 @@ struct arc_state {
     uint64_t counter;
     uint64_t time_ms;
     struct sessions sessions;
+    struct merge_state merge;
 };
 void arc_state_pack(const struct replica *r, struct buf *out);
 MUST_USE int arc_state_unpack(struct span bytes, struct arc_state *out);

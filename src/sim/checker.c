@@ -79,6 +79,7 @@ static uint64_t fingerprint(const struct inspect_replica *r)
     uint64_t hash = records_digest(r->records);
     hash = hash64_mix(hash, records_count(r->records));
     hash = hash64_mix(hash, r->counter);
+    hash = hash64_mix(hash, r->merge);
     hash = hash64_mix(hash, r->arc->generation);
     hash = hash64_mix(hash, hash64(r->arc->lo));
     hash = hash64_mix(hash, r->arc->has_hi ? hash64(r->arc->hi) : 0);
@@ -109,8 +110,12 @@ static void trace_replica(struct checker *c, size_t peer,
                 "last %llu commit %llu applied %llu generation %llu keys %zu "
                 "counter %llu",
                 peer, (unsigned long long)r->id, (unsigned long long)r->self,
-                r->empty ? " empty" : "", (int)raft_role(r->raft),
-                (unsigned long long)raft_term(r->raft),
+                r->empty     ? " empty"
+                : r->closed  ? " closed"
+                : r->frozen  ? " frozen"
+                : r->staging ? " staging"
+                             : "",
+                (int)raft_role(r->raft), (unsigned long long)raft_term(r->raft),
                 (unsigned long long)raft_first_index(r->raft),
                 (unsigned long long)raft_last_index(r->raft),
                 (unsigned long long)raft_commit(r->raft),
@@ -363,6 +368,12 @@ static bool member_is_whole(struct checker *c, const struct arc *arc,
                      (unsigned long long)arc->id, peer,
                      (unsigned long long)r.arc->generation,
                      (unsigned long long)arc->generation);
+    if (is_settling(c) && (r.frozen || r.staging || r.absorbed))
+        return lacks(c, "arc %llx on n%zu: a merge is not over: %s",
+                     (unsigned long long)arc->id, peer,
+                     r.frozen    ? "frozen"
+                     : r.staging ? "staging"
+                                 : "not forgotten");
     *leaders += raft_role(r.raft) == RAFT_LEADER;
     if (r.applied > *applied_max)
         *applied_max = r.applied;
@@ -560,6 +571,19 @@ static bool maps_agree(struct checker *c, size_t peer, const struct node *a,
     return true;
 }
 
+/* A whole map has every arc that there is. */
+static bool arc_is_known(const struct node *node,
+                         const struct inspect_replica *r)
+{
+    for (size_t i = 0; i < inspect_keyspace_count(node); i++) {
+        struct keyspace_record record;
+        const struct map *map = inspect_map(node, i, &record);
+        if (record.id == r->keyspace && map_by_id(map, r->id))
+            return true;
+    }
+    return inspect_is_partial(node);
+}
+
 /* No copy that no arc wants is left. */
 static bool no_strays(struct checker *c, size_t peer, const struct node *node)
 {
@@ -571,6 +595,9 @@ static bool no_strays(struct checker *c, size_t peer, const struct node *node)
         if (r.empty)
             return lacks(c, "n%zu has an empty copy of arc %llx", peer,
                          (unsigned long long)r.id);
+        if (!arc_is_known(node, &r))
+            return lacks(c, "n%zu keeps a copy of arc %llx, which is no more",
+                         peer, (unsigned long long)r.id);
         struct id self = inspect_self(node);
         const struct arc_member *m = arc_member_of(r.arc, &self);
         if (!m || m->replica != r.self)

@@ -10,8 +10,10 @@
 
 #include "base/hash.h"
 #include "dlht/err.h"
+#include "sim/balance_story.h"
 #include "sim/checker.h"
 #include "sim/fault.h"
+#include "sim/merger.h"
 #include "sim/models_story.h"
 #include "sim/recover_story.h"
 #include "sim/workload.h"
@@ -28,16 +30,18 @@ struct plan {
     struct world_config world;
     struct workload_config workload;
     struct fault_config fault;
-    bool models;        /* are trained, and looked at */
-    bool liar;          /* one peer lies about them */
-    bool silence;       /* two do not say what rounds need */
-    bool dying;         /* peers die for good */
-    bool loads;         /* every key is put first */
-    uint64_t calm_ns;   /* of work before and after the faults */
-    uint64_t faults_ns; /* of faults */
-    uint64_t bound_ns;  /* to be whole again, A10 */
-    uint64_t poll_ns;   /* between looks whether it is */
-    uint64_t pause_ns;  /* between two starts, at most */
+    struct merger_config merger; /* every_ns 0: no merges but planned ones */
+    bool models;                 /* are trained, and looked at */
+    bool liar;                   /* one peer lies about them */
+    bool silence;                /* two do not say what rounds need */
+    bool dying;                  /* peers die for good */
+    bool loads;                  /* every key is put first */
+    bool heavy_last;             /* the last peer is of weight 2 */
+    uint64_t calm_ns;            /* of work before and after the faults */
+    uint64_t faults_ns;          /* of faults */
+    uint64_t bound_ns;           /* to be whole again, A10 */
+    uint64_t poll_ns;            /* between looks whether it is */
+    uint64_t pause_ns;           /* between two starts, at most */
     /* While it runs. */
     struct rng rng;
     struct world *w;
@@ -46,6 +50,7 @@ struct plan {
     struct checker *checker;
     struct models_story *story;     /* NULL: not models */
     struct recover_story *recovery; /* NULL: not dying */
+    struct merger *matchmaker;      /* NULL: no merger */
     struct scenario_result *result;
     size_t lookups, hops; /* answered */
 };
@@ -272,8 +277,12 @@ static bool torment(struct plan *p)
     if (p->faults_ns == 0)
         return true;
     fault_start(p->tormentor);
+    if (p->matchmaker)
+        merger_start(p->matchmaker);
     if (!run_for(p, p->faults_ns))
         return false;
+    if (p->matchmaker)
+        merger_stop(p->matchmaker);
     fault_stop(p->tormentor);
     p->result->faults = fault_seen(p->tormentor);
     return true;
@@ -350,6 +359,19 @@ static void on_turn(void *context, size_t peer)
         models_story_turn(p->story, peer);
     if (p->recovery)
         recover_story_turn(p->recovery, peer);
+    if (p->matchmaker)
+        merger_turn(p->matchmaker, peer);
+}
+
+static void remark_merges(struct plan *p)
+{
+    struct merger_stats m;
+    merger_stats(p->matchmaker, &m);
+    snprintf(p->result->remark, sizeof p->result->remark,
+             "%llu merges, %llu abandoned, %llu kills at their points, an arc "
+             "stood still for %.0f ms at most",
+             (unsigned long long)m.done, (unsigned long long)m.abandoned,
+             (unsigned long long)m.kills, (double)m.pause_ns_max / 1e6);
 }
 
 static void run_plan(struct plan *p)
@@ -372,9 +394,13 @@ static void run_plan(struct plan *p)
                 n->map_fingers ? "fingers for" : "full",
                 n->strict ? "strict" : "lease", p->workload.key_count,
                 p->workload.client_count, (unsigned)p->fault.kinds);
+    if (p->heavy_last)
+        world_set_weight(p->w, p->world.peer_count - 1, 2000);
     p->checker = checker_new(p->w);
     p->clients = workload_new(p->w, &p->workload);
     p->tormentor = fault_new(p->w, &p->fault);
+    if (p->merger.every_ns)
+        p->matchmaker = merger_new(p->w, &p->merger);
     if (p->models) {
         struct models_story_config config = { rng_next(&p->rng), p->liar,
                                               p->silence };
@@ -406,6 +432,9 @@ static void run_plan(struct plan *p)
     if (p->recovery)
         recover_story_remark(p->recovery, r->remark, sizeof r->remark);
     recover_story_free(p->recovery);
+    if (p->matchmaker)
+        remark_merges(p);
+    merger_free(p->matchmaker);
     models_story_free(p->story);
     fault_free(p->tormentor);
     workload_free(p->clients);
@@ -494,6 +523,7 @@ static void begin_plan(struct plan *p, const struct scenario *scenario,
     p->world.seed = rng_next(&p->rng);
     p->workload.seed = rng_next(&p->rng);
     p->fault.seed = rng_next(&p->rng);
+    p->merger.seed = p->fault.seed ^ 0x6d;
     p->start = start_all;
     p->calm_ns = 4 * WORLD_S;
     p->bound_ns = 40 * WORLD_S;
@@ -526,6 +556,22 @@ static void plan_five_faults(struct plan *p)
     draw_faults(p);
     p->loads = coin(p, 0.5);
     p->faults_ns = 40 * WORLD_S;
+}
+
+/* Arcs come together and are cut again while all that goes on. */
+static void plan_merges(struct plan *p)
+{
+    plan_five_faults(p);
+    p->loads = true;
+    p->workload.key_count = 20 + (size_t)rng_below(&p->rng, 200);
+    p->workload.hot_count = 4 + (size_t)rng_below(&p->rng, 12);
+    p->world.node.vnodes = 1 + (uint32_t)rng_below(&p->rng, 3);
+    p->world.node.floor_keys = 2 + rng_below(&p->rng, 6);
+    p->merger.every_ns = (50 + rng_below(&p->rng, 500)) * WORLD_MS;
+    p->merger.cut_chance = 0.1 + 0.3 * rng_real(&p->rng);
+    p->merger.kill_chance = coin(p, 0.5) ? 0.05 * rng_real(&p->rng) : 0;
+    if (coin(p, 0.2)) /* calm but for the merges */
+        p->fault.kinds = FAULT_BREAK;
 }
 
 /* Without disks: a crash is a loss, so only one at a time, when all is whole. */
@@ -750,6 +796,86 @@ static void plan_recovered(struct plan *p)
         draw_net(p);
 }
 
+/* One of five is started with weight 2; then weights are changed. */
+static bool act_weights(struct plan *p)
+{
+    struct balance_story *s = balance_story_new(p->w, rng_next(&p->rng));
+    size_t heavy = p->world.peer_count - 1;
+    double held[4] = { 0 };
+    workload_stop(p->clients);
+    bool sound = await_idle(p) &&
+                 balance_story_weigh(s, heavy, 2, p->bound_ns, &held[0]) &&
+                 balance_story_set(s, heavy, "weight", "1") &&
+                 balance_story_weigh(s, heavy, 1, p->bound_ns, &held[1]) &&
+                 balance_story_set(s, 1, "weight", "2") &&
+                 balance_story_weigh(s, 1, 2, p->bound_ns, &held[2]);
+    if (sound) { /* another option than when it was set: that one holds */
+        world_crash(p->w, 1, false);
+        world_set_weight(p->w, 1, 500);
+        world_start(p->w, 1);
+        sound = await_whole(p) &&
+                balance_story_weigh(s, 1, 0.5, p->bound_ns, &held[3]);
+    }
+    snprintf(p->result->remark, sizeof p->result->remark,
+             "weight 2: %.2f, set to 1: %.2f, another to 2: %.2f, started "
+             "with 0.5: %.2f",
+             held[0], held[1], held[2], held[3]);
+    balance_story_free(s);
+    return sound;
+}
+
+static void plan_weights(struct plan *p)
+{
+    p->act = act_weights;
+    p->loads = true;
+    p->workload.key_count = 800;
+    p->workload.value_len_max = 60;
+    p->world.node.vnodes = 8;
+    p->world.node.floor_keys = 4;
+    p->world.node.map_fingers = false;
+    p->bound_ns = 120 * WORLD_S;
+    p->heavy_last = true;
+}
+
+/* Three of ten die together, and come back in the end. */
+static bool act_down_out(struct plan *p)
+{
+    struct balance_story *s = balance_story_new(p->w, rng_next(&p->rng));
+    size_t dead[3], replaced = 0;
+    bool sound = balance_story_rest(s, p->bound_ns);
+    for (size_t i = 0; sound && i < 3; i++) {
+        do {
+            dead[i] = (size_t)rng_below(&p->rng, p->world.peer_count);
+        } while ((i > 0 && dead[0] == dead[i]) ||
+                 (i > 1 && dead[1] == dead[i]));
+        world_crash(p->w, dead[i], true);
+        world_set_wanted(p->w, dead[i], false);
+    }
+    sound = sound && run_for(p, 3 * WORLD_S) &&
+            balance_story_bury(s, dead, 3, 60 * WORLD_S, &replaced);
+    snprintf(p->result->remark, sizeof p->result->remark,
+             "%zu of 3 were replaced as far as they could be", replaced);
+    balance_story_free(s);
+    for (size_t i = 0; sound && i < 3; i++) {
+        world_set_wanted(p->w, dead[i], true);
+        world_start(p->w, dead[i]);
+    }
+    return sound;
+}
+
+static void plan_down_out(struct plan *p)
+{
+    p->act = act_down_out;
+    p->loads = true;
+    p->workload.key_count = 300;
+    p->workload.value_len_max = 60;
+    p->world.node.vnodes = 2;
+    p->world.node.floor_keys = 16; /* so few arcs that none will merge */
+    p->world.node.map_fingers = false;
+    p->world.node.down_out_ns = 5 * WORLD_S;
+    p->bound_ns = 90 * WORLD_S;
+}
+
 typedef void (*plan_fn)(struct plan *);
 
 static const struct {
@@ -762,6 +888,8 @@ static const struct {
     { { "five_faults",
         "five peers under loss, partitions, crashes and torn disks", 5 },
       plan_five_faults },
+    { { "merges", "five_faults while arcs are merged and cut at random", 5 },
+      plan_merges },
     { { "memory_only", "five peers without disks; one lost at a time", 5 },
       plan_memory_only },
     { { "grow", "one, two, three ... peers under load, one killed at each size",
@@ -795,6 +923,12 @@ static const struct {
       plan_recovered },
     { { "full_disk", "five peers whose disks are full for a while", 5 },
       plan_full_disk },
+    { { "weights", "five peers hold what their weights say, as these change",
+        5 },
+      plan_weights },
+    { { "down_out",
+        "three of ten peers die together; one is replaced at a time", 10 },
+      plan_down_out },
     { { "slow_disk", "five peers on disks that are slow and fail", 5 },
       plan_slow_disk },
 };

@@ -115,6 +115,8 @@ struct rng *world_rng(struct world *world);
  * what is on its disk. Stays until changed. */
 void world_set_bootstrap(struct world *world, size_t peer, const size_t *from,
                          size_t count);
+/* What the peer is started with from now on; 0: as all. */
+void world_set_weight(struct world *world, size_t peer, uint32_t milli);
 /* Starts a process that is down: recovers from the disk and boots. */
 void world_start(struct world *world, size_t peer);
 /* Ends it at once. Power: the machine, so that others are not told, the clock
@@ -179,6 +181,12 @@ typedef void (*world_reply_fn)(void *context, uint64_t argument,
 MUST_USE int world_request(struct world *world, size_t peer,
                            const struct request *request, world_reply_fn fn,
                            void *context, uint64_t argument);
+
+/* A message to a peer, which must be up, as if from itself: for steps that
+ * nobody planned. Copied.
+ *   DLHT_ENOMEM, DLHT_ETOOBIG */
+MUST_USE int world_tell(struct world *world, size_t peer,
+                        const struct message *message);
 
 /* Requests that wait for an answer. */
 size_t world_open_requests(const struct world *world);

@@ -114,6 +114,22 @@ int world_request(struct world *world, size_t index,
     return DLHT_OK;
 }
 
+int world_tell(struct world *world, size_t index, const struct message *message)
+{
+    struct sim_peer *peer = &world->peers[index];
+    assert(peer->node);
+    buf_reset(&world->scratch);
+    int rc = codec_pack(message, &world->scratch);
+    if (rc != DLHT_OK)
+        return rc;
+    struct input input = { .kind = INPUT_FRAME,
+                           .id = peer->id,
+                           .bytes = world_copy(buf_span(&world->scratch)),
+                           .len = world->scratch.len };
+    world_feed(world, peer, &input);
+    return DLHT_OK;
+}
+
 size_t world_open_requests(const struct world *world)
 {
     return world->ticket_count;

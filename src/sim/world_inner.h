@@ -125,6 +125,7 @@ struct sim_peer {
     char addr[PEER_ADDR_MAX];
     size_t bootstrap[NODE_BOOTSTRAP_MAX];
     size_t bootstrap_count;
+    uint32_t weight_milli; /* 0: as the configuration says */
     struct id id; /* zero: never started */
     struct node *node;
     struct effects effects;

@@ -97,6 +97,8 @@ static void fill_config(struct world *world, struct sim_peer *peer,
     for (size_t i = 0; i < peer->bootstrap_count; i++)
         memcpy(config->bootstrap[i], world->peers[peer->bootstrap[i]].addr,
                sizeof config->bootstrap[i]);
+    if (peer->weight_milli)
+        config->weight_milli = peer->weight_milli;
     if (world->config.mixed_maps)
         config->map_fingers = peer->index % 2 == 1;
     config->seed = rng_next(&world->rng);
@@ -186,6 +188,11 @@ void world_set_bootstrap(struct world *world, size_t index, const size_t *from,
         peer->bootstrap[i] = from[i];
     }
     peer->bootstrap_count = count;
+}
+
+void world_set_weight(struct world *world, size_t peer, uint32_t milli)
+{
+    world->peers[peer].weight_milli = milli;
 }
 
 bool world_is_wanted(const struct world *world, size_t peer)

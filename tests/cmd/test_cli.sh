@@ -305,6 +305,26 @@ check "a setting twice" 2 '' keyspace set default a=1 b=2 a=3
 says "'a' is given twice"
 check "no settings" 2 '' keyspace set default
 says "too few arguments"
+check "half of balance" 2 '' balance
+says "balance what? plan, status, pause, resume or set"
+check "half of peer" 2 '' peer
+says "peer what? set"
+check "no rate" 2 '' balance set rate=
+says "'rate=': rate=SIZE is meant"
+check "a rate of nothing" 2 '' balance set rate=fast
+says "'rate=fast': rate=SIZE is meant"
+check "another setting" 2 '' balance set speed=1M
+says "'speed=1M': rate=SIZE is meant"
+check "no peer" 2 '' peer set weight=2
+says "too few arguments"
+check "a peer and no setting" 2 '' peer set 127.0.0.1:9000 weight
+says "'weight': OPTION=VALUE is meant"
+check "a weight twice" 2 '' peer set 127.0.0.1:9000 weight=1 weight=2
+says "'weight' is given twice"
+check "plan of an argument" 2 '' balance plan now
+says "too many arguments"
+check "no changes" 2 '' balance plan --what-if
+says "--what-if needs a value"
 check "import of no file" 2 '' model import "$dir/none"
 says "cannot be opened"
 check "import of a directory" 2 '' model import "$dir"
@@ -350,8 +370,10 @@ check "help of a verb of two words" 0 '*' keyspace create --help
 shows '--placement ordered|hashed'
 for verb in put get del cas mget range load dump lookup ring peers status \
     "keyspace create" "keyspace list" "keyspace drop" "keyspace set" \
-    "keyspace show" keyspaces "model show" "model train" "model export" \
-    "model import" "model history" leave recover hashring bench ping; do
+    "keyspace show" keyspaces "balance plan" "balance status" \
+    "balance pause" "balance resume" "balance set" "peer set" "model show" \
+    "model train" "model export" "model import" "model history" leave recover \
+    hashring bench ping; do
     # shellcheck disable=SC2086
     check "help of $verb" 0 '*' $verb --help
     shows "^usage: dlht-cli .* $verb"
@@ -481,6 +503,65 @@ if [ -n "$real" ]; then
     check "a load cuts ahead" 0 '*' load "$dir/ahead" --verbose
     says "[1-9][0-9]* arcs cut ahead"
     check "and is all there" 0 '30000\n' range --count --prefix ahead
+fi
+
+# --- balance
+check "moves are paused" 0 'OK\n' balance pause
+check "and go on" 0 '{"ok": true}\n' balance resume --json
+check "they are slowed down" 0 'OK\n' balance set rate=8M
+check "and not any more" 0 'OK\n' balance set rate=default
+if [ -n "$real" ]; then
+    check "paused: the status" 0 'OK\n' balance pause
+    check "paused: is said" 0 '*' balance status
+    shows '^balancing    paused: only what is missing is made anew, planned by'
+    check "paused: is said of all" 0 '*' status
+    shows '; balancing is paused$'
+    check "resumed" 0 'OK\n' balance resume
+    check "as JSON" 0 '*' balance status --json
+    for field in 'paused": false' 'moves_count": [0-9]' 'moved_bytes": [0-9]' \
+        'moved_hour_bytes": [0-9]' 'ideal_bytes": [0-9]' 'led_most": [0-9]' \
+        'held_most": [0-9]' 'slow_down": 1,' 'rate": 67108864' 'waiting": \[\]' \
+        'peers": \[{"peer": "127.0.0.1:'; do
+        shows "\"$field"
+    done
+    check "what would be done" 0 '*' balance plan
+    shows '^would move   '
+    check "with a peer more" 0 '*' balance plan --what-if add=2 --json
+    shows '^{"step": "add", "keyspace": "[a-z]*", "arc": [0-9]*, "from": "127'
+    shows '^{"peer": "(new 1)", "weight": 2, '
+    shows '^{"steps_count": [1-9][0-9]*, "finished": true, "paused": false, '
+    check "without the only peer" 2 '' balance plan --what-if "remove=$DLHT_NODE"
+    says "no peer would be left"
+    check "without a stranger" 2 '' balance plan --what-if remove=nobody:1
+    says "no such peer to remove"
+    check "with a peer of weight 0" 2 '' balance plan --what-if add=0
+    says "add=WEIGHT takes a number of 0.1 to 100"
+    check "with what?" 2 '' balance plan --what-if more
+    says "what if is add=WEIGHT or remove=HOST:PORT"
+    check "too slow" 2 '' balance set rate=1K
+    says "rate is bytes a second from 65536 up"
+    check "a weight" 0 'OK\n' peer set "$DLHT_NODE" weight=2.5 zone=hall
+    check "is in force" 0 '*' peers --json
+    shows '"zone": "hall", "weight": 2.5, "leaving": false, '
+    check "the weight it was started with" 0 'OK\n' \
+        peer set "$DLHT_NODE" weight=default
+    check "is in force again, and not the zone" 0 '*' peers --json
+    shows '"zone": "hall", "weight": 1, '
+    check "no weight" 2 '' peer set "$DLHT_NODE" weight=
+    says "weight is a number of 0.1 to 100"
+    for w in 0.05 100.5 -1 1e1 2x 1. .5 0.1234; do
+        check "no weight: $w" 2 '' peer set "$DLHT_NODE" "weight=$w"
+        says "weight is a number of 0.1 to 100"
+    done
+    check "a long zone" 2 '' peer set "$DLHT_NODE" \
+        zone=a-zone-with-a-name-beyond-32-bytes
+    says "zone is a name of at most 31 bytes"
+    check "a strange option" 2 '' peer set "$DLHT_NODE" colour=red
+    says "the options of a peer are weight, zone and leaving"
+    check "leaving is not set" 2 '' peer set "$DLHT_NODE" leaving=yes
+    says "leave. makes a peer leave"
+    check "a stranger" 2 '' peer set nobody:1 weight=2
+    says "no such peer"
 fi
 # --- points and boxes
 written='numbers with commas are meant, as in 48.8566,2.3522'
@@ -627,6 +708,43 @@ stale   off    86400\n' keyspace show default
     check "as JSON" 0 '{"ok": true}\n' keyspace set k error=off --json
     check "no such option" 2 '' keyspace set k error=off nonsense=1
     says "no such option: nonsense"
+
+    # --- balance
+    check "a peer is set" 0 'OK\n' peer set h:1 weight=2 zone=a=b
+    printf 'h:1 weight=2\nh:1 zone=a=b\n' | told
+    check "a rate" 0 'OK\n' balance set rate=2M
+    echo 'set 2097152' | told
+    check "no rate of its own" 0 'OK\n' balance set rate=default
+    echo 'set 0' | told
+    check "a plan" 0 'STEP   KEYSPACE  ARC  FROM            TO              KEYS     SIZE  WHY
+add    default    a1  127.0.0.1:9000  127.0.0.1:9001    10  1.5 KiB  from a fuller peer to an emptier one
+merge  default    a1                  a2                10  1.5 KiB  from a fuller peer to an emptier one
+... and 1 more
+
+PEER            WEIGHT     FAIR    HOLDS     THEN  LEADS     THEN
+127.0.0.1:9000     1.5  2.0 KiB  1.0 KiB  2.0 KiB    0 B  1.0 KiB
+
+would move   3.0 KiB in 3 steps; the least is 3.0 KiB: 1.00 of it
+now          led 0.50 to 1.50 of the mean, held 0.50 to 1.50
+then         led 0.75 to 1.25 of the mean, held 0.75 to 1.25
+balancing is paused: only what is missing is made anew until `balance resume`\n' \
+        balance plan
+    check "what if" 0 '*' balance plan --what-if add=1,remove=h:1
+    shows '^remove=h:1 '
+    check "a plan as JSON" 0 '*' balance plan --json
+    shows '^{"step": "add", .*"into": null, .*"bytes": 1536}$'
+    shows '^{"peer": "127.0.0.1:9000", "weight": 1.5, '
+    shows '^{"steps_count": 3, .*"ratio": 1, "before": {.*}}$'
+    check "its status" 0 '*' balance status
+    shows '^balancing    on, planned by 127.0.0.1:9000$'
+    shows '^  add   default    a1  127.0.0.1:9001    10  1.5 KiB  4 s  its peer leaves$'
+    shows '^moved        1.0 KiB .* the least was 1.0 KiB: 1.00 of it; 2.0 KiB in the last hour$'
+    shows '^slowed down  by 2: requests take long; a peer sends at most 1.0 MiB a second$'
+    shows '^down         127.0.0.1:9002, 3 copies: awaited for 120 s more$'
+    check "its status as JSON" 0 '*' balance status --json
+    shows '^{"paused": false, '
+    check "paused" 0 'OK\n' balance pause
+    echo pause | told
 
     # --- the learned model
     check "the model" 0 'keyspace    default

@@ -3,6 +3,7 @@
 /* The fake node has no replicas to look into: whole is who is ready. */
 
 #include "sim/checker.h"
+#include "sim/merger.h"
 #include "sim/models_story.h"
 #include "sim/recover_story.h"
 
@@ -136,4 +137,37 @@ void recover_story_remark(const struct recover_story *story, char *text,
 {
     (void)story, (void)size;
     text[0] = 0;
+}
+
+struct merger *merger_new(struct world *world,
+                          const struct merger_config *config)
+{
+    (void)world, (void)config;
+    return NULL;
+}
+
+void merger_free(struct merger *merger)
+{
+    (void)merger;
+}
+
+void merger_start(struct merger *merger)
+{
+    (void)merger;
+}
+
+void merger_stop(struct merger *merger)
+{
+    (void)merger;
+}
+
+void merger_turn(struct merger *merger, size_t peer)
+{
+    (void)merger, (void)peer;
+}
+
+void merger_stats(const struct merger *merger, struct merger_stats *out)
+{
+    (void)merger;
+    *out = (struct merger_stats){ 0 };
 }
