@@ -239,6 +239,40 @@ bool balance_story_rest(struct balance_story *s, uint64_t bound_ns)
     return true;
 }
 
+/* Voters of the system arc among the peers. */
+static size_t system_voters(struct balance_story *s, const size_t *peers,
+                            size_t count, size_t *all)
+{
+    struct keyspace_record record;
+    size_t by = 0, found = 0;
+    while (!world_is_ready(s->world, by))
+        by++;
+    const struct map *map = inspect_map(world_node(s->world, by), 0, &record);
+    const struct arc *arc = map_count(map) ? map_at(map, 0) : NULL;
+    *all = 0;
+    for (size_t m = 0; arc && m < arc->member_count; m++) {
+        size_t peer = world_peer_of(s->world, &arc->members[m].peer);
+        *all += arc->members[m].voter;
+        for (size_t i = 0; i < count; i++)
+            found += arc->members[m].voter && peers[i] == peer;
+    }
+    return found;
+}
+
+void balance_story_choose(struct balance_story *s, size_t *peers, size_t count)
+{
+    size_t all;
+    do {
+        for (size_t i = 0; i < count;) {
+            peers[i] = (size_t)rng_below(&s->rng, world_peer_count(s->world));
+            bool twice = false;
+            for (size_t k = 0; k < i; k++)
+                twice = twice || peers[k] == peers[i];
+            i += !twice;
+        }
+    } while (2 * system_voters(s, peers, count, &all) >= all && all > 0);
+}
+
 /* Copies that the newest descriptors of all living peers give to one; of these
  * those of arcs that cannot change, for most voters are dead. */
 struct grave {

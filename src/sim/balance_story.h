@@ -34,6 +34,10 @@ bool balance_story_weigh(struct balance_story *story, size_t peer,
 /* Until nothing moves for a while. */
 bool balance_story_rest(struct balance_story *story, uint64_t bound_ns);
 
+/* Some peers, no majority of the system arc among them. */
+void balance_story_choose(struct balance_story *story, size_t *peers,
+                          size_t count);
+
 /* These peers have just died. For for_ns: the ring replaces one of them at a
  * time and says so; no living one. Writes how many were replaced. */
 bool balance_story_bury(struct balance_story *story, const size_t *dead,

@@ -843,11 +843,9 @@ static bool act_down_out(struct plan *p)
     struct balance_story *s = balance_story_new(p->w, rng_next(&p->rng));
     size_t dead[3], replaced = 0;
     bool sound = balance_story_rest(s, p->bound_ns);
+    if (sound)
+        balance_story_choose(s, dead, 3);
     for (size_t i = 0; sound && i < 3; i++) {
-        do {
-            dead[i] = (size_t)rng_below(&p->rng, p->world.peer_count);
-        } while ((i > 0 && dead[0] == dead[i]) ||
-                 (i > 1 && dead[1] == dead[i]));
         world_crash(p->w, dead[i], true);
         world_set_wanted(p->w, dead[i], false);
     }
@@ -856,6 +854,8 @@ static bool act_down_out(struct plan *p)
     snprintf(p->result->remark, sizeof p->result->remark,
              "%zu of 3 were replaced as far as they could be", replaced);
     balance_story_free(s);
+    if (sound && replaced < 3)
+        world_fail(p->w, "A12_replaced", "%zu of 3 dead peers", replaced);
     for (size_t i = 0; sound && i < 3; i++) {
         world_set_wanted(p->w, dead[i], true);
         world_start(p->w, dead[i]);

@@ -2,6 +2,7 @@
 
 /* The fake node has no replicas to look into: whole is who is ready. */
 
+#include "sim/balance_story.h"
 #include "sim/checker.h"
 #include "sim/merger.h"
 #include "sim/models_story.h"
@@ -170,4 +171,52 @@ void merger_stats(const struct merger *merger, struct merger_stats *out)
 {
     (void)merger;
     *out = (struct merger_stats){ 0 };
+}
+
+/* Scenarios that ask a ring for more than it is asked for here. */
+struct balance_story *balance_story_new(struct world *world, uint64_t seed)
+{
+    (void)world, (void)seed;
+    return NULL;
+}
+
+void balance_story_free(struct balance_story *story)
+{
+    (void)story;
+}
+
+bool balance_story_set(struct balance_story *story, size_t peer,
+                       const char *option, const char *value)
+{
+    (void)story, (void)peer, (void)option, (void)value;
+    return true;
+}
+
+bool balance_story_weigh(struct balance_story *story, size_t peer,
+                         double weight, uint64_t bound_ns, double *out)
+{
+    (void)story, (void)peer, (void)weight, (void)bound_ns, (void)out;
+    return true;
+}
+
+bool balance_story_rest(struct balance_story *story, uint64_t bound_ns)
+{
+    (void)story, (void)bound_ns;
+    return true;
+}
+
+void balance_story_choose(struct balance_story *story, size_t *peers,
+                          size_t count)
+{
+    (void)story;
+    for (size_t i = 0; i < count; i++)
+        peers[i] = i;
+}
+
+bool balance_story_bury(struct balance_story *story, const size_t *dead,
+                        size_t count, uint64_t for_ns, size_t *replaced)
+{
+    (void)story, (void)dead, (void)count, (void)for_ns;
+    *replaced = count;
+    return true;
 }
