@@ -57,6 +57,8 @@ struct node_config {
                                 * 256 MiB */
     bool strict;               /* no lease reads */
     uint64_t seed;
+    uint64_t quiet_ns; /* a group without work for so long sleeps; 0: 5 s,
+                        * UINT64_MAX: never */
     const struct records_pages *pages; /* where records live, as long as the
                                         * node; NULL: the C library's */
 };

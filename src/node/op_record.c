@@ -15,6 +15,7 @@
 #include "node/gossip.h"
 #include "node/models.h"
 #include "node/op_model.h"
+#include "node/quiet.h"
 #include "node/replica.h"
 
 uint64_t op_deadline_ns(const struct node *node, const struct request *request)
@@ -222,9 +223,10 @@ void op_serve(struct node *node, const struct request *request,
                  request->op == OP_CAS || request->op == OP_BATCH;
     if (!write && (request->flags & REQUEST_STALE))
         op_read(node, r, request, origin);
-    else if (!replica_leads(r))
+    else if (!replica_leads(r)) {
+        quiet_wake(node, r); /* somebody may miss the owner */
         answer_write_refusal(node, origin, DLHT_ENOTOWNER, r);
-    else if (request->op == OP_LEAVE)
+    } else if (request->op == OP_LEAVE)
         op_leave_serve(node, request, origin);
     else if (request->op == OP_MODEL || request->op == OP_PRESPLIT)
         op_model_serve(node, r, request, origin);

@@ -18,6 +18,7 @@
 #include "node/journal_types.h"
 #include "node/keyspaces.h"
 #include "node/op.h"
+#include "node/quiet.h"
 #include "node/transfer.h"
 #include "wire/codec.h"
 #include "wire/mp.h"
@@ -516,6 +517,7 @@ void replica_tick(struct node *node, struct replica *r)
         replica_touch(node, r);
     if (r->cuts.len)
         replica_cut_next(node, r);
+    quiet_tick(node, r);
     if (r->doomed)
         replica_remove(node, r);
 }

@@ -25,6 +25,24 @@ void raft_election_arm(struct raft *raft)
                         rng_below(&raft->rng, raft->config.election_ns);
 }
 
+/* Nobody is late yet who did not speak on purpose: asks the leader, which wakes
+ * up and says so to all; else it is missed after half the time. */
+void raft_election_arm_woken(struct raft *raft)
+{
+    uint64_t half_ns = raft->config.election_ns / 2;
+    raft->election_ns =
+        raft->now_ns + half_ns + rng_below(&raft->rng, half_ns + 1);
+    struct raft_message *m =
+        raft->leader != 0 && raft->leader != raft->config.id
+            ? raft_queue_add(raft, RAFT_PREVOTE_REQUEST, raft->leader)
+            : NULL;
+    if (!m)
+        return;
+    m->term = raft->term + 1;
+    m->index = raft_end(raft);
+    m->log_term = raft_log_term(&raft->log, raft_end(raft));
+}
+
 bool raft_election_hears_leader(const struct raft *raft)
 {
     return raft->heard &&

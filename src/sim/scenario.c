@@ -467,6 +467,15 @@ static void draw_faults(struct plan *p)
     f->lasts_ns = (500 + rng_below(&p->rng, 5000)) * WORLD_MS;
 }
 
+/* By chance of its own, so that it changes nothing else in a story. */
+static void draw_quiet(struct plan *p, uint64_t seed)
+{
+    struct rng rng;
+    rng_init(&rng, hash64_mix(seed, 0x717));
+    if (rng_chance(&rng, 0.5))
+        p->world.node.quiet_ns = (100 + rng_below(&rng, 1500)) * WORLD_MS;
+}
+
 static void begin_plan(struct plan *p, const struct scenario *scenario,
                        const struct scenario_options *options)
 {
@@ -489,6 +498,7 @@ static void begin_plan(struct plan *p, const struct scenario *scenario,
     draw_node(p);
     draw_disk(p);
     draw_workload(p);
+    draw_quiet(p, options->seed);
 }
 
 /* The scenarios. */
