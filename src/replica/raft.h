@@ -262,9 +262,9 @@ MUST_USE int raft_install(struct raft *raft, uint64_t now_ns, uint64_t index,
 void raft_compact(struct raft *raft, uint64_t index);
 
 /* The quiet group is needed, or its leader is suspected: a leader resumes
- * heartbeats. A follower asks the leader to, and stands after one half to one
- * whole shortest election timeout without a word; so waking up in vain costs
- * a few messages. */
+ * heartbeats. A follower asks the leader to, and stands after half a shortest
+ * election timeout without a word, or a quarter later for each voter before it;
+ * so waking up in vain costs a few messages. */
 void raft_wake(struct raft *raft, uint64_t now_ns);
 
 /* Lets a leader with nothing to do put the group to sleep: no heartbeats and no

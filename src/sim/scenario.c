@@ -13,6 +13,7 @@
 #include "sim/checker.h"
 #include "sim/fault.h"
 #include "sim/models_story.h"
+#include "sim/quiet_story.h"
 #include "sim/workload.h"
 
 enum {
@@ -720,6 +721,28 @@ static void plan_ring_fingers(struct plan *p)
     p->act = act_lookups;
 }
 
+static bool act_quiet(struct plan *p)
+{
+    struct quiet_story story = { .seed = rng_next(&p->rng),
+                                 .world = p->w,
+                                 .workload = p->clients,
+                                 .checker = p->checker,
+                                 .quiet_ns = p->world.node.quiet_ns,
+                                 .bound_ns = p->bound_ns,
+                                 .clean = p->world.net.lose == 0,
+                                 .remark = p->result->remark,
+                                 .remark_size = sizeof p->result->remark };
+    return quiet_story_run(&story);
+}
+
+static void plan_quiet(struct plan *p)
+{
+    draw_net(p);
+    p->loads = true;
+    p->act = act_quiet;
+    p->bound_ns = 60 * WORLD_S;
+}
+
 typedef void (*plan_fn)(struct plan *);
 
 static const struct {
@@ -748,6 +771,9 @@ static const struct {
     { { "ring_30_fingers",
         "thirty peers become an ideal ring; lookups take few hops", 30 },
       plan_ring_fingers },
+    { { "quiet_5", "groups sleep; then owners die, links are cut, work comes",
+        5 },
+      plan_quiet },
     { { "models", "five_faults while models are trained, as other keys come",
         5 },
       plan_models },
