@@ -154,7 +154,7 @@ struct replica {
 
     /* quiet.c */
     uint64_t busy_ns;   /* when last seen at work */
-    uint64_t busy_mark; /* requests and entries then */
+    uint64_t busy_mark; /* entries and term then */
     uint64_t look_ns;   /* asleep: when to look whether all are there */
 
     uint64_t heard_ns;   /* from another member; 0: not yet */

@@ -261,6 +261,7 @@ static bool answer_here(struct node *node, const struct request *q,
     if (raft_lease_holds(r->raft, node->now_ns) &&
         raft_read(r->raft, node->now_ns, false, &index, &ticket) == DLHT_OK &&
         ticket == 0 && index <= r->applied) {
+        quiet_note_work(node, r);
         op_read(node, r, q, origin);
         return true;
     }

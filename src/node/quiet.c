@@ -10,10 +10,10 @@
 #define LOOK_NS (60 * NS_PER_S)
 #define UNSEEN_NS (3 * LOOK_NS)
 
-/* Changes whenever there was work. */
+/* Changes with every entry and office; reads are noted as they come. */
 static uint64_t mark_of(const struct replica *r)
 {
-    return r->requests + raft_last_index(r->raft) + raft_term(r->raft);
+    return raft_last_index(r->raft) + raft_term(r->raft);
 }
 
 static bool sends_snapshots(const struct replica *r)

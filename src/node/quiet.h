@@ -24,7 +24,7 @@ void quiet_wake(struct node *node, struct replica *r);
 /* Wakes the groups with a copy on that peer. */
 void quiet_doubt(struct node *node, const struct id *peer);
 
-/* A request that counts as work was asked of it. */
+/* A read was asked of it; of writes the log tells. */
 void quiet_note_work(struct node *node, struct replica *r);
 
 #endif
