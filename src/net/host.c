@@ -34,6 +34,7 @@ static const uint64_t HOST_SWEEP_NS = UINT64_C(1000000000);
 static const uint64_t HOST_STOP_NS = UINT64_C(10000000000);
 static const uint64_t HOST_DRAIN_NS = UINT64_C(500000000);
 static const uint64_t HOST_RETRY_NS = UINT64_C(10000000);
+static const uint64_t HOST_TALLY_NS = UINT64_C(5000000000);
 
 struct host {
     struct loop *loop;
@@ -53,6 +54,8 @@ struct host {
     size_t down_count;
     size_t down_cap;
     uint64_t sweep_ns;
+    uint64_t tally_ns; /* UINT64_MAX: nobody reads it */
+    uint64_t turns;
     int bell;
     struct loop_watch bell_watch;
     atomic_bool stop_asked;
@@ -329,8 +332,43 @@ static void host_flush(struct host *h)
     h->stepped = false;
 }
 
+/* What was sent since the start, for who measures: in the log for debugging,
+ * every few seconds. */
+static void host_tally(struct host *h)
+{
+    static const char *const NAMES[LINKS_TYPES_MAX] = {
+        [MESSAGE_HELLO] = "hello",     [MESSAGE_REQUEST] = "request",
+        [MESSAGE_RESPONSE] = "answer", [MESSAGE_RAFT] = "raft",
+        [MESSAGE_SWIM] = "swim",       [MESSAGE_GOSSIP] = "gossip",
+        [MESSAGE_DIGEST] = "digest",   [MESSAGE_REPORT] = "report",
+        [MESSAGE_STEP] = "step",       [MESSAGE_RING] = "ring",
+        [MESSAGE_MODEL] = "model",
+    };
+    const struct links_sent *sent = links_sent(h->links);
+    char text[1024];
+    size_t at = 0;
+    for (size_t i = 0; i < LINKS_TYPES_MAX && at < sizeof text; i++) {
+        if (sent->frames[i] == 0)
+            continue;
+        int n = snprintf(text + at, sizeof text - at, " %s %llu/%llu",
+                         NAMES[i] ? NAMES[i] : "other",
+                         (unsigned long long)sent->frames[i],
+                         (unsigned long long)sent->bytes[i]);
+        at += n > 0 ? (size_t)n : 0;
+    }
+    char line[1200];
+    snprintf(line, sizeof line, "tally: turns %llu, sent frames/bytes:%s",
+             (unsigned long long)h->turns, at ? text : " none");
+    host_say(h, LOG_DEBUG, line);
+}
+
 static void host_tick(struct host *h)
 {
+    if (h->tally_ns <= h->now_ns) {
+        host_tally(h);
+        h->tally_ns = h->now_ns + HOST_TALLY_NS;
+    }
+
     if (node_next_timeout_ns(h->node) <= h->now_ns) {
         struct event event;
         event.kind = EVENT_TICK;
@@ -359,12 +397,15 @@ static void host_arm(struct host *h)
         at = h->now_ns + HOST_RETRY_NS;
     if (h->down_count)
         at = h->now_ns;
+    if (h->tally_ns < at)
+        at = h->tally_ns;
     loop_alarm(h->loop, h->now_ns, at);
 }
 
 /* Everything after the callbacks of a turn. */
 static void host_end_turn(struct host *h)
 {
+    h->turns++;
     h->now_ns = sys_now_ns();
     if (h->no_memory) {
         h->no_memory = false;
@@ -408,6 +449,7 @@ void host_run(struct host *h)
 {
     h->now_ns = sys_now_ns();
     h->sweep_ns = h->now_ns + HOST_SWEEP_NS;
+    h->tally_ns = h->log && h->log_level <= LOG_DEBUG ? h->now_ns : UINT64_MAX;
     struct event event;
     event.kind = EVENT_BOOT;
     if (host_step(h, &event) != DLHT_OK)

@@ -62,6 +62,7 @@ struct links {
     uint64_t now_ns;
     uint64_t timeout_ns;
     unsigned logs_left;
+    struct links_sent sent;
     struct codec_arena arena;
     struct message message;
 };
@@ -281,6 +282,14 @@ static struct buf *link_room(struct link *link, const struct message *message)
     return link->state == LINK_UP ? &link->conn.out : &link->queue;
 }
 
+static void links_count(struct links *links, uint8_t type, size_t bytes)
+{
+    if (type >= LINKS_TYPES_MAX)
+        return;
+    links->sent.frames[type]++;
+    links->sent.bytes[type] += bytes;
+}
+
 void links_send(struct links *links, const struct id *to, const char *addr,
                 const struct message *message)
 {
@@ -294,9 +303,13 @@ void links_send(struct links *links, const struct id *to, const char *addr,
         return;
     size_t max = link->state == LINK_UP ? LINKS_UNSENT_MAX : LINKS_WAITING_MAX;
     link->used_ns = links->now_ns;
-    if (codec_pack(message, link_room(link, message)) != DLHT_OK)
+    struct buf *room = link_room(link, message);
+    size_t before = room->len;
+    if (codec_pack(message, room) != DLHT_OK)
         link_fail(link, "a message could not be packed");
-    else if (link_unsent(link) > max)
+    else
+        links_count(links, message->type, room->len - before);
+    if (!link->failed && link_unsent(link) > max)
         link_fail(link, "takes too little: all unsent is dropped");
     link_mark(link);
 }
@@ -438,4 +451,9 @@ size_t links_unsent(const struct links *links)
         for (const struct link *l = links->buckets[i]; l; l = l->next)
             bytes += link_unsent(l);
     return bytes;
+}
+
+const struct links_sent *links_sent(const struct links *links)
+{
+    return &links->sent;
 }

@@ -27,9 +27,17 @@
 struct links;
 
 enum {
-    LINKS_UNSENT_MAX = 64 << 20,  /* of a link that is up */
-    LINKS_WAITING_MAX = 4 << 20,  /* of one that is not */
-    LINKS_CHUNK_AHEAD = 256 << 10 /* chunks in the output at a time */
+    LINKS_UNSENT_MAX = 64 << 20,   /* of a link that is up */
+    LINKS_WAITING_MAX = 4 << 20,   /* of one that is not */
+    LINKS_CHUNK_AHEAD = 256 << 10, /* chunks in the output at a time */
+    LINKS_TYPES_MAX = 32           /* of messages, told apart in counts */
+};
+
+/* What was given to links_send, by type of message: frames and their bytes,
+ * without what TCP adds. */
+struct links_sent {
+    uint64_t frames[LINKS_TYPES_MAX];
+    uint64_t bytes[LINKS_TYPES_MAX];
 };
 
 struct links_calls {
@@ -62,5 +70,8 @@ void links_tick(struct links *links, uint64_t now_ns);
 uint64_t links_timeout_ns(const struct links *links);
 
 size_t links_unsent(const struct links *links);
+
+/* Since links_new. */
+const struct links_sent *links_sent(const struct links *links);
 
 #endif

@@ -278,6 +278,7 @@ void fingers_receive(struct node *node, const struct id *from,
 static bool is_lonely(const struct node *node, const struct replica *r)
 {
     return !r->empty && !replica_leads(r) && r->keyspace != SYSTEM_KEYSPACE &&
+           !raft_is_quiet(r->raft) && /* told to hear nothing */
            node->now_ns - r->led_by_ns >= LONELY_NS;
 }
 

@@ -25,6 +25,7 @@
 #include "node/op_merge.h"
 #include "node/op_model.h"
 #include "node/op_recover.h"
+#include "node/quiet.h"
 #include "node/replica.h"
 #include "node/trainer.h"
 #include "node/transfer.h"
@@ -46,6 +47,7 @@ void node_config_default(struct node_config *config)
     config->down_out_ns = 300 * NS_PER_S;
     config->election_ns = NS_PER_S;
     config->heartbeat_ns = 150 * NS_PER_MS;
+    config->quiet_ns = 5 * NS_PER_S;
     config->floor_keys = 1000;
     config->ceiling_bytes = 64 << 20;
     config->checkpoint_bytes = 256 << 20;
@@ -66,6 +68,7 @@ int node_new(const struct node_config *config, struct node **out)
     struct node_config *c = &node->config;
     c->election_ns = c->election_ns ? c->election_ns : defaults.election_ns;
     c->heartbeat_ns = c->heartbeat_ns ? c->heartbeat_ns : defaults.heartbeat_ns;
+    c->quiet_ns = c->quiet_ns ? c->quiet_ns : defaults.quiet_ns;
     c->floor_keys = c->floor_keys ? c->floor_keys : defaults.floor_keys;
     c->ceiling_bytes =
         c->ceiling_bytes ? c->ceiling_bytes : defaults.ceiling_bytes;
@@ -455,6 +458,8 @@ static void send_swim(struct node *node)
     bool news = false;
     while (swim_take_change(node->swim, &changed)) {
         news = true;
+        if (!node_is_self(node, &changed.id))
+            quiet_doubt(node, &changed.id);
         if (changed.state >= PEER_DEAD && !node_is_self(node, &changed.id))
             pending_link_down(node, &changed.id);
     }
@@ -569,9 +574,9 @@ static void flush(struct node *node)
     node->dirty_count -= count;
     fingers_flush(node);
     node->in_flush = false;
+    send_swim(node);
     if (node->dirty_count)
         node_wake_at(node, node->now_ns);
-    send_swim(node);
     node_sync(node);
     join_say_ready(node);
 }
@@ -614,6 +619,7 @@ int node_step(struct node *node, const struct event *event,
         break;
     case EVENT_LINK_DOWN:
         pending_link_down(node, &event->u.link.peer);
+        quiet_doubt(node, &event->u.link.peer);
         suspect_leader(node, &event->u.link.peer);
         if (node->swim)
             swim_hint_lost(node->swim, &event->u.link.peer);

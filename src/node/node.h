@@ -58,6 +58,8 @@ struct node_config {
     bool strict;               /* no lease reads */
     uint64_t move_rate; /* bytes of snapshots sent a second; 0: no bound */
     uint64_t seed;
+    uint64_t quiet_ns; /* a group without work for so long sleeps; 0: 5 s,
+                        * UINT64_MAX: never */
     const struct records_pages *pages; /* where records live, as long as the
                                         * node; NULL: the C library's */
 };

@@ -174,6 +174,11 @@ struct replica {
     arc_id unbased_parent; /* a split child whose parent must not be
                             * checkpointed before it; 0: none */
 
+    /* quiet.c */
+    uint64_t busy_ns;   /* when last seen at work */
+    uint64_t busy_mark; /* entries and term then */
+    uint64_t look_ns;   /* asleep: when to look whether all are there */
+
     uint64_t heard_ns;   /* from another member; 0: not yet */
     uint64_t led_by_ns;  /* from its leader */
     bool children_first; /* takes no snapshot before its split children are on

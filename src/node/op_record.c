@@ -18,6 +18,7 @@
 #include "node/op_merge.h"
 #include "node/op_model.h"
 #include "node/op_recover.h"
+#include "node/quiet.h"
 #include "node/replica.h"
 
 uint64_t op_deadline_ns(const struct node *node, const struct request *request)
@@ -237,9 +238,10 @@ void op_serve(struct node *node, const struct request *request,
                  request->op == OP_CAS || request->op == OP_BATCH;
     if (!write && request->op != OP_MERGE && (request->flags & REQUEST_STALE))
         op_read(node, r, request, origin);
-    else if (!replica_leads(r))
+    else if (!replica_leads(r)) {
+        quiet_wake(node, r); /* somebody may miss the owner */
         answer_write_refusal(node, origin, DLHT_ENOTOWNER, r);
-    else if (request->op == OP_MERGE)
+    } else if (request->op == OP_MERGE)
         op_merge_serve(node, request, origin);
     else if (write && op_merge_refuses(r))
         op_merge_refuse(node, r, origin);
@@ -282,6 +284,7 @@ static bool answer_here(struct node *node, const struct request *q,
     if (raft_lease_holds(r->raft, node->now_ns) &&
         raft_read(r->raft, node->now_ns, false, &index, &ticket) == DLHT_OK &&
         ticket == 0 && index <= r->applied) {
+        quiet_note_work(node, r);
         op_read(node, r, q, origin);
         return true;
     }

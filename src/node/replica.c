@@ -19,6 +19,7 @@
 #include "node/keyspaces.h"
 #include "node/op.h"
 #include "node/op_merge.h"
+#include "node/quiet.h"
 #include "node/recover.h"
 #include "node/transfer.h"
 #include "wire/codec.h"
@@ -548,6 +549,7 @@ void replica_tick(struct node *node, struct replica *r)
         replica_touch(node, r);
     if (r->cuts.len)
         replica_cut_next(node, r);
+    quiet_tick(node, r);
     if (r->doomed)
         replica_remove(node, r);
     else

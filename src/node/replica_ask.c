@@ -12,6 +12,7 @@
 #include "node/disk_full.h"
 #include "node/op.h"
 #include "node/op_merge.h"
+#include "node/quiet.h"
 #include "node/replica.h"
 #include "wire/mp.h"
 
@@ -212,6 +213,8 @@ void replica_read(struct node *node, struct replica *r,
                   const struct request *request, const struct origin *origin)
 {
     struct waiting_read w = { .origin = *origin, .request = *request };
+    if (request->op != OP_ARC_INFO) /* who looks at a ring leaves it asleep */
+        quiet_note_work(node, r);
     int rc =
         raft_read(r->raft, node->now_ns, (request->flags & REQUEST_STRICT) != 0,
                   &w.index, &w.ticket);

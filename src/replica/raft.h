@@ -268,11 +268,15 @@ MUST_USE int raft_install(struct raft *raft, uint64_t now_ns, uint64_t index,
 void raft_compact(struct raft *raft, uint64_t index);
 
 /* The quiet group is needed, or its leader is suspected: a leader resumes
- * heartbeats, a follower arms its election timer. */
+ * heartbeats. A follower asks the leader to, and stands after half a shortest
+ * election timeout without a word, or a quarter later for each voter before it;
+ * so waking up in vain costs a few messages. */
 void raft_wake(struct raft *raft, uint64_t now_ns);
 
 /* Lets a leader with nothing to do put the group to sleep: no heartbeats and no
- * lease until raft_wake or a proposal. False: not now. */
+ * lease until raft_wake, a proposal or a read. Every member must have all there
+ * is and have answered since the last sleep; so a group that misses a member
+ * stays awake. False: not now. */
 bool raft_sleep(struct raft *raft, uint64_t now_ns);
 
 /* What is to be done; clears it. */
@@ -298,9 +302,9 @@ uint64_t raft_term_at(const struct raft *raft, uint64_t index);
 /* As the leader sees a member; false if it is none, or this is no leader. */
 struct raft_progress {
     uint64_t match;
-    bool active;    /* answered within election_ns */
+    bool active;    /* answered within election_ns, or before a sleep */
     bool caught_up; /* replicating, and match was at commit within
-                     * election_ns */
+                     * election_ns, or before a sleep */
     bool snapshot;  /* waits for a snapshot */
 };
 bool raft_progress_of(const struct raft *raft, uint64_t now_ns, replica_id id,

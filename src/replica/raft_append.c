@@ -253,9 +253,14 @@ void raft_append_wake(struct raft *raft)
     raft->sleep_stamp = 0;
     raft->heartbeat_due = true;
     raft->heartbeat_ns = raft->now_ns + raft->config.heartbeat_ns;
-    /* Nobody was asked for a while. */
-    for (size_t i = 0; i < raft->peer_count; i++)
-        raft->peers[i].answered_ns = raft->now_ns;
+    /* Nobody was asked for a while, and all had everything when they fell
+     * asleep. */
+    for (size_t i = 0; i < raft->peer_count; i++) {
+        struct raft_peer *peer = &raft->peers[i];
+        peer->answered_ns = raft->now_ns;
+        if (peer->caught && peer->match >= raft->commit)
+            peer->caught_ns = raft->now_ns;
+    }
 }
 
 void raft_announce(struct raft *raft)
@@ -275,7 +280,7 @@ void raft_wake(struct raft *raft, uint64_t now_ns)
         return;
     }
     raft->quiet = false;
-    raft_election_arm(raft);
+    raft_election_arm_woken(raft);
 }
 
 bool raft_sleep(struct raft *raft, uint64_t now_ns)
@@ -293,8 +298,9 @@ bool raft_sleep(struct raft *raft, uint64_t now_ns)
     for (size_t i = 0; i < raft->peer_count; i++) {
         const struct raft_peer *peer = &raft->peers[i];
         if (peer->id != raft->config.id &&
-            (peer->match != last || !raft_append_is_active(raft, peer)))
-            return false;
+            (peer->match != last || !raft_append_is_active(raft, peer) ||
+             peer->stamp <= raft->lease_floor))
+            return false; /* the last: it has answered since the last sleep */
     }
     raft->quiet = true;
     raft->lease_floor = raft->last_stamp;
@@ -585,11 +591,13 @@ bool raft_progress_of(const struct raft *raft, uint64_t now_ns, replica_id id,
         uint64_t length = raft->config.election_ns;
         bool self = id == raft->config.id;
         out->match = self ? raft->persisted : peer->match;
+        /* Asleep they were there, and had everything, when last asked. */
         out->active =
-            self || (peer->answered && now_ns < peer->answered_ns + length);
+            self || (peer->answered &&
+                     (raft->quiet || now_ns < peer->answered_ns + length));
         out->caught_up =
             self || (peer->state == RAFT_REPLICATE && peer->caught &&
-                     now_ns < peer->caught_ns + length);
+                     (raft->quiet || now_ns < peer->caught_ns + length));
         out->snapshot = peer->state == RAFT_SNAPSHOT;
         return true;
     }

@@ -26,6 +26,50 @@ void raft_election_arm(struct raft *raft)
                         rng_below(&raft->rng, raft->config.election_ns);
 }
 
+/* Before then our vote might break a lease. */
+static uint64_t free_ns(const struct raft *raft)
+{
+    uint64_t heard_ns =
+        raft->heard ? raft->heard_ns + raft->config.election_ns : 0;
+    return heard_ns > raft->hold_ns ? heard_ns : raft->hold_ns;
+}
+
+/* Voters before us in the list that may stand for the lost leader. */
+static uint64_t rank_of(const struct raft *raft)
+{
+    uint64_t rank = 0;
+    for (size_t i = 0; i < raft->peer_count; i++) {
+        const struct raft_peer *peer = &raft->peers[i];
+        if (peer->id == raft->config.id)
+            break;
+        rank += peer->voter && peer->id != raft->leader;
+    }
+    return rank;
+}
+
+/* Nobody is late yet who did not speak on purpose: asks the leader, which wakes
+ * up and says so to all; else it is missed after half the time. Those who were
+ * woken were so by the same thing at the same time and have the same log, so
+ * one stands after the other, and votes are not split. */
+void raft_election_arm_woken(struct raft *raft)
+{
+    uint64_t part_ns = raft->config.election_ns / 4;
+    uint64_t from_ns = raft->now_ns + 2 * part_ns;
+    if (from_ns < free_ns(raft))
+        from_ns = free_ns(raft);
+    raft->election_ns = from_ns + rank_of(raft) * part_ns +
+                        rng_below(&raft->rng, part_ns / 2 + 1);
+    struct raft_message *m =
+        raft->leader != 0 && raft->leader != raft->config.id
+            ? raft_queue_add(raft, RAFT_PREVOTE_REQUEST, raft->leader)
+            : NULL;
+    if (!m)
+        return;
+    m->term = raft->term + 1;
+    m->index = raft_end(raft);
+    m->log_term = raft_log_term(&raft->log, raft_end(raft));
+}
+
 bool raft_election_hears_leader(const struct raft *raft)
 {
     return raft->heard &&
@@ -220,11 +264,8 @@ void raft_campaign(struct raft *raft, uint64_t now_ns)
                !raft_election_hears_leader(raft)) {
         stand(raft, false);
     } else if (must_hold_back(raft)) {
-        uint64_t free_ns = raft->hold_ns;
-        if (raft->heard && raft->heard_ns + raft->config.election_ns > free_ns)
-            free_ns = raft->heard_ns + raft->config.election_ns;
-        if (free_ns < raft->election_ns)
-            raft->election_ns = free_ns;
+        if (free_ns(raft) < raft->election_ns)
+            raft->election_ns = free_ns(raft);
     } else {
         stand_first(raft);
     }

@@ -201,6 +201,7 @@ static inline uint64_t raft_end(const struct raft *raft)
 
 /* raft_election.c */
 void raft_election_arm(struct raft *raft);
+void raft_election_arm_woken(struct raft *raft);
 void raft_election_tick(struct raft *raft);
 void raft_election_settle(struct raft *raft);
 bool raft_election_hears_leader(const struct raft *raft);

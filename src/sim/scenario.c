@@ -15,6 +15,7 @@
 #include "sim/fault.h"
 #include "sim/merger.h"
 #include "sim/models_story.h"
+#include "sim/quiet_story.h"
 #include "sim/recover_story.h"
 #include "sim/workload.h"
 
@@ -509,6 +510,15 @@ static void draw_faults(struct plan *p)
     f->lasts_ns = (500 + rng_below(&p->rng, 5000)) * WORLD_MS;
 }
 
+/* By chance of its own, so that it changes nothing else in a story. */
+static void draw_quiet(struct plan *p, uint64_t seed)
+{
+    struct rng rng;
+    rng_init(&rng, hash64_mix(seed, 0x717));
+    if (rng_chance(&rng, 0.5))
+        p->world.node.quiet_ns = (100 + rng_below(&rng, 1500)) * WORLD_MS;
+}
+
 static void begin_plan(struct plan *p, const struct scenario *scenario,
                        const struct scenario_options *options)
 {
@@ -532,6 +542,7 @@ static void begin_plan(struct plan *p, const struct scenario *scenario,
     draw_node(p);
     draw_disk(p);
     draw_workload(p);
+    draw_quiet(p, options->seed);
 }
 
 /* The scenarios. */
@@ -876,6 +887,28 @@ static void plan_down_out(struct plan *p)
     p->bound_ns = 90 * WORLD_S;
 }
 
+static bool act_quiet(struct plan *p)
+{
+    struct quiet_story story = { .seed = rng_next(&p->rng),
+                                 .world = p->w,
+                                 .workload = p->clients,
+                                 .checker = p->checker,
+                                 .quiet_ns = p->world.node.quiet_ns,
+                                 .bound_ns = p->bound_ns,
+                                 .clean = p->world.net.lose == 0,
+                                 .remark = p->result->remark,
+                                 .remark_size = sizeof p->result->remark };
+    return quiet_story_run(&story);
+}
+
+static void plan_quiet(struct plan *p)
+{
+    draw_net(p);
+    p->loads = true;
+    p->act = act_quiet;
+    p->bound_ns = 60 * WORLD_S;
+}
+
 typedef void (*plan_fn)(struct plan *);
 
 static const struct {
@@ -906,6 +939,9 @@ static const struct {
     { { "ring_30_fingers",
         "thirty peers become an ideal ring; lookups take few hops", 30 },
       plan_ring_fingers },
+    { { "quiet_5", "groups sleep; then owners die, links are cut, work comes",
+        5 },
+      plan_quiet },
     { { "models", "five_faults while models are trained, as other keys come",
         5 },
       plan_models },
