@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,7 +25,9 @@ enum {
     EXIT_USAGE = 2,
     JOBS_MAX = 64,
     FAILURES_SHOWN_MAX = 20,
-    SEED_SECONDS_MAX = 120 /* of real time for one seed */
+    SEED_SECONDS_MAX = 120, /* of real time for one seed */
+    LARGE = 300,            /* peers: scenarios that may take longer */
+    LARGE_SECONDS_MAX = 900
 };
 
 static const char HELP[] =
@@ -101,7 +104,9 @@ static void run_seed(const struct options *o, uint64_t seed,
     now_seed = seed;
     now_peers = o->peers;
     if (!o->trace)
-        alarm(SEED_SECONDS_MAX);
+        alarm(scenario_find(o->scenario)->peers < LARGE
+                  ? SEED_SECONDS_MAX
+                  : LARGE_SECONDS_MAX);
     scenario_run(scenario_find(o->scenario), &options, result);
     alarm(0);
 }
@@ -124,6 +129,19 @@ static int verb_list(void)
     return 0;
 }
 
+/* Of this process: the nodes and the world around them. */
+static void say_cost(const struct options *o, const struct scenario_result *r)
+{
+    struct rusage usage;
+    size_t peers = o->peers ? o->peers : scenario_find(o->scenario)->peers;
+    if (getrusage(RUSAGE_SELF, &usage) != 0 || r->virtual_ns == 0)
+        return;
+    double seconds =
+        (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec;
+    printf("cost: %.0f s of a processor, %ld MiB at most, %ld KiB a peer\n",
+           seconds, usage.ru_maxrss / 1024, usage.ru_maxrss / (long)peers);
+}
+
 static int verb_run(const struct options *o)
 {
     struct scenario_result r;
@@ -142,7 +160,9 @@ static int verb_run(const struct options *o)
            (unsigned long long)r.failed, (double)r.longest_ns / 1e9,
            (double)r.whole_ns / 1e9);
     if (r.remark[0])
-        printf("%s\n", r.remark);
+        printf("%s%s", r.remark,
+               r.remark[strlen(r.remark) - 1] == '\n' ? "" : "\n");
+    say_cost(o, &r);
     printf("hash %016llx\n", (unsigned long long)r.hash);
     if (!r.invariant)
         return 0;

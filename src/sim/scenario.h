@@ -42,7 +42,7 @@ struct scenario_result {
     uint64_t ops, unknown, failed; /* of clients */
     uint64_t longest_ns;           /* a client waited for success */
     uint64_t whole_ns;             /* from the healing until all was whole */
-    char remark[120];              /* figures of the scenario */
+    char remark[4000];             /* figures of the scenario */
     uint32_t faults;               /* enum fault_kind that happened */
     struct world_stats stats;
 };

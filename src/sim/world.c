@@ -289,6 +289,10 @@ int world_new(const struct world_config *config, struct world **out)
     size_t count = config->peer_count;
     world->peers = world_alloc(count, sizeof *world->peers);
     world->conns = world_alloc(count * count, sizeof *world->conns);
+    world->by_id_cap = 64;
+    while (world->by_id_cap < 4 * count)
+        world->by_id_cap *= 2;
+    world->by_id = world_alloc(world->by_id_cap, sizeof *world->by_id);
     for (size_t i = 0; i < count; i++) {
         struct sim_peer *peer = &world->peers[i];
         peer->index = (uint32_t)i;
@@ -331,6 +335,7 @@ void world_free(struct world *world)
     free(world->heap);
     free(world->peers);
     free(world->conns);
+    free(world->by_id);
     free(world->tickets);
     buf_deinit(&world->scratch);
     codec_arena_deinit(&world->arena);

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* sim/plan.h - what a scenario is made of, for the files that tell scenarios.
+ *
+ * scenario.c       the common story, and most scenarios
+ * scenario_large.c those of many hundred peers
+ *
+ * A step of a story says false if the world has failed. */
+
+#ifndef SIM_PLAN_H
+#define SIM_PLAN_H
+
+#include "sim/checker.h"
+#include "sim/fault.h"
+#include "sim/models_story.h"
+#include "sim/scenario.h"
+#include "sim/settled.h"
+#include "sim/workload.h"
+
+/* What a scenario is made of. Zero means no. */
+struct plan {
+    const struct scenario *scenario;
+    bool (*start)(struct plan *); /* brings the peers up */
+    bool (*act)(struct plan *);   /* instead of faults */
+    struct world_config world;
+    struct workload_config workload;
+    struct fault_config fault;
+    bool models;          /* are trained, and looked at */
+    bool liar;            /* one peer lies about them */
+    bool loads;           /* every key is put first */
+    bool unverified;      /* not all is read again at the end */
+    size_t settled_peers; /* that are there from the beginning */
+    uint64_t calm_ns;     /* of work before and after the faults */
+    uint64_t faults_ns;   /* of faults */
+    uint64_t bound_ns;    /* to be whole again, A10 */
+    uint64_t poll_ns;     /* between looks whether it is */
+    uint64_t pause_ns;    /* between two starts, at most */
+    /* While it runs. */
+    struct rng rng;
+    struct world *w;
+    struct workload *clients;
+    struct fault *tormentor;
+    struct checker *checker;
+    struct models_story *story; /* NULL: not models */
+    struct scenario_result *result;
+    size_t lookups, hops;    /* answered */
+    struct settled *settled; /* NULL: it began otherwise */
+};
+
+bool plan_coin(struct plan *p, double chance);
+bool plan_run_for(struct plan *p, uint64_t ns);
+/* Until everything is whole, or the bound fails the world. */
+bool plan_await_whole(struct plan *p);
+/* Until all clients have their answers, or twice the bound fails the world. */
+bool plan_await_idle(struct plan *p);
+/* By one of those before it; the first founds. */
+void plan_start_one(struct plan *p, size_t peer);
+/* A peer leaves as an operator would have it: asks until it may be stopped,
+ * stops it. */
+bool plan_leave(struct plan *p, size_t peer);
+
+/* scenario_large.c */
+void plan_ring_1000(struct plan *p);
+void plan_fingers_1000(struct plan *p);
+void plan_mass_restart_300(struct plan *p);
+void plan_half_dead(struct plan *p);
+
+#endif
