@@ -32,7 +32,7 @@ enum {
 
 static const char HELP[] =
     "dlht-sim list\n"
-    "dlht-sim run SCENARIO [--seed N] [--peers N] [--trace]\n"
+    "dlht-sim run SCENARIO [--seed N] [--peers N] [--trace] [--progress]\n"
     "dlht-sim swarm [SCENARIO] [--seeds A..B] [--jobs N] [--peers N]\n"
     "               [--keep-going]\n"
     "\n"
@@ -50,6 +50,7 @@ static const char HELP[] =
     "  --jobs N      processes (default: one per processor)\n"
     "  --keep-going  do not stop at the first failures\n"
     "  --trace       print everything that happens\n"
+    "  --progress    say each second of a run to stderr\n"
     "\n"
     "Exit status: 0 all held, 1 an invariant was broken, 2 usage.\n";
 
@@ -60,6 +61,7 @@ struct options {
     size_t jobs;
     bool trace;
     bool keep_going;
+    bool progress;
 };
 
 /* For the handler of signals: the seed that runs now. */
@@ -94,19 +96,31 @@ static void print_line(void *context, const char *line)
     puts(line);
 }
 
+/* Where a long run is, once a second of it. */
+static void on_progress(uint64_t virtual_ns)
+{
+    static uint64_t said;
+    if (virtual_ns / 1000000000 == said)
+        return;
+    said = virtual_ns / 1000000000;
+    fprintf(stderr, "%llu virtual s, %.1f s of a processor\n",
+            (unsigned long long)said, (double)clock() / CLOCKS_PER_SEC);
+}
+
 static void run_seed(const struct options *o, uint64_t seed,
                      struct scenario_result *result)
 {
     struct scenario_options options = { .seed = seed,
                                         .peers = o->peers,
-                                        .trace = o->trace ? print_line : NULL };
+                                        .trace = o->trace ? print_line : NULL,
+                                        .progress =
+                                            o->progress ? on_progress : NULL };
     now_scenario = o->scenario;
     now_seed = seed;
     now_peers = o->peers;
     if (!o->trace)
-        alarm(scenario_find(o->scenario)->peers < LARGE
-                  ? SEED_SECONDS_MAX
-                  : LARGE_SECONDS_MAX);
+        alarm(scenario_find(o->scenario)->peers < LARGE ? SEED_SECONDS_MAX
+                                                        : LARGE_SECONDS_MAX);
     scenario_run(scenario_find(o->scenario), &options, result);
     alarm(0);
 }
@@ -451,6 +465,8 @@ int main(int argc, char **argv)
         }
         if (strcmp(argv[i], "--trace") == 0) {
             o.trace = true;
+        } else if (strcmp(argv[i], "--progress") == 0) {
+            o.progress = true;
         } else if (strcmp(argv[i], "--keep-going") == 0) {
             o.keep_going = true;
         } else if (takes_value(argv[i])) {

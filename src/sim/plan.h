@@ -35,6 +35,7 @@ struct plan {
     uint64_t bound_ns;    /* to be whole again, A10 */
     uint64_t poll_ns;     /* between looks whether it is */
     uint64_t pause_ns;    /* between two starts, at most */
+    void (*progress)(uint64_t virtual_ns);
     /* While it runs. */
     struct rng rng;
     struct world *w;

@@ -29,7 +29,16 @@ bool plan_coin(struct plan *p, double chance)
 
 bool plan_run_for(struct plan *p, uint64_t ns)
 {
-    return world_run(p->w, world_now_ns(p->w) + ns);
+    uint64_t end = world_now_ns(p->w) + ns;
+    while (p->progress && end - world_now_ns(p->w) > WORLD_S) {
+        if (!world_run(p->w, world_now_ns(p->w) + WORLD_S))
+            return false;
+        p->progress(world_now_ns(p->w));
+    }
+    bool sound = world_run(p->w, end);
+    if (p->progress)
+        p->progress(end);
+    return sound;
 }
 
 static bool is_whole(void *context)
@@ -453,6 +462,7 @@ static void begin_plan(struct plan *p, const struct scenario *scenario,
     workload_config_default(&p->workload);
     p->world.peer_count = options->peers ? options->peers : scenario->peers;
     p->world.trace = options->trace;
+    p->progress = options->progress;
     p->world.trace_context = options->trace_context;
     p->world.seed = rng_next(&p->rng);
     p->workload.seed = rng_next(&p->rng);

@@ -31,6 +31,7 @@ struct scenario_options {
     uint64_t seed;
     size_t peers; /* 0: the scenario's own */
     world_trace_fn trace;
+    void (*progress)(uint64_t virtual_ns); /* each second; NULL: not told */
     void *trace_context;
 };
 

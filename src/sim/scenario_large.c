@@ -188,7 +188,14 @@ static bool start_settled(struct plan *p)
                                      .floor_keys = p->world.node.floor_keys,
                                      .ceiling_bytes = UINT64_C(64) << 20 };
     p->settled = settled_start(p->w, &config);
-    return plan_await_whole(p);
+    struct meter m;
+    if (!plan_await_whole(p) || !plan_run_for(p, 2 * WORLD_S))
+        return false;
+    meter_start(&m, p);
+    if (!plan_run_for(p, 3 * WORLD_S))
+        return false;
+    meter_say(&m, p, "at rest");
+    return true;
 }
 
 static void plan_large(struct plan *p)
@@ -197,10 +204,10 @@ static void plan_large(struct plan *p)
     p->settled_peers = p->world.peer_count;
     p->loads = true;
     p->unverified = true;
-    p->workload.key_count = 300;
+    p->workload.key_count = 60;
     p->workload.value_len_max = 60;
     p->workload.client_count = 10;
-    p->workload.hot_count = 20;
+    p->workload.hot_count = 10;
     p->workload.timeout_ms = 5000;
     p->workload.range = p->workload.count = 0;
     p->world.node.replicas = 3;
@@ -321,10 +328,6 @@ static bool act_churn(struct plan *p)
 {
     struct looks l;
     struct meter m;
-    meter_start(&m, p);
-    if (!plan_run_for(p, 5 * WORLD_S))
-        return false;
-    meter_say(&m, p, "at rest");
     looks_start(&l, p, 5 * WORLD_MS);
     meter_start(&m, p);
     if (!churn(p) || !looks_stop(&l))

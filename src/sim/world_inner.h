@@ -182,12 +182,19 @@ struct ticket {
     uint64_t argument;
 };
 
+/* When a thing is due stands beside it, so that few are touched. */
+struct heap_entry {
+    uint64_t time;
+    uint64_t sequence;
+    struct thing *thing;
+};
+
 struct world {
     struct world_config config;
     struct rng rng;
     uint64_t now;
     uint64_t sequence;
-    struct thing **heap;
+    struct heap_entry *heap;
     size_t heap_count, heap_cap;
     struct thing *spare; /* a list through context */
     struct sim_peer *peers;

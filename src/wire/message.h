@@ -33,6 +33,7 @@ enum {
     STEP_KEYS_MAX = 256 << 10, /* bytes of keys to cut at */
     STEP_WAYS_MAX = 16,        /* parts that a step cuts an arc into */
     MESSAGE_ARCS_MAX = 256,    /* descriptors in one message */
+    DIGEST_PARTS_MAX = 1024,   /* a power of two */
     MESSAGE_PEERS_MAX = 256,
     MESSAGE_KEYSPACES_MAX = 64,
     MESSAGE_COUNTS_MAX = 4096,
@@ -307,6 +308,9 @@ struct message {
             uint64_t arcs;
             uint64_t keyspaces;
             bool answer; /* this is an answer: do not answer again */
+            /* Of the arcs in parts, by a hash of their ids, four bytes each,
+             * the least first; empty: not said. */
+            struct span parts;
         } digest;
         struct {
             struct peer self;

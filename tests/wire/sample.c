@@ -434,6 +434,7 @@ static void sample_small(struct rng *rng, struct sample_pool *pool,
         out->u.digest.arcs = number(rng, UINT64_MAX);
         out->u.digest.keyspaces = number(rng, UINT64_MAX);
         out->u.digest.answer = flip(rng);
+        out->u.digest.parts = bytes(rng, pool, 0, 64);
         break;
     case MESSAGE_JOIN:
         out->u.join.self = sample_peer(rng, pool);
@@ -836,6 +837,7 @@ const char *sample_difference(const struct message *a, const struct message *b)
         SAME(u.digest.arcs);
         SAME(u.digest.keyspaces);
         SAME(u.digest.answer);
+        SAME_SPAN(u.digest.parts);
         return NULL;
     case MESSAGE_JOIN:
         return peer_difference(&a->u.join.self, &b->u.join.self);
