@@ -134,6 +134,11 @@ static bool is_wanted(const struct node *node, const struct arc *arc)
 
 void gossip_notice_arc(struct node *node, const struct arc *arc)
 {
+    /* Each copy says so after each of its messages: mostly no news. */
+    const struct keyspace *ks = keyspaces_find(node, arc->keyspace);
+    const struct arc *known = ks ? map_by_id(ks->map, arc->id) : NULL;
+    if (known && !arc_is_newer(arc, known))
+        return;
     (void)gossip_learn_arc(node, arc);
 }
 

@@ -28,6 +28,7 @@ struct plan {
     bool models;          /* are trained, and looked at */
     bool liar;            /* one peer lies about them */
     bool loads;           /* every key is put first */
+    bool ends;            /* with act: nothing is mended or read after it */
     bool unverified;      /* not all is read again at the end */
     size_t settled_peers; /* that are there from the beginning */
     uint64_t calm_ns;     /* of work before and after the faults */

@@ -278,8 +278,11 @@ static bool act_out(struct plan *p)
     if (!p->start(p) || (p->story && !models_story_set(p->story)) || !load(p))
         return false;
     workload_start(p->clients);
-    if (!plan_run_for(p, p->calm_ns) || !torment(p) || !heal(p) ||
-        !plan_run_for(p, p->calm_ns))
+    if (!plan_run_for(p, p->calm_ns) || !torment(p))
+        return false;
+    if (p->ends)
+        return world_failure(p->w, NULL) == NULL;
+    if (!heal(p) || !plan_run_for(p, p->calm_ns))
         return false;
     workload_stop(p->clients);
     if (!plan_await_idle(p) || !plan_await_whole(p))

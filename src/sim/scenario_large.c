@@ -4,9 +4,11 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "dlht/err.h"
+#include "node/inspect.h"
 #include "sim/plan.h"
 
 enum {
@@ -32,6 +34,11 @@ static void look_heard(void *context, uint64_t argument,
     l->answered++;
     if (!response || response->status != DLHT_OK) {
         /* Who asked a peer that died asks another. */
+        if (response)
+            world_trace(l->p->w, "lookup fails: %s %.*s, %u hops",
+                        dlht_errname(response->status), (int)response->text.len,
+                        (const char *)response->text.data,
+                        (unsigned)response->hops);
         l->failed += response != NULL;
         return;
     }
@@ -351,12 +358,156 @@ void plan_fingers_1000(struct plan *p)
     p->world.node.map_fingers = true;
 }
 
-void plan_mass_restart_300(struct plan *p)
+/* Half of a ring dies at once; the other half finds what lives. */
+
+struct place {
+    char key[16]; /* where an arc begins */
+};
+
+static int compare_places(const void *a, const void *b)
 {
-    plan_large(p);
+    return strcmp(((const struct place *)a)->key,
+                  ((const struct place *)b)->key);
+}
+
+/* Of the arcs that somebody alive leads; how many. The planner may have moved
+ * some from where they were at first. */
+static size_t living_arcs(const struct plan *p, struct place *list, size_t max)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < world_peer_count(p->w); i++) {
+        const struct node *node = world_node(p->w, i);
+        for (size_t k = 0; node && k < inspect_replica_count(node); k++) {
+            struct inspect_replica r;
+            inspect_replica_at(node, k, &r);
+            if (r.keyspace == 0 || r.empty || count == max ||
+                raft_role(r.raft) != RAFT_LEADER)
+                continue;
+            struct span lo = r.arc->lo.len ? r.arc->lo : span_str("a");
+            snprintf(list[count++].key, sizeof list->key, "%.*s", (int)lo.len,
+                     (const char *)lo.data);
+        }
+    }
+    qsort(list, count, sizeof *list, compare_places);
+    return count;
+}
+
+static uint64_t timeouts(const struct plan *p)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < world_peer_count(p->w); i++)
+        if (world_is_up(p->w, i))
+            sum += inspect_timeouts(world_node(p->w, i));
+    return sum;
+}
+
+static void kill_half(struct plan *p)
+{
+    size_t count = world_peer_count(p->w);
+    for (size_t left = count / 2; left > 0;) {
+        /* Those that keep the system arc stay. */
+        size_t peer = 5 + (size_t)rng_below(&p->rng, count - 5);
+        if (!world_is_up(p->w, peer))
+            continue;
+        world_set_wanted(p->w, peer, false);
+        world_crash(p->w, peer, true);
+        left--;
+    }
+}
+
+/* Asked at once, before anybody knows. */
+static bool look_many(struct plan *p, struct looks *l, size_t lookups,
+                      uint64_t every_ns)
+{
+    size_t max = settled_arc_count(p->settled);
+    struct place *list = calloc(max, sizeof *list);
+    if (!list)
+        abort();
+    size_t living = living_arcs(p, list, max);
+    bool sound = true;
+    *l = (struct looks){ .p = p, .every_ns = every_ns };
+    while (sound && l->asked < lookups) {
+        size_t peer = (size_t)rng_below(&p->rng, world_peer_count(p->w));
+        struct request q = { .op = OP_LOOKUP, .timeout_ms = 20000 };
+        q.key = span_str(list[rng_below(&p->rng, living)].key);
+        if (!world_is_ready(p->w, peer))
+            continue;
+        l->asked++;
+        sound = world_request(p->w, peer, &q, look_heard, l, 0) == 0 &&
+                plan_run_for(p, every_ns);
+    }
+    for (int i = 0; sound && i < 300 && l->answered < l->asked; i++)
+        sound = plan_run_for(p, 100 * WORLD_MS);
+    free(list);
+    return sound;
+}
+
+/* How often one who lives thinks wrongly of another: dead who lives, up who
+ * is dead. */
+static void wrong_opinions(const struct plan *p, size_t *dead, size_t *up)
+{
+    size_t count = world_peer_count(p->w);
+    *dead = *up = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct node *node = world_node(p->w, i);
+        const struct swim *swim = node ? inspect_swim(node) : NULL;
+        for (size_t k = 0; swim && k < swim_count(swim); k++) {
+            const struct peer *peer = swim_at(swim, k);
+            size_t at = world_peer_of(p->w, &peer->id);
+            bool lives = at != SIZE_MAX && world_is_up(p->w, at);
+            *dead += lives && peer->state > PEER_SUSPECT;
+            *up += !lives && peer->state <= PEER_SUSPECT;
+        }
+    }
+}
+
+static bool say_looks(struct plan *p, const struct looks *l, uint64_t before,
+                      const char *what)
+{
+    remark(p,
+           "%s: %zu lookups, %zu failed: %.2f hops, p99 %zu, at most %zu; %.2f "
+           "timeouts each\n",
+           what, l->answered, l->failed, mean_hops(l), hops_within(l, 0.99),
+           hops_within(l, 1),
+           (double)(timeouts(p) - before) / (double)l->asked);
+    size_t dead, up;
+    wrong_opinions(p, &dead, &up);
+    remark(p, "    of living peers %zu are thought dead, of dead ones %zu up\n",
+           dead, up);
+    if (l->failed || l->answered < l->asked)
+        world_fail(p->w, "A11_found", "%zu of %zu lookups of what lives failed",
+                   l->failed + l->asked - l->answered, l->asked);
+    return world_failure(p->w, NULL) == NULL;
+}
+
+static bool act_half_dead(struct plan *p)
+{
+    struct looks l;
+    uint64_t before = timeouts(p);
+    if (!look_many(p, &l, 2000, 500 * WORLD_US) ||
+        !say_looks(p, &l, before, "all alive"))
+        return false;
+    kill_half(p);
+    before = timeouts(p);
+    return look_many(p, &l, 2000, 500 * WORLD_US) &&
+           say_looks(p, &l, before, "half dead");
 }
 
 void plan_half_dead(struct plan *p)
+{
+    plan_large(p);
+    p->world.node.map_fingers = true;
+    p->world.node.vnodes = 1;
+    p->world.node.replicas = 1;
+    p->world.node.successors = 20;
+    p->world.node.down_out_ns = 1000 * WORLD_S;
+    p->loads = false;
+    p->workload.client_count = 0;
+    p->act = act_half_dead;
+    p->ends = true;
+}
+
+void plan_mass_restart_300(struct plan *p)
 {
     plan_large(p);
 }

@@ -2,6 +2,8 @@
 
 /* The fake node has no replicas to look into: whole is who is ready. */
 
+#include "dlht/err.h"
+#include "node/settle.h"
 #include "sim/checker.h"
 #include "sim/models_story.h"
 
@@ -102,4 +104,12 @@ void models_story_remark(const struct models_story *story, char *text,
 {
     (void)story, (void)size;
     text[0] = 0;
+}
+
+/* Nor does it come up settled. */
+int node_settle(struct node *node, uint64_t now_ns, const struct settle *ring,
+                struct effects *effects)
+{
+    (void)node, (void)now_ns, (void)ring, (void)effects;
+    return DLHT_EINVAL;
 }

@@ -205,6 +205,7 @@ static void sample_request(struct rng *rng, struct sample_pool *pool,
         q->arc = positive(rng);
         q->generation = number(rng, UINT64_MAX);
         q->hops = (uint8_t)number(rng, 255);
+        q->avoid = bytes(rng, pool, 0, 40);
     }
     size_t records = rng_below(rng, 20);
     if (q->op == OP_MGET || q->op == OP_BATCH) {
@@ -606,6 +607,7 @@ static const char *request_difference(const struct request *a,
     SAME(arc);
     SAME(generation);
     SAME(hops);
+    SAME_SPAN(avoid);
     return NULL;
 }
 
