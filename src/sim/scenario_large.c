@@ -162,7 +162,17 @@ static size_t up_count(const struct plan *p)
     return up;
 }
 
-/* Messages and bytes a second and peer. */
+/* Messages a second and peer. */
+static double meter_rate(const struct meter *m, const struct plan *p)
+{
+    struct world_stats now;
+    world_stats(p->w, &now);
+    double seconds = (double)(world_now_ns(p->w) - m->from_ns) / 1e9;
+    return (double)(now.frames - m->from.frames) / seconds /
+           (double)(up_count(p) ? up_count(p) : 1);
+}
+
+/* The same in words, and bytes, of each type. */
 static double meter_say(const struct meter *m, struct plan *p, const char *what)
 {
     struct world_stats now;
@@ -507,7 +517,95 @@ void plan_half_dead(struct plan *p)
     p->ends = true;
 }
 
+/* All stop and start within a second. */
+
+enum {
+    STORM_S = 30,         /* watched so long */
+    STORM_TIMES_IDLE = 20 /* messages, at most, in any of these seconds */
+};
+
+static size_t led_arcs(const struct plan *p)
+{
+    size_t led = 0;
+    for (size_t i = 0; i < world_peer_count(p->w); i++) {
+        const struct node *node = world_node(p->w, i);
+        for (size_t k = 0; node && k < inspect_replica_count(node); k++) {
+            struct inspect_replica r;
+            inspect_replica_at(node, k, &r);
+            led +=
+                r.keyspace != 0 && !r.empty && raft_role(r.raft) == RAFT_LEADER;
+        }
+    }
+    return led;
+}
+
+static void on_start_again(void *context, uint64_t peer)
+{
+    struct plan *p = context;
+    if (!world_is_up(p->w, (size_t)peer))
+        world_start(p->w, (size_t)peer);
+}
+
+static void on_stop_all(void *context, uint64_t peer)
+{
+    struct plan *p = context;
+    if (!world_is_up(p->w, (size_t)peer))
+        return;
+    world_crash(p->w, (size_t)peer, plan_coin(p, 0.5));
+    world_after(p->w, rng_range(&p->rng, 100, 500) * WORLD_MS, on_start_again,
+                p, peer);
+}
+
+/* The first seconds, one by one. */
+static bool watch_storm(struct plan *p, double idle)
+{
+    struct meter all;
+    double most = 0;
+    int led_s = 0;
+    meter_start(&all, p);
+    for (int second = 1; second <= STORM_S; second++) {
+        struct meter m;
+        meter_start(&m, p);
+        if (!plan_run_for(p, WORLD_S))
+            return false;
+        double rate = meter_rate(&m, p);
+        most = rate > most ? rate : most;
+        if (led_s == 0 && led_arcs(p) == settled_arc_count(p->settled))
+            led_s = second;
+    }
+    meter_say(&all, p, "after the restart");
+    remark(p,
+           "at most %.0f messages/s a peer, %.1f times idle; all led after "
+           "%d s\n",
+           most, most / idle, led_s);
+    if (most > STORM_TIMES_IDLE * idle)
+        world_fail(p->w, "A12_storm", "%.0f messages/s a peer, idle %.0f", most,
+                   idle);
+    if (led_s == 0)
+        world_fail(p->w, "A10_led", "not all arcs are led after %d s", STORM_S);
+    return world_failure(p->w, NULL) == NULL;
+}
+
+static bool act_mass_restart(struct plan *p)
+{
+    struct meter m;
+    struct looks l;
+    meter_start(&m, p);
+    if (!plan_run_for(p, 3 * WORLD_S))
+        return false;
+    double idle = meter_rate(&m, p);
+    looks_start(&l, p, 20 * WORLD_MS);
+    for (size_t i = 0; i < world_peer_count(p->w); i++)
+        world_after(p->w, rng_below(&p->rng, 500 * WORLD_MS), on_stop_all, p,
+                    i);
+    if (!watch_storm(p, idle) || !looks_stop(&l))
+        return false;
+    remark(p, "%zu lookups, %zu failed, meanwhile\n", l.answered, l.failed);
+    return true;
+}
+
 void plan_mass_restart_300(struct plan *p)
 {
     plan_large(p);
+    p->act = act_mass_restart;
 }
