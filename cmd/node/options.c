@@ -158,6 +158,12 @@ static bool option_vnodes(struct options *o, const char *name,
     return option_count(o, name, value, &o->config.vnodes);
 }
 
+static bool option_successors(struct options *o, const char *name,
+                              const char *value)
+{
+    return option_count(o, name, value, &o->config.successors);
+}
+
 static bool option_replicas(struct options *o, const char *name,
                             const char *value)
 {
@@ -300,6 +306,9 @@ static const struct option option_table[] = {
     { "weight", "W", "1", option_weight, "relative capacity, 0.1 to 100" },
     { "replicas", "N", "3", option_replicas,
       "1, 3 or 5, for keyspaces created without a number" },
+    { "successors", "N", "2 log2 of the arcs, 8 to 20", option_successors,
+      "with --map fingers: arcs after its own that each arc knows, at most "
+      "20" },
     { "zone", "NAME", "none", option_zone, "replicas prefer different zones" },
     { "map", "KIND", "full", option_map,
       "full, or fingers for very large rings" },

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,12 +25,14 @@ enum {
     EXIT_USAGE = 2,
     JOBS_MAX = 64,
     FAILURES_SHOWN_MAX = 20,
-    SEED_SECONDS_MAX = 120 /* of real time for one seed */
+    SEED_SECONDS_MAX = 120, /* of real time for one seed */
+    LARGE = 300,            /* peers: scenarios that may take longer */
+    LARGE_SECONDS_MAX = 900
 };
 
 static const char HELP[] =
     "dlht-sim list\n"
-    "dlht-sim run SCENARIO [--seed N] [--peers N] [--trace]\n"
+    "dlht-sim run SCENARIO [--seed N] [--peers N] [--trace] [--progress]\n"
     "dlht-sim swarm [SCENARIO] [--seeds A..B] [--jobs N] [--peers N]\n"
     "               [--keep-going]\n"
     "\n"
@@ -47,6 +50,7 @@ static const char HELP[] =
     "  --jobs N      processes (default: one per processor)\n"
     "  --keep-going  do not stop at the first failures\n"
     "  --trace       print everything that happens\n"
+    "  --progress    say each second of a run to stderr\n"
     "\n"
     "Exit status: 0 all held, 1 an invariant was broken, 2 usage.\n";
 
@@ -57,6 +61,7 @@ struct options {
     size_t jobs;
     bool trace;
     bool keep_going;
+    bool progress;
 };
 
 /* For the handler of signals: the seed that runs now. */
@@ -91,17 +96,31 @@ static void print_line(void *context, const char *line)
     puts(line);
 }
 
+/* Where a long run is, once a second of it. */
+static void on_progress(uint64_t virtual_ns)
+{
+    static uint64_t said;
+    if (virtual_ns / 1000000000 == said)
+        return;
+    said = virtual_ns / 1000000000;
+    fprintf(stderr, "%llu virtual s, %.1f s of a processor\n",
+            (unsigned long long)said, (double)clock() / CLOCKS_PER_SEC);
+}
+
 static void run_seed(const struct options *o, uint64_t seed,
                      struct scenario_result *result)
 {
     struct scenario_options options = { .seed = seed,
                                         .peers = o->peers,
-                                        .trace = o->trace ? print_line : NULL };
+                                        .trace = o->trace ? print_line : NULL,
+                                        .progress =
+                                            o->progress ? on_progress : NULL };
     now_scenario = o->scenario;
     now_seed = seed;
     now_peers = o->peers;
     if (!o->trace)
-        alarm(SEED_SECONDS_MAX);
+        alarm(scenario_find(o->scenario)->peers < LARGE ? SEED_SECONDS_MAX
+                                                        : LARGE_SECONDS_MAX);
     scenario_run(scenario_find(o->scenario), &options, result);
     alarm(0);
 }
@@ -124,6 +143,19 @@ static int verb_list(void)
     return 0;
 }
 
+/* Of this process: the nodes and the world around them. */
+static void say_cost(const struct options *o, const struct scenario_result *r)
+{
+    struct rusage usage;
+    size_t peers = o->peers ? o->peers : scenario_find(o->scenario)->peers;
+    if (getrusage(RUSAGE_SELF, &usage) != 0 || r->virtual_ns == 0)
+        return;
+    double seconds =
+        (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec;
+    printf("cost: %.0f s of a processor, %ld MiB at most, %ld KiB a peer\n",
+           seconds, usage.ru_maxrss / 1024, usage.ru_maxrss / (long)peers);
+}
+
 static int verb_run(const struct options *o)
 {
     struct scenario_result r;
@@ -142,7 +174,9 @@ static int verb_run(const struct options *o)
            (unsigned long long)r.failed, (double)r.longest_ns / 1e9,
            (double)r.whole_ns / 1e9);
     if (r.remark[0])
-        printf("%s\n", r.remark);
+        printf("%s%s", r.remark,
+               r.remark[strlen(r.remark) - 1] == '\n' ? "" : "\n");
+    say_cost(o, &r);
     printf("hash %016llx\n", (unsigned long long)r.hash);
     if (!r.invariant)
         return 0;
@@ -431,6 +465,8 @@ int main(int argc, char **argv)
         }
         if (strcmp(argv[i], "--trace") == 0) {
             o.trace = true;
+        } else if (strcmp(argv[i], "--progress") == 0) {
+            o.progress = true;
         } else if (strcmp(argv[i], "--keep-going") == 0) {
             o.keep_going = true;
         } else if (takes_value(argv[i])) {

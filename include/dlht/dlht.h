@@ -69,6 +69,8 @@ struct dlht_config {
     const char *data_dir; /* NULL: memory only */
     enum dlht_durability durability;
     uint32_t vnodes;
+    uint32_t successors; /* of an arc, with map_fingers: 1 to 20; 0: as many
+                          * as the ring wants */
     double weight;
     uint32_t replicas; /* 1, 3, 5 */
     const char *zone;  /* NULL: none */

@@ -30,6 +30,8 @@ enum {
 struct slot {
     uint64_t prefix; /* span_prefix8 of lo */
     struct arc *arc; /* owned */
+    uint32_t place;  /* part_hash of its id */
+    uint32_t digest; /* the low half of arc_digest */
 };
 
 struct map {
@@ -185,6 +187,11 @@ static uint64_t arc_digest(const struct arc *arc)
                       arc->term);
 }
 
+static uint32_t part_hash(arc_id id)
+{
+    return (uint32_t)hash64_mix(2, id);
+}
+
 /* Drops the arcs [from, to) and leaves room for `hole` of them at from. */
 static void drop(struct map *map, size_t from, size_t to, size_t hole)
 {
@@ -259,9 +266,11 @@ int map_notice(struct map *map, const struct arc *arc, bool *news)
         assert(stands);
     }
     drop(map, from, to, 1);
-    map->slots[from] = (struct slot){ span_prefix8(copy->lo), copy };
+    uint64_t digest = arc_digest(copy);
+    map->slots[from] = (struct slot){ span_prefix8(copy->lo), copy,
+                                      part_hash(copy->id), (uint32_t)digest };
     table_put(map, copy);
-    map->digest += arc_digest(copy);
+    map->digest += digest;
     *news = true;
     return DLHT_OK;
 }
@@ -310,6 +319,19 @@ uint64_t map_digest(const struct map *map)
     return map->digest;
 }
 
+void map_digest_parts(const struct map *map, size_t part_count, uint32_t *sums)
+{
+    assert(part_count > 0 && (part_count & (part_count - 1)) == 0);
+    for (size_t i = 0; i < map->count; i++)
+        sums[map->slots[i].place & (part_count - 1)] += map->slots[i].digest;
+}
+
+size_t map_part_of(const struct map *map, size_t index, size_t part_count)
+{
+    assert(index < map->count);
+    return map->slots[index].place & (part_count - 1);
+}
+
 /* Nothing lies between the end of a and the beginning of b. */
 static bool touches(const struct arc *a, const struct arc *b)
 {
@@ -336,6 +358,8 @@ void map_check(const struct map *map)
         const struct slot *slot = &map->slots[i];
         assert(arc_is_sane(slot->arc));
         assert(slot->prefix == span_prefix8(slot->arc->lo));
+        assert(slot->place == part_hash(slot->arc->id));
+        assert(slot->digest == (uint32_t)arc_digest(slot->arc));
         assert(map_by_id(map, slot->arc->id) == slot->arc);
         digest += arc_digest(slot->arc);
         if (i == 0)

@@ -63,6 +63,13 @@ const struct arc *map_at(const struct map *map, size_t index);
  * digests. Kept up to date. */
 uint64_t map_digest(const struct map *map);
 
+/* Adds to sums[part], for each arc, the low half of its share of the digest;
+ * the part is drawn from its id, evenly. part_count is a power of two. Linear.
+ */
+void map_digest_parts(const struct map *map, size_t part_count, uint32_t *sums);
+/* The part of that arc; index < map_count. */
+size_t map_part_of(const struct map *map, size_t index, size_t part_count);
+
 /* True if the known arcs tile the whole keyspace. Linear. */
 bool map_is_whole(const struct map *map);
 

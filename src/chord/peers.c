@@ -131,6 +131,12 @@ static void spread(struct peers *peers, struct peers_entry *entry)
     news_link(peers, entry);
 }
 
+void peers_hush(struct peers *peers, struct peers_entry *entry)
+{
+    if (entry->is_news)
+        news_unlink(peers, entry);
+}
+
 static void queue_change(struct peers *peers, struct peers_entry *entry)
 {
     if (entry->changed)

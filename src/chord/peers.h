@@ -91,6 +91,9 @@ MUST_USE int peers_merge(struct peers *peers, uint64_t now_ns,
 void peers_changed(struct peers *peers, struct peers_entry *entry,
                    const struct peer *was, uint64_t now_ns);
 
+/* It is not passed on any more. */
+void peers_hush(struct peers *peers, struct peers_entry *entry);
+
 /* Writes up to SWIM_UPDATES_MAX updates for a message to a peer: our opinion of
  * it unless it is alive, ourselves if that is news, then other news, what
  * was sent least first, then one entry in turn, so that what all gossip missed still

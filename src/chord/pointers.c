@@ -62,6 +62,14 @@ bool pointers_is_exact(const struct pointers *p, const struct arc *arc)
     return span_equal(order_end(p->self), arc->lo);
 }
 
+void pointers_set_list_len(struct pointers *p, size_t len)
+{
+    assert(len > 0 && len <= RING_LIST_MAX);
+    p->list_len = len;
+    while (p->list_count > len)
+        pointers_clear(&p->list[--p->list_count]);
+}
+
 const struct arc *pointers_successor(const struct pointers *p, size_t index)
 {
     assert(index < p->list_len);

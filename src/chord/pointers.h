@@ -50,6 +50,9 @@ MUST_USE int pointers_inherit(struct pointers *p, const struct pointers *from);
  *   DLHT_ENOMEM  as before */
 MUST_USE int pointers_set_self(struct pointers *p, const struct arc *self);
 
+/* So many places, 1 to RING_LIST_MAX. */
+void pointers_set_list_len(struct pointers *p, size_t len);
+
 bool pointers_is_self(const struct pointers *p, const struct arc *arc);
 bool pointers_is_inside(const struct pointers *p, const struct arc *arc);
 

@@ -318,6 +318,16 @@ int ring_set_self(struct ring *ring, const struct arc *self)
     return DLHT_OK;
 }
 
+void ring_set_list_len(struct ring *ring, size_t len)
+{
+    if (len > RING_LIST_MAX)
+        len = RING_LIST_MAX;
+    if (len == 0 || len == ring->config.list_len)
+        return;
+    ring->config.list_len = len;
+    pointers_set_list_len(&ring->p, len);
+}
+
 const struct arc *ring_self(const struct ring *ring)
 {
     return ring->p.self;

@@ -104,6 +104,9 @@ void ring_hint(struct ring *ring, const struct arc *arc);
  * from now on. Nothing is asked. */
 void ring_learn(struct ring *ring, const struct arc *arc);
 
+/* A list of so many places, at most RING_LIST_MAX; what it has too many goes. */
+void ring_set_list_len(struct ring *ring, size_t len);
+
 void ring_tick(struct ring *ring, uint64_t now_ns);
 uint64_t ring_timeout_ns(const struct ring *ring);
 

@@ -468,6 +468,16 @@ bool swim_notice(struct swim *swim, uint64_t now_ns, const struct peer *news)
     return is_news;
 }
 
+int swim_settle(struct swim *swim, uint64_t now_ns, const struct peer *peer)
+{
+    set_now(swim, now_ns);
+    struct peers_entry *entry;
+    int rc = peers_merge(&swim->peers, swim->now_ns, peer, &entry);
+    if (rc == DLHT_OK && entry)
+        peers_hush(&swim->peers, entry);
+    return rc;
+}
+
 static void receive_ping_request(struct swim *swim, const struct id *from,
                                  const struct swim_message *message)
 {

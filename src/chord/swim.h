@@ -99,6 +99,12 @@ MUST_USE int swim_receive(struct swim *swim, uint64_t now_ns,
  * one above it, a change that swim_take_change tells. */
 bool swim_notice(struct swim *swim, uint64_t now_ns, const struct peer *news);
 
+/* What everybody has known for long: not passed on. For rings that begin
+ * settled.
+ *   DLHT_ENOMEM */
+MUST_USE int swim_settle(struct swim *swim, uint64_t now_ns,
+                         const struct peer *peer);
+
 /* The link to this peer broke: probe it next. A hint, no verdict. */
 void swim_hint_lost(struct swim *swim, const struct id *peer);
 

@@ -69,6 +69,11 @@ static int embed_start(struct embed *e)
 static int embed_check_numbers(const struct dlht_config *c,
                                struct dlht_error *error)
 {
+    if (c->successors > 20)
+        return embed_bad(error,
+                         "successors is %u: give 1 to 20, or 0 for as many "
+                         "as the ring wants",
+                         c->successors);
     if (c->vnodes < 1 || c->vnodes > 4096)
         return embed_bad(error, "vnodes is %u: give 1 to 4096", c->vnodes);
     if (!(c->weight >= 0.1 && c->weight <= 100))
@@ -125,6 +130,7 @@ static void embed_node_config(const struct dlht_config *c,
     node->bootstrap_count = c->bootstrap_count;
     node->join_timeout_ns = c->join_timeout_ms * UINT64_C(1000000);
     node->vnodes = c->vnodes;
+    node->successors = c->successors;
     node->weight_milli = (uint32_t)(c->weight * 1000 + 0.5);
     node->replicas = (uint8_t)c->replicas;
     node->map_fingers = c->map_fingers;

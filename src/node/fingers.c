@@ -22,6 +22,7 @@
 #include "wire/mp.h"
 
 enum {
+    LIST_LEAST = 8, /* successors of an arc */
     WARM_LEVELS = 10,
     LOOP_MAX = 128, /* messages of rings of ours to others of ours */
     TRIES_MAX = 16,
@@ -102,10 +103,26 @@ static void hint_successor(struct keyspace *ks, struct replica *r)
         ring_hint(r->ring, next);
 }
 
+/* Half of a ring may die at once, and whoever lives still has a successor. */
+static size_t list_len(const struct node *node, const struct keyspace *ks)
+{
+    size_t arcs = node->config.vnodes * swim_up_count(node->swim);
+    if (node->config.successors)
+        return node->config.successors;
+    if (!node->config.map_fingers)
+        arcs = map_count(ks->map);
+    size_t len = 0;
+    for (; arcs > 1; arcs = (arcs + 1) / 2)
+        len += 2;
+    return len < LIST_LEAST ? LIST_LEAST
+                            : (len < RING_LIST_MAX ? len : RING_LIST_MAX);
+}
+
 static void begin_ring(struct node *node, struct keyspace *ks,
                        struct replica *r)
 {
     struct ring_config config = { .known = ks->map,
+                                  .list_len = list_len(node, ks),
                                   .seed = rng_next(&node->rng) };
     if (ring_new(&config, r->arc, parent_of(ks, r), node->now_ns, &r->ring) !=
         DLHT_OK)
@@ -372,7 +389,10 @@ void fingers_tick(struct node *node)
         if (!r->ring)
             continue;
         if (ring_timeout_ns(r->ring) <= node->now_ns) {
+            const struct keyspace *ks = keyspaces_find(node, r->keyspace);
             ring_tick(r->ring, node->now_ns);
+            if (ks)
+                ring_set_list_len(r->ring, list_len(node, ks));
             f->busy = true;
         }
         node_wake_at(node, (ring_timeout_ns(r->ring) / NODE_TICK_NS + 1) *
@@ -416,11 +436,57 @@ static struct span key_of(const struct request *q)
     return q->flags & REQUEST_HAS_END ? q->end : span_empty();
 }
 
+static bool is_avoided(const struct request *q, arc_id arc)
+{
+    for (size_t i = 0; i + 8 <= q->avoid.len; i += 8) {
+        arc_id id = 0;
+        for (size_t k = 0; k < 8; k++)
+            id |= (arc_id)q->avoid.data[i + k] << 8 * k;
+        if (id == arc)
+            return true;
+    }
+    return false;
+}
+
+/* Somebody may answer there, as far as is known. */
+static bool is_alive(const struct node *node, const struct arc *arc)
+{
+    for (size_t i = 0; i < arc->member_count; i++)
+        if (node_is_self(node, &arc->members[i].peer) ||
+            node_peer_is_up(node, &arc->members[i].peer))
+            return true;
+    return arc->member_count == 0;
+}
+
+/* A way on. Where the key is, there is no way around. */
+static bool may_lead(const struct node *node, const struct request *q,
+                     const struct arc *arc)
+{
+    return op_begins_in(arc, q) ||
+           (!is_avoided(q, arc->id) && is_alive(node, arc));
+}
+
+static const struct arc *nearest_way(const struct node *node,
+                                     const struct request *q,
+                                     const struct lookup_nearest *nearest,
+                                     bool down, bool to_any)
+{
+    const struct arc *last = NULL;
+    for (size_t i = 0; i < nearest->count; i++) {
+        const struct arc *arc = nearest->arcs[i];
+        if (!may_lead(node, q, arc))
+            continue;
+        if (!down || !span_equal(arc->lo, nearest->key))
+            return arc;
+        last = arc; /* what stands at the end is too far */
+    }
+    return to_any ? last : NULL;
+}
+
 const struct arc *fingers_hint(const struct node *node,
                                const struct keyspace *ks,
                                const struct request *q, const struct arc *from)
 {
-    (void)node;
     struct lookup_view view = { ks->map, ks->rings, ks->ring_count };
     struct lookup_nearest nearest = { .key = key_of(q), .count_max = 2 };
     if (from) {
@@ -432,13 +498,14 @@ const struct arc *fingers_hint(const struct node *node,
     if (from && down && span_equal(from->lo, nearest.key))
         nearest.has_from = false;
     lookup_offer_view(&nearest, &view);
-    if (nearest.count == 0)
-        return NULL;
-    if (!down || !span_equal(nearest.arcs[0]->lo, nearest.key))
-        return nearest.arcs[0];
-    if (nearest.count > 1)
-        return nearest.arcs[1];
-    return from ? NULL : nearest.arcs[0];
+    const struct arc *way = nearest_way(node, q, &nearest, down, !from);
+    if (way || nearest.count < nearest.count_max)
+        return way;
+    /* On bad days one has to look farther. */
+    nearest.count = 0;
+    nearest.count_max = LOOKUP_NEAR_MAX;
+    lookup_offer_view(&nearest, &view);
+    return nearest_way(node, q, &nearest, down, !from);
 }
 
 const struct arc *fingers_route(const struct node *node,
@@ -449,9 +516,12 @@ const struct arc *fingers_route(const struct node *node,
         q->flags & REQUEST_REVERSE
             ? op_find_before(ks->map, q)
             : map_find(ks->map, q->key, models_guess(ks, q->key));
-    if (ks->ring_count == 0 || (arc && op_begins_in(arc, q)))
+    if (arc && op_begins_in(arc, q))
         return arc;
-    return fingers_hint(node, ks, q, NULL);
+    if (ks->ring_count == 0 && !node->config.map_fingers)
+        return arc;
+    const struct arc *way = fingers_hint(node, ks, q, NULL);
+    return way ? way : arc;
 }
 
 const struct arc *fingers_after(const struct node *node,

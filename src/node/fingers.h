@@ -51,7 +51,8 @@ void fingers_trim(struct node *node, struct keyspace *ks, arc_id but);
 const struct arc *fingers_route(const struct node *node,
                                 const struct keyspace *ks,
                                 const struct request *request);
-/* The same, but only what is nearer than `from`. */
+/* The same, but only what is nearer than `from`. Neither names an arc that the
+ * request is to avoid, or of whose peers none is up, unless it has the key. */
 const struct arc *fingers_hint(const struct node *node,
                                const struct keyspace *ks,
                                const struct request *request,

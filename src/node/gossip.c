@@ -20,7 +20,15 @@ enum {
     NO_MAP = 0,  /* a digest of arcs: the sender does not keep them all */
     NO_ARCS = 1, /* nor any of some keyspace: it asks for some */
     FANOUT = 3,
-    FANOUT_ALL = 8 /* up to so many other peers, all are told at once */
+    FANOUT_ALL = 8, /* up to so many other peers, all are told at once */
+    /* How often each peer passes a rumour on where there are more: to six
+     * others in all, so that one of some thousand peers hears of it by digest
+     * only. */
+    TRANSMISSIONS = 2,
+    /* Up to so many arcs all are told when digests differ; beyond it, those in
+     * the parts that differ, so many of them in a part. */
+    ARCS_FEW = 64,
+    PART_ARCS = 8
 };
 #define GOSSIP_NS (UINT64_C(100) * NS_PER_MS)
 #define DIGEST_NS (UINT64_C(2000) * NS_PER_MS)
@@ -32,8 +40,9 @@ struct rumour {
 };
 
 struct gossip {
-    struct rumour *rumours;
+    struct rumour *rumours; /* ascending (keyspace, arc) */
     size_t count, cap;
+    size_t next; /* the first to be passed on next time */
     uint64_t next_ns;
     uint64_t next_digest_ns;
 };
@@ -52,26 +61,35 @@ void gossip_free(struct gossip *g)
     free(g);
 }
 
-/* How often each peer passes a rumour on. */
 static uint32_t transmissions(const struct node *node)
 {
     size_t n = node->swim ? swim_up_count(node->swim) : 1;
-    if (n <= FANOUT_ALL + 1)
-        return 1;
-    uint32_t log2 = 1;
-    while (n >>= 1)
-        log2++;
-    return log2;
+    return n <= FANOUT_ALL + 1 ? 1 : TRANSMISSIONS;
+}
+
+/* Where the rumour stands, or would. */
+static size_t place_of(const struct gossip *g, keyspace_id keyspace, arc_id arc)
+{
+    size_t lo = 0, hi = g->count;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        const struct rumour *r = &g->rumours[mid];
+        if (r->keyspace < keyspace || (r->keyspace == keyspace && r->arc < arc))
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
 }
 
 static void queue(struct node *node, keyspace_id keyspace, arc_id arc)
 {
     struct gossip *g = node->gossip;
-    for (size_t i = 0; i < g->count; i++) {
-        if (g->rumours[i].arc == arc && g->rumours[i].keyspace == keyspace) {
-            g->rumours[i].left = transmissions(node);
-            return;
-        }
+    size_t at = place_of(g, keyspace, arc);
+    if (at < g->count && g->rumours[at].keyspace == keyspace &&
+        g->rumours[at].arc == arc) {
+        g->rumours[at].left = transmissions(node);
+        return;
     }
     if (g->count == g->cap) {
         size_t cap = g->cap ? g->cap * 2 : 64;
@@ -81,8 +99,10 @@ static void queue(struct node *node, keyspace_id keyspace, arc_id arc)
         g->rumours = grown;
         g->cap = cap;
     }
-    g->rumours[g->count++] =
-        (struct rumour){ keyspace, arc, transmissions(node) };
+    memmove(g->rumours + at + 1, g->rumours + at,
+            (g->count - at) * sizeof *g->rumours);
+    g->rumours[at] = (struct rumour){ keyspace, arc, transmissions(node) };
+    g->count++;
     node_wake_at(node, g->next_ns);
 }
 
@@ -114,6 +134,11 @@ static bool is_wanted(const struct node *node, const struct arc *arc)
 
 void gossip_notice_arc(struct node *node, const struct arc *arc)
 {
+    /* Each copy says so after each of its messages: mostly no news. */
+    const struct keyspace *ks = keyspaces_find(node, arc->keyspace);
+    const struct arc *known = ks ? map_by_id(ks->map, arc->id) : NULL;
+    if (known && !arc_is_newer(arc, known))
+        return;
     (void)gossip_learn_arc(node, arc);
 }
 
@@ -229,33 +254,46 @@ static void send_to_some(struct node *node, const struct parcel *p)
     }
 }
 
+static void tell_rumour(struct node *node, struct parcel *p,
+                        const struct rumour *r)
+{
+    struct keyspace *ks = keyspaces_find(node, r->keyspace);
+    if (r->arc == 0) {
+        if (ks)
+            parcel_add_keyspace(node, p, ks);
+        else
+            parcel_add_gone(node, p, r->keyspace);
+        return;
+    }
+    const struct arc *arc = ks ? map_by_id(ks->map, r->arc) : NULL;
+    if (arc)
+        p->arcs[p->arc_count++] = *arc;
+}
+
+/* One message full of rumours, each in its turn. */
 static void spread(struct node *node)
 {
     struct gossip *g = node->gossip;
     struct parcel p;
     if (g->count == 0 || !parcel_new(node, &p))
         return;
-    size_t kept = 0, at = 0;
-    for (; at < g->count && p.arc_count < MESSAGE_ARCS_MAX &&
+    size_t told = 0, kept = 0;
+    for (; told < g->count && p.arc_count < MESSAGE_ARCS_MAX &&
            p.keyspace_count < MESSAGE_KEYSPACES_MAX;
-         at++) {
-        struct rumour r = g->rumours[at];
-        struct keyspace *ks = keyspaces_find(node, r.keyspace);
-        if (r.arc == 0) {
-            if (ks)
-                parcel_add_keyspace(node, &p, ks);
-            else
-                parcel_add_gone(node, &p, r.keyspace);
-        } else {
-            const struct arc *arc = ks ? map_by_id(ks->map, r.arc) : NULL;
-            if (arc)
-                p.arcs[p.arc_count++] = *arc;
-        }
-        if (--r.left)
-            g->rumours[kept++] = r;
+         told++) {
+        struct rumour *r = &g->rumours[(g->next + told) % g->count];
+        tell_rumour(node, &p, r);
+        r->left--;
     }
-    while (at < g->count)
-        g->rumours[kept++] = g->rumours[at++];
+    g->next = (g->next + told) % g->count;
+    size_t next = 0;
+    for (size_t i = 0; i < g->count; i++) {
+        if (i == g->next)
+            next = kept;
+        if (g->rumours[i].left)
+            g->rumours[kept++] = g->rumours[i];
+    }
+    g->next = next;
     g->count = kept;
     send_to_some(node, &p);
 }
@@ -300,38 +338,127 @@ static bool is_for_all(const struct node *node, const struct arc *arc,
     return (*seeds)++ < FINGERS_SEEDS_MAX;
 }
 
+static bool parcel_next(struct node *node, struct parcel *p,
+                        const struct id *to)
+{
+    parcel_send(node, p, to);
+    return parcel_new(node, p);
+}
+
+static bool send_keyspaces(struct node *node, struct parcel *p,
+                           const struct id *to)
+{
+    for (size_t i = 0; i < node->keyspace_count; i++) {
+        if (p->keyspace_count == MESSAGE_KEYSPACES_MAX &&
+            !parcel_next(node, p, to))
+            return false;
+        parcel_add_keyspace(node, p, &node->keyspaces[i]);
+    }
+    for (size_t i = 0; i < node->gone_count; i++) {
+        if (p->keyspace_count == MESSAGE_KEYSPACES_MAX &&
+            !parcel_next(node, p, to))
+            return false;
+        parcel_add_gone(node, p, node->gone[i].id);
+    }
+    return true;
+}
+
 void gossip_send_all(struct node *node, const struct id *to)
 {
     struct parcel p;
-    if (!parcel_new(node, &p))
+    if (!parcel_new(node, &p) || !send_keyspaces(node, &p, to))
         return;
-    for (size_t i = 0; i < node->keyspace_count; i++) {
-        if (p.keyspace_count == MESSAGE_KEYSPACES_MAX) {
-            parcel_send(node, &p, to);
-            if (!parcel_new(node, &p))
-                return;
-        }
-        parcel_add_keyspace(node, &p, &node->keyspaces[i]);
-    }
-    for (size_t i = 0; i < node->gone_count; i++) {
-        if (p.keyspace_count == MESSAGE_KEYSPACES_MAX) {
-            parcel_send(node, &p, to);
-            if (!parcel_new(node, &p))
-                return;
-        }
-        parcel_add_gone(node, &p, node->gone[i].id);
-    }
     for (size_t i = 0; i < node->keyspace_count; i++) {
         const struct map *map = node->keyspaces[i].map;
         size_t seeds = 0;
         for (size_t k = 0; k < map_count(map); k++) {
             if (!is_for_all(node, map_at(map, k), &seeds))
                 continue;
-            if (p.arc_count == MESSAGE_ARCS_MAX) {
-                parcel_send(node, &p, to);
-                if (!parcel_new(node, &p))
-                    return;
-            }
+            if (p.arc_count == MESSAGE_ARCS_MAX && !parcel_next(node, &p, to))
+                return;
+            p.arcs[p.arc_count++] = *map_at(map, k);
+        }
+    }
+    parcel_send(node, &p, to);
+}
+
+/* Parts of all arcs. */
+
+static void sum_parts(const struct node *node, size_t part_count,
+                      uint32_t *sums)
+{
+    memset(sums, 0, part_count * sizeof *sums);
+    for (size_t i = 0; i < node->keyspace_count; i++)
+        map_digest_parts(node->keyspaces[i].map, part_count, sums);
+}
+
+static size_t all_arcs(const struct node *node)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < node->keyspace_count; i++)
+        count += map_count(node->keyspaces[i].map);
+    return count;
+}
+
+static size_t parts_wanted(const struct node *node)
+{
+    size_t count = 1;
+    while (count < DIGEST_PARTS_MAX && count * PART_ARCS < all_arcs(node))
+        count *= 2;
+    return count;
+}
+
+static void say_parts(struct node *node, const struct id *to, size_t part_count,
+                      bool answer)
+{
+    uint32_t sums[DIGEST_PARTS_MAX];
+    uint8_t *packed = effects_room(node->fx, 4 * part_count);
+    if (!packed)
+        return;
+    sum_parts(node, part_count, sums);
+    for (size_t i = 0; i < part_count; i++)
+        for (size_t k = 0; k < 4; k++)
+            packed[4 * i + k] = (uint8_t)(sums[i] >> 8 * k);
+    struct message m = { .type = MESSAGE_DIGEST };
+    m.u.digest.arcs = arcs_digest(node);
+    m.u.digest.keyspaces = keyspaces_digest(node);
+    m.u.digest.answer = answer;
+    m.u.digest.parts = span_of(packed, 4 * part_count);
+    node_send(node, to, &m);
+}
+
+static size_t part_count_of(struct span parts)
+{
+    size_t count = parts.len / 4;
+    bool sane = count > 0 && count <= DIGEST_PARTS_MAX &&
+                (count & (count - 1)) == 0 && parts.len % 4 == 0;
+    return sane ? count : 0;
+}
+
+/* Tells what differs from those parts. */
+static void send_parts(struct node *node, const struct id *to,
+                       struct span parts)
+{
+    uint32_t sums[DIGEST_PARTS_MAX];
+    bool differs[DIGEST_PARTS_MAX];
+    size_t count = part_count_of(parts);
+    struct parcel p;
+    if (!parcel_new(node, &p) || !send_keyspaces(node, &p, to))
+        return;
+    sum_parts(node, count, sums);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t said = 0;
+        for (size_t k = 0; k < 4; k++)
+            said |= (uint32_t)parts.data[4 * i + k] << 8 * k;
+        differs[i] = said != sums[i];
+    }
+    for (size_t i = 0; i < node->keyspace_count; i++) {
+        const struct map *map = node->keyspaces[i].map;
+        for (size_t k = 0; k < map_count(map); k++) {
+            if (!differs[map_part_of(map, k, count)])
+                continue;
+            if (p.arc_count == MESSAGE_ARCS_MAX && !parcel_next(node, &p, to))
+                return;
             p.arcs[p.arc_count++] = *map_at(map, k);
         }
     }
@@ -401,7 +528,16 @@ void gossip_receive_digest(struct node *node, const struct id *from,
             send_led(node, from, m->u.digest.arcs > NO_ARCS);
         return;
     }
-    gossip_send_all(node, from);
-    if (!m->u.digest.answer)
-        say_digest(node, from, true);
+    size_t parts = part_count_of(m->u.digest.parts);
+    if (maps && parts) {
+        send_parts(node, from, m->u.digest.parts);
+        if (!m->u.digest.answer)
+            say_parts(node, from, parts, true);
+    } else if (maps && all_arcs(node) > ARCS_FEW) {
+        say_parts(node, from, parts_wanted(node), false);
+    } else {
+        gossip_send_all(node, from);
+        if (!m->u.digest.answer)
+            say_digest(node, from, true);
+    }
 }

@@ -108,3 +108,8 @@ size_t inspect_pending_count(const struct node *node)
 {
     return pending_count(node);
 }
+
+uint64_t inspect_timeouts(const struct node *node)
+{
+    return pending_timeouts(node);
+}

@@ -70,6 +70,7 @@ const struct swim *inspect_swim(const struct node *node); /* NULL: not yet */
 struct id inspect_self(const struct node *node);
 struct id inspect_cluster(const struct node *node);
 bool inspect_is_serving(const struct node *node);
+uint64_t inspect_timeouts(const struct node *node); /* pending.h */
 size_t inspect_pending_count(const struct node *node);
 
 #endif

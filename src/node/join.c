@@ -192,6 +192,23 @@ void join_boot(struct node *node)
     node_wake_at(node, node->now_ns);
 }
 
+int join_settle(struct node *node, const struct id *cluster,
+                const struct id *self)
+{
+    node->phase_since_ns = node->now_ns;
+    node->self = *self;
+    node->cluster = *cluster;
+    node->incarnation =
+        node->config.durable ? INCARNATION_FIRST : INCARNATION_MEMORY;
+    int rc = start_swim(node);
+    if (rc != DLHT_OK)
+        return rc;
+    node->phase = PHASE_SERVING;
+    journal_identity(node);
+    node_wake_at(node, node->now_ns);
+    return DLHT_OK;
+}
+
 static void ask(struct node *node, const char *addr)
 {
     char *copy = effects_room(node->fx, PEER_ADDR_MAX);

@@ -18,6 +18,10 @@ void join_receive(struct node *node, const struct id *from,
                   const struct message *message);
 void join_receive_welcome(struct node *node, const struct id *from,
                           const struct message *message);
+/* Instead of join_boot: a member of that cluster for long, under that id.
+ *   DLHT_ENOMEM */
+MUST_USE int join_settle(struct node *node, const struct id *cluster,
+                         const struct id *self);
 /* EFFECT_READY once this node can serve. */
 void join_say_ready(struct node *node);
 /* Journals the addresses of the peers, for the next start. */

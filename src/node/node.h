@@ -47,6 +47,8 @@ struct node_config {
     uint32_t weight_milli;
     uint8_t replicas;
     bool map_fingers;
+    uint32_t successors; /* of an arc, with map_fingers: at most RING_LIST_MAX;
+                          * 0: twice log2 of the arcs, 8 to 20 */
     uint64_t down_out_ns;
     uint64_t memory_limit;
     uint64_t election_ns;      /* 0: 1 s */

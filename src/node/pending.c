@@ -24,6 +24,8 @@ enum {
     BACKOFF_MS_MAX = 160
 };
 #define ATTEMPT_NS (UINT64_C(800) * NS_PER_MS)
+/* Of an arc on the way, which answers at once and is not the only way. */
+#define WAY_NS (UINT64_C(400) * NS_PER_MS)
 
 enum slot_state {
     SLOT_FREE,
@@ -42,6 +44,9 @@ struct pending {
     uint64_t deadline_ns;
     uint64_t due_ns;
     struct id asked;
+    uint8_t avoid[8 * REQUEST_AVOID_MAX]; /* arcs, as request.avoid has them */
+    size_t avoid_len;
+    bool on_the_way; /* the arc asked only knows the way */
     uint32_t attempts;
     uint32_t hops;
     bool may_be_done;          /* a write that may have reached a log */
@@ -60,6 +65,7 @@ struct pending_table {
     size_t again_count;
     size_t open;
     struct id lane_base;
+    uint64_t timeouts; /* of arcs on the way, ever */
     /* Of streams: a late answer to the process before this one must not pass
      * for an answer to this one. */
     uint32_t salt;
@@ -304,8 +310,40 @@ static void enter_doubt(struct pending *p)
     p->may_be_done = p->may_be_done || is_write(&p->request);
 }
 
+static void try_again_now(struct node *node, size_t index, struct pending *p)
+{
+    struct pending_table *t = node->pending;
+    if (t->again_count == t->cap) {
+        back_off(node, p);
+        return;
+    }
+    p->state = SLOT_AGAIN;
+    t->again[t->again_count++] = (uint32_t)index;
+    node_wake_at(node, node->now_ns);
+}
+
+/* No answer on the way: another way is tried at once, and whoever gave none is
+ * probed. False: it was not on the way, or nothing is left to avoid. */
+static bool go_around(struct node *node, size_t index, struct pending *p)
+{
+    if (!p->on_the_way)
+        return false;
+    node->pending->timeouts++;
+    swim_hint_lost(node->swim, &p->asked);
+    if (p->avoid_len == sizeof p->avoid) {
+        p->avoid_len = 0; /* from the beginning, a little later */
+        return false;
+    }
+    for (size_t k = 0; k < 8; k++)
+        p->avoid[p->avoid_len++] = (uint8_t)(p->request.arc >> 8 * k);
+    p->last_status = DLHT_EUNAVAILABLE;
+    try_again_now(node, index, p);
+    return true;
+}
+
 static void attempt(struct node *node, size_t index, struct pending *p)
 {
+    p->request.avoid = span_of(p->avoid, p->avoid_len);
     const struct arc *arc = route(node, &p->request);
     if (!arc) {
         p->last_status = DLHT_EUNAVAILABLE;
@@ -317,7 +355,10 @@ static void attempt(struct node *node, size_t index, struct pending *p)
     p->request.generation = arc->generation;
     p->request.flags |= REQUEST_TO_ARC;
     p->state = SLOT_ASKED;
-    p->due_ns = p->target.patient ? p->deadline_ns : node->now_ns + ATTEMPT_NS;
+    p->on_the_way = !op_begins_in(arc, &p->request);
+    p->due_ns = p->target.patient
+                    ? p->deadline_ns
+                    : node->now_ns + (p->on_the_way ? WAY_NS : ATTEMPT_NS);
     struct replica *r = node_replica(node, arc->id);
     if (r && !r->empty &&
         (replica_leads(r) || (p->request.flags & REQUEST_STALE))) {
@@ -365,18 +406,6 @@ static void doubt(struct node *node, const struct pending *p)
         map_forget(ks->map, p->request.arc, p->request.generation);
 }
 
-static void try_again_now(struct node *node, size_t index, struct pending *p)
-{
-    struct pending_table *t = node->pending;
-    if (t->again_count == t->cap) {
-        back_off(node, p);
-        return;
-    }
-    p->state = SLOT_AGAIN;
-    t->again[t->again_count++] = (uint32_t)index;
-    node_wake_at(node, node->now_ns);
-}
-
 int pending_begin(struct node *node, const struct request *request,
                   uint64_t deadline_ns, const struct pending_target *target)
 {
@@ -397,6 +426,7 @@ int pending_begin(struct node *node, const struct request *request,
     p->begun_ns = node->now_ns;
     p->deadline_ns = deadline_ns;
     p->attempts = p->hops = 0;
+    p->avoid_len = 0;
     p->may_be_done = p->was_in_doubt = false;
     p->why[0] = '\0';
     p->last_status = DLHT_OK;
@@ -474,7 +504,8 @@ void pending_link_down(struct node *node, const struct id *peer)
         struct pending *p = t->slots[i];
         if (p->state == SLOT_ASKED && id_equal(&p->asked, peer)) {
             p->last_status = DLHT_EUNAVAILABLE;
-            back_off(node, p);
+            if (!go_around(node, i, p))
+                back_off(node, p);
         }
     }
 }
@@ -491,8 +522,10 @@ void pending_tick(struct node *node)
         else if (p->state == SLOT_BACKOFF && node->now_ns >= p->due_ns)
             try_again_now(node, i, p);
         else if (p->state == SLOT_ASKED && node->now_ns >= p->due_ns &&
-                 !node_is_self(node, &p->asked))
-            back_off(node, p);
+                 !node_is_self(node, &p->asked)) {
+            if (!go_around(node, i, p))
+                back_off(node, p);
+        }
     }
 }
 
@@ -512,6 +545,11 @@ bool pending_flush(struct node *node)
             (t->again_count - count) * sizeof *t->again);
     t->again_count -= count;
     return true;
+}
+
+uint64_t pending_timeouts(const struct node *node)
+{
+    return node->pending->timeouts;
 }
 
 size_t pending_count(const struct node *node)

@@ -57,6 +57,8 @@ void pending_tick(struct node *node);
 /* Tries again what is to be tried again now; true if there was something. */
 bool pending_flush(struct node *node);
 
+/* How often an arc that was asked for the way gave no answer. */
+uint64_t pending_timeouts(const struct node *node);
 size_t pending_count(const struct node *node);
 
 #endif

@@ -10,62 +10,34 @@
 
 #include "base/hash.h"
 #include "dlht/err.h"
-#include "sim/balance_story.h"
 #include "sim/checker.h"
 #include "sim/fault.h"
-#include "sim/merger.h"
-#include "sim/models_story.h"
-#include "sim/quiet_story.h"
-#include "sim/recover_story.h"
+#include "sim/plan.h"
 #include "sim/workload.h"
 
 enum {
     LINEAR_UNDECIDED_MAX = 2 /* keys of a run that may stay open */
 };
 
-/* What a scenario is made of. Zero means no. */
-struct plan {
-    const struct scenario *scenario;
-    bool (*start)(struct plan *); /* brings the peers up */
-    bool (*act)(struct plan *);   /* instead of faults */
-    struct world_config world;
-    struct workload_config workload;
-    struct fault_config fault;
-    struct merger_config merger; /* every_ns 0: no merges but planned ones */
-    bool models;                 /* are trained, and looked at */
-    bool liar;                   /* one peer lies about them */
-    bool silence;                /* two do not say what rounds need */
-    bool dying;                  /* peers die for good */
-    bool loads;                  /* every key is put first */
-    bool heavy_last;             /* the last peer is of weight 2 */
-    uint64_t calm_ns;            /* of work before and after the faults */
-    uint64_t faults_ns;          /* of faults */
-    uint64_t bound_ns;           /* to be whole again, A10 */
-    uint64_t poll_ns;            /* between looks whether it is */
-    uint64_t pause_ns;           /* between two starts, at most */
-    /* While it runs. */
-    struct rng rng;
-    struct world *w;
-    struct workload *clients;
-    struct fault *tormentor;
-    struct checker *checker;
-    struct models_story *story;     /* NULL: not models */
-    struct recover_story *recovery; /* NULL: not dying */
-    struct merger *matchmaker;      /* NULL: no merger */
-    struct scenario_result *result;
-    size_t lookups, hops; /* answered */
-};
-
-static bool coin(struct plan *p, double chance)
+bool plan_coin(struct plan *p, double chance)
 {
     return rng_chance(&p->rng, chance);
 }
 
 /* Ways to wait. */
 
-static bool run_for(struct plan *p, uint64_t ns)
+bool plan_run_for(struct plan *p, uint64_t ns)
 {
-    return world_run(p->w, world_now_ns(p->w) + ns);
+    uint64_t end = world_now_ns(p->w) + ns;
+    while (p->progress && end - world_now_ns(p->w) > WORLD_S) {
+        if (!world_run(p->w, world_now_ns(p->w) + WORLD_S))
+            return false;
+        p->progress(world_now_ns(p->w));
+    }
+    bool sound = world_run(p->w, end);
+    if (p->progress)
+        p->progress(end);
+    return sound;
 }
 
 static bool is_whole(void *context)
@@ -76,7 +48,7 @@ static bool is_whole(void *context)
 }
 
 /* Until everything is whole, or the bound fails the world. */
-static bool await_whole(struct plan *p)
+bool plan_await_whole(struct plan *p)
 {
     uint64_t end = world_now_ns(p->w) + p->bound_ns;
     const char *why = "";
@@ -86,13 +58,13 @@ static bool await_whole(struct plan *p)
             world_fail(p->w, "A10_whole", "not whole after %.0f s: %s",
                        (double)p->bound_ns / 1e9, why);
         }
-        if (!run_for(p, p->poll_ns))
+        if (!plan_run_for(p, p->poll_ns))
             return false;
     }
     return true;
 }
 
-static bool await_idle(struct plan *p)
+bool plan_await_idle(struct plan *p)
 {
     uint64_t end = world_now_ns(p->w) + 2 * p->bound_ns;
     while (!workload_is_idle(p->clients) || world_open_requests(p->w) > 0) {
@@ -100,14 +72,14 @@ static bool await_idle(struct plan *p)
             world_fail(p->w, "A10_answered",
                        "%zu requests have no answer after %.0f s",
                        world_open_requests(p->w), (double)p->bound_ns / 5e8);
-        if (!run_for(p, 50 * WORLD_MS))
+        if (!plan_run_for(p, 50 * WORLD_MS))
             return false;
     }
     return true;
 }
 
 /* By one of those before it; the first founds. */
-static void start_one(struct plan *p, size_t peer)
+void plan_start_one(struct plan *p, size_t peer)
 {
     if (peer > 0) {
         size_t from = (size_t)rng_below(&p->rng, peer);
@@ -122,27 +94,27 @@ static void start_one(struct plan *p, size_t peer)
 static bool start_all(struct plan *p)
 {
     for (size_t i = 0; i < p->world.peer_count; i++) {
-        start_one(p, i);
-        if (!run_for(p, rng_below(&p->rng, p->pause_ns)))
+        plan_start_one(p, i);
+        if (!plan_run_for(p, rng_below(&p->rng, p->pause_ns)))
             return false;
     }
-    return await_whole(p);
+    return plan_await_whole(p);
 }
 
 static bool start_founder(struct plan *p)
 {
-    start_one(p, 0);
-    return await_whole(p);
+    plan_start_one(p, 0);
+    return plan_await_whole(p);
 }
 
 static bool start_half(struct plan *p)
 {
     for (size_t i = 0; i < p->world.peer_count / 2; i++) {
-        start_one(p, i);
-        if (!run_for(p, rng_below(&p->rng, p->pause_ns)))
+        plan_start_one(p, i);
+        if (!plan_run_for(p, rng_below(&p->rng, p->pause_ns)))
             return false;
     }
-    return await_whole(p);
+    return plan_await_whole(p);
 }
 
 /* A peer leaves as an operator would have it: asks until it may be stopped,
@@ -163,7 +135,7 @@ static void on_leave_answer(void *context, uint64_t argument,
     l->done = response && response->status == DLHT_OK;
 }
 
-static bool leave(struct plan *p, size_t peer)
+bool plan_leave(struct plan *p, size_t peer)
 {
     struct leaving l = { .p = p, .peer = peer };
     uint64_t end = world_now_ns(p->w) + p->bound_ns;
@@ -181,13 +153,13 @@ static bool leave(struct plan *p, size_t peer)
             world_fail(p->w, "A10_leave",
                        "n%zu may not be stopped after %.0f s", peer,
                        (double)p->bound_ns / 1e9);
-        if (!run_for(p, 200 * WORLD_MS))
+        if (!plan_run_for(p, 200 * WORLD_MS))
             return false;
     }
     world_set_wanted(p->w, peer, false);
     if (world_is_up(p->w, peer))
         world_stop(p->w, peer);
-    return run_for(p, WORLD_S);
+    return plan_run_for(p, WORLD_S);
 }
 
 /* Killed, missed for a while, back. Nothing may be lost meanwhile. */
@@ -196,19 +168,19 @@ static bool kill_one(struct plan *p)
     size_t peer = (size_t)rng_below(&p->rng, p->world.peer_count);
     if (!world_is_up(p->w, peer))
         return true;
-    world_crash(p->w, peer, coin(p, 0.5));
-    if (!run_for(p, rng_range(&p->rng, 1, 5) * WORLD_S))
+    world_crash(p->w, peer, plan_coin(p, 0.5));
+    if (!plan_run_for(p, rng_range(&p->rng, 1, 5) * WORLD_S))
         return false;
     world_start(p->w, peer);
-    return await_whole(p);
+    return plan_await_whole(p);
 }
 
 /* 1, 2, 3 ... peers under load, whole at each size, one killed at each. */
 static bool act_grow(struct plan *p)
 {
     for (size_t i = 1; i < p->world.peer_count; i++) {
-        start_one(p, i);
-        if (!await_whole(p) || !run_for(p, 2 * WORLD_S))
+        plan_start_one(p, i);
+        if (!plan_await_whole(p) || !plan_run_for(p, 2 * WORLD_S))
             return false;
         if (i + 1 >= 3 && !kill_one(p))
             return false;
@@ -221,8 +193,8 @@ static bool act_join_leave(struct plan *p)
 {
     size_t half = p->world.peer_count / 2;
     for (size_t i = half; i < p->world.peer_count; i++) {
-        start_one(p, i);
-        if (!run_for(p, rng_below(&p->rng, 2 * p->pause_ns)))
+        plan_start_one(p, i);
+        if (!plan_run_for(p, rng_below(&p->rng, 2 * p->pause_ns)))
             return false;
         if (i % 10 == 5) {
             size_t killed = (size_t)rng_below(&p->rng, i);
@@ -233,7 +205,7 @@ static bool act_join_leave(struct plan *p)
         }
     }
     for (size_t i = 1; i < half; i += 1 + half / 6) {
-        if (world_is_up(p->w, i) && !leave(p, i))
+        if (world_is_up(p->w, i) && !plan_leave(p, i))
             return false;
     }
     return true;
@@ -245,17 +217,17 @@ static bool act_mass_restart(struct plan *p)
     for (int round = 0; round < 4; round++) {
         for (size_t i = 0; i < p->world.peer_count; i++) {
             if (world_is_up(p->w, i))
-                world_crash(p->w, i, coin(p, 0.7));
+                world_crash(p->w, i, plan_coin(p, 0.7));
         }
-        if (!run_for(p, rng_below(&p->rng, 3 * WORLD_S)))
+        if (!plan_run_for(p, rng_below(&p->rng, 3 * WORLD_S)))
             return false;
         for (size_t i = 0; i < p->world.peer_count; i++) {
             if (!world_is_up(p->w, i))
                 world_start(p->w, i);
-            if (!run_for(p, rng_below(&p->rng, 300 * WORLD_MS)))
+            if (!plan_run_for(p, rng_below(&p->rng, 300 * WORLD_MS)))
                 return false;
         }
-        if (!await_whole(p) || !run_for(p, 3 * WORLD_S))
+        if (!plan_await_whole(p) || !plan_run_for(p, 3 * WORLD_S))
             return false;
     }
     return true;
@@ -268,7 +240,7 @@ static bool load(struct plan *p)
     if (!p->loads)
         return true;
     workload_load(p->clients);
-    return await_idle(p);
+    return plan_await_idle(p);
 }
 
 static bool torment(struct plan *p)
@@ -280,7 +252,7 @@ static bool torment(struct plan *p)
     fault_start(p->tormentor);
     if (p->matchmaker)
         merger_start(p->matchmaker);
-    if (!run_for(p, p->faults_ns))
+    if (!plan_run_for(p, p->faults_ns))
         return false;
     if (p->matchmaker)
         merger_stop(p->matchmaker);
@@ -298,7 +270,7 @@ static bool heal(struct plan *p)
     world_set_net(p->w, &net);
     world_set_disk(p->w, &disk);
     uint64_t from = world_now_ns(p->w);
-    if (!await_whole(p))
+    if (!plan_await_whole(p))
         return false;
     p->result->whole_ns = world_now_ns(p->w) - from;
     return true;
@@ -309,14 +281,18 @@ static bool act_out(struct plan *p)
     if (!p->start(p) || (p->story && !models_story_set(p->story)) || !load(p))
         return false;
     workload_start(p->clients);
-    if (!run_for(p, p->calm_ns) || !torment(p) || !heal(p) ||
-        !run_for(p, p->calm_ns))
+    if (!plan_run_for(p, p->calm_ns) || !torment(p))
+        return false;
+    if (p->ends)
+        return world_failure(p->w, NULL) == NULL;
+    if (!heal(p) || !plan_run_for(p, p->calm_ns))
         return false;
     workload_stop(p->clients);
-    if (!await_idle(p) || !await_whole(p))
+    if (!plan_await_idle(p) || !plan_await_whole(p))
         return false;
-    workload_verify(p->clients);
-    if (!await_idle(p)) {
+    if (!p->unverified)
+        workload_verify(p->clients);
+    if (!plan_await_idle(p)) {
         checker_trace(p->checker, 0);
         return false;
     }
@@ -441,18 +417,19 @@ static void run_plan(struct plan *p)
     workload_free(p->clients);
     checker_free(p->checker);
     world_free(p->w);
+    settled_free(p->settled);
 }
 
 /* What differs from seed to seed. */
 
-static void draw_net(struct plan *p)
+void plan_draw_net(struct plan *p)
 {
     struct world_net *net = &p->world.net;
     net->delay_max_ns = (1 + rng_below(&p->rng, 20)) * WORLD_MS;
     net->jitter_ns = rng_below(&p->rng, 10 * WORLD_MS);
-    if (coin(p, 0.4)) /* as TCP: all in order, or the link breaks */
+    if (plan_coin(p, 0.4)) /* as TCP: all in order, or the link breaks */
         net->break_link = 0.002 * rng_real(&p->rng);
-    else if (coin(p, 0.5)) {
+    else if (plan_coin(p, 0.5)) {
         net->break_link = 0.0005;
         net->lose = 0.05 * rng_real(&p->rng);
         net->duplicate = 0.05 * rng_real(&p->rng);
@@ -464,7 +441,7 @@ static void draw_disk(struct plan *p)
 {
     struct world_disk *disk = &p->world.disk;
     disk->sync_max_ns = (1 + rng_below(&p->rng, 10)) * WORLD_MS;
-    if (coin(p, 0.3)) {
+    if (plan_coin(p, 0.3)) {
         disk->slow_chance = 0.01;
         disk->slow_ns = WORLD_S;
     }
@@ -478,8 +455,8 @@ static void draw_node(struct plan *p)
     node->replicas = 3;
     node->vnodes = 1 + (uint32_t)rng_below(&p->rng, 4);
     node->floor_keys = 2 + rng_below(&p->rng, 20);
-    node->strict = coin(p, 0.15);
-    node->map_fingers = coin(p, 0.2);
+    node->strict = plan_coin(p, 0.15);
+    node->map_fingers = plan_coin(p, 0.2);
     node->join_timeout_ns = 30 * WORLD_S;
     node->down_out_ns = 300 * WORLD_S;
 }
@@ -492,7 +469,7 @@ static void draw_workload(struct plan *p)
     c->hot_count = 1 + (size_t)rng_below(&p->rng, 5);
     c->think_ns = (100 + rng_below(&p->rng, 200)) * WORLD_MS;
     c->timeout_ms = 1000 + (uint32_t)rng_below(&p->rng, 6000);
-    if (coin(p, 0.1))
+    if (plan_coin(p, 0.1))
         c->value_len_max = 20000;
 }
 
@@ -504,7 +481,7 @@ static void draw_faults(struct plan *p)
         FAULT_SLOW_DISK | FAULT_SYNC_FAILS | FAULT_STOP | FAULT_FULL_DISK;
     struct fault_config *f = &p->fault;
     f->kinds = ALL & (uint32_t)rng_next(&p->rng);
-    if (coin(p, 0.2))
+    if (plan_coin(p, 0.2))
         f->kinds = ALL;
     f->every_ns = (300 + rng_below(&p->rng, 4000)) * WORLD_MS;
     f->lasts_ns = (500 + rng_below(&p->rng, 5000)) * WORLD_MS;
@@ -529,6 +506,7 @@ static void begin_plan(struct plan *p, const struct scenario *scenario,
     workload_config_default(&p->workload);
     p->world.peer_count = options->peers ? options->peers : scenario->peers;
     p->world.trace = options->trace;
+    p->progress = options->progress;
     p->world.trace_context = options->trace_context;
     p->world.seed = rng_next(&p->rng);
     p->workload.seed = rng_next(&p->rng);
@@ -563,9 +541,9 @@ static void plan_five_calm(struct plan *p)
 
 static void plan_five_faults(struct plan *p)
 {
-    draw_net(p);
+    plan_draw_net(p);
     draw_faults(p);
-    p->loads = coin(p, 0.5);
+    p->loads = plan_coin(p, 0.5);
     p->faults_ns = 40 * WORLD_S;
 }
 
@@ -580,15 +558,15 @@ static void plan_merges(struct plan *p)
     p->world.node.floor_keys = 2 + rng_below(&p->rng, 6);
     p->merger.every_ns = (50 + rng_below(&p->rng, 500)) * WORLD_MS;
     p->merger.cut_chance = 0.1 + 0.3 * rng_real(&p->rng);
-    p->merger.kill_chance = coin(p, 0.5) ? 0.05 * rng_real(&p->rng) : 0;
-    if (coin(p, 0.2)) /* calm but for the merges */
+    p->merger.kill_chance = plan_coin(p, 0.5) ? 0.05 * rng_real(&p->rng) : 0;
+    if (plan_coin(p, 0.2)) /* calm but for the merges */
         p->fault.kinds = FAULT_BREAK;
 }
 
 /* Without disks: a crash is a loss, so only one at a time, when all is whole. */
 static void plan_memory_only(struct plan *p)
 {
-    draw_net(p);
+    plan_draw_net(p);
     draw_faults(p);
     p->world.node.durable = false;
     p->fault.kinds &= FAULT_CUT | FAULT_ONE_WAY | FAULT_ISOLATE | FAULT_CLOG |
@@ -637,7 +615,7 @@ static void plan_ring(struct plan *p)
     p->world.node.floor_keys = 2;
     p->world.segment_bytes = 64 << 10;
     p->world.node.checkpoint_bytes = 1 << 20;
-    p->pause_ns = coin(p, 0.5) ? 10 * WORLD_MS : 200 * WORLD_MS;
+    p->pause_ns = plan_coin(p, 0.5) ? 10 * WORLD_MS : 200 * WORLD_MS;
     p->bound_ns = 180 * WORLD_S;
     p->poll_ns = p->world.peer_count > 50 ? 2 * WORLD_S : 200 * WORLD_MS;
     p->calm_ns = 10 * WORLD_S;
@@ -651,7 +629,7 @@ static void plan_mass_restart(struct plan *p)
 
 static void plan_disk_loss(struct plan *p)
 {
-    draw_net(p);
+    plan_draw_net(p);
     draw_faults(p);
     p->fault.kinds = FAULT_LOSE_DISK | FAULT_KILL | FAULT_CLOG;
     p->fault.every_ns = 3 * WORLD_S;
@@ -674,7 +652,7 @@ static void plan_slow_disk(struct plan *p)
 /* Small segments, so that a full disk is met soon. */
 static void plan_full_disk(struct plan *p)
 {
-    draw_net(p);
+    plan_draw_net(p);
     draw_faults(p);
     p->fault.kinds = FAULT_FULL_DISK | FAULT_KILL | FAULT_POWER | FAULT_CLOG;
     p->fault.every_ns = 3 * WORLD_S;
@@ -689,7 +667,7 @@ static void plan_fingers(struct plan *p)
 {
     plan_five_faults(p);
     p->world.node.map_fingers = true;
-    p->world.mixed_maps = coin(p, 0.3);
+    p->world.mixed_maps = plan_coin(p, 0.3);
     p->bound_ns = 60 * WORLD_S;
 }
 
@@ -698,10 +676,10 @@ static bool act_models(struct plan *p)
 {
     fault_start(p->tormentor);
     models_story_torment(p->story, true);
-    bool sound = run_for(p, p->faults_ns / 3);
+    bool sound = plan_run_for(p, p->faults_ns / 3);
     if (sound)
         workload_load_late(p->clients);
-    sound = sound && run_for(p, p->faults_ns - p->faults_ns / 3);
+    sound = sound && plan_run_for(p, p->faults_ns - p->faults_ns / 3);
     models_story_torment(p->story, false);
     fault_stop(p->tormentor);
     p->result->faults = fault_seen(p->tormentor);
@@ -764,10 +742,10 @@ static bool act_lookups(struct plan *p)
         size_t peer = (size_t)rng_below(&p->rng, p->world.peer_count);
         if (world_request(p->w, peer, &q, hop_heard, p, 0) != 0)
             return false;
-        if (!run_for(p, 5 * WORLD_MS))
+        if (!plan_run_for(p, 5 * WORLD_MS))
             return false;
     }
-    if (!await_idle(p))
+    if (!plan_await_idle(p))
         return false;
     double arcs = (double)checker_arc_count(p->checker);
     double mean = p->lookups ? (double)p->hops / (double)p->lookups : 1e9;
@@ -789,124 +767,6 @@ static void plan_ring_fingers(struct plan *p)
     p->world.node.vnodes = 8;
     p->workload.key_count = 30 * p->world.peer_count;
     p->act = act_lookups;
-}
-
-static bool act_recovered(struct plan *p)
-{
-    return recover_story_act(p->recovery);
-}
-
-/* Nobody comes back unheard: loss is of other scenarios. */
-static void plan_recovered(struct plan *p)
-{
-    p->dying = p->loads = true;
-    p->act = act_recovered;
-    p->world.node.down_out_ns = 5 * WORLD_S;
-    p->bound_ns = 90 * WORLD_S;
-    if (coin(p, 0.5))
-        draw_net(p);
-}
-
-/* One of five is started with weight 2; then weights are changed. */
-static bool act_weights(struct plan *p)
-{
-    struct balance_story *s = balance_story_new(p->w, rng_next(&p->rng));
-    size_t heavy = p->world.peer_count - 1;
-    double held[4] = { 0 };
-    workload_stop(p->clients);
-    bool sound = await_idle(p) &&
-                 balance_story_weigh(s, heavy, 2, p->bound_ns, &held[0]) &&
-                 balance_story_set(s, heavy, "weight", "1") &&
-                 balance_story_weigh(s, heavy, 1, p->bound_ns, &held[1]) &&
-                 balance_story_set(s, 1, "weight", "2") &&
-                 balance_story_weigh(s, 1, 2, p->bound_ns, &held[2]);
-    if (sound) { /* another option than when it was set: that one holds */
-        world_crash(p->w, 1, false);
-        world_set_weight(p->w, 1, 500);
-        world_start(p->w, 1);
-        sound = await_whole(p) &&
-                balance_story_weigh(s, 1, 0.5, p->bound_ns, &held[3]);
-    }
-    snprintf(p->result->remark, sizeof p->result->remark,
-             "weight 2: %.2f, set to 1: %.2f, another to 2: %.2f, started "
-             "with 0.5: %.2f",
-             held[0], held[1], held[2], held[3]);
-    balance_story_free(s);
-    return sound;
-}
-
-static void plan_weights(struct plan *p)
-{
-    p->act = act_weights;
-    p->loads = true;
-    p->workload.key_count = 800;
-    p->workload.value_len_max = 60;
-    p->world.node.vnodes = 8;
-    p->world.node.floor_keys = 4;
-    p->world.node.map_fingers = false;
-    p->bound_ns = 120 * WORLD_S;
-    p->heavy_last = true;
-}
-
-/* Three of ten die together, and come back in the end. */
-static bool act_down_out(struct plan *p)
-{
-    struct balance_story *s = balance_story_new(p->w, rng_next(&p->rng));
-    size_t dead[3], replaced = 0;
-    bool sound = balance_story_rest(s, p->bound_ns);
-    if (sound)
-        balance_story_choose(s, dead, 3);
-    for (size_t i = 0; sound && i < 3; i++) {
-        world_crash(p->w, dead[i], true);
-        world_set_wanted(p->w, dead[i], false);
-    }
-    sound = sound && run_for(p, 3 * WORLD_S) &&
-            balance_story_bury(s, dead, 3, 60 * WORLD_S, &replaced);
-    snprintf(p->result->remark, sizeof p->result->remark,
-             "%zu of 3 were replaced as far as they could be", replaced);
-    balance_story_free(s);
-    if (sound && replaced < 3)
-        world_fail(p->w, "A12_replaced", "%zu of 3 dead peers", replaced);
-    for (size_t i = 0; sound && i < 3; i++) {
-        world_set_wanted(p->w, dead[i], true);
-        world_start(p->w, dead[i]);
-    }
-    return sound;
-}
-
-static void plan_down_out(struct plan *p)
-{
-    p->act = act_down_out;
-    p->loads = true;
-    p->workload.key_count = 300;
-    p->workload.value_len_max = 60;
-    p->world.node.vnodes = 2;
-    p->world.node.floor_keys = 16; /* so few arcs that none will merge */
-    p->world.node.map_fingers = false;
-    p->world.node.down_out_ns = 5 * WORLD_S;
-    p->bound_ns = 90 * WORLD_S;
-}
-
-static bool act_quiet(struct plan *p)
-{
-    struct quiet_story story = { .seed = rng_next(&p->rng),
-                                 .world = p->w,
-                                 .workload = p->clients,
-                                 .checker = p->checker,
-                                 .quiet_ns = p->world.node.quiet_ns,
-                                 .bound_ns = p->bound_ns,
-                                 .clean = p->world.net.lose == 0,
-                                 .remark = p->result->remark,
-                                 .remark_size = sizeof p->result->remark };
-    return quiet_story_run(&story);
-}
-
-static void plan_quiet(struct plan *p)
-{
-    draw_net(p);
-    p->loads = true;
-    p->act = act_quiet;
-    p->bound_ns = 60 * WORLD_S;
 }
 
 typedef void (*plan_fn)(struct plan *);
@@ -965,6 +825,18 @@ static const struct {
     { { "down_out",
         "three of ten peers die together; one is replaced at a time", 10 },
       plan_down_out },
+    { { "ring_1000",
+        "a thousand peers with whole maps; some join, leave and die", 1000 },
+      plan_ring_1000 },
+    { { "fingers_1000", "the same with Chord pointers instead of maps", 1000 },
+      plan_fingers_1000 },
+    { { "mass_restart_300",
+        "three hundred peers stop and start within a second", 300 },
+      plan_mass_restart_300 },
+    { { "half_dead_1000",
+        "half of a ring of a thousand dies at once; lookups find the rest",
+        1000 },
+      plan_half_dead },
     { { "slow_disk", "five peers on disks that are slow and fail", 5 },
       plan_slow_disk },
 };

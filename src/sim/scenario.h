@@ -31,6 +31,7 @@ struct scenario_options {
     uint64_t seed;
     size_t peers; /* 0: the scenario's own */
     world_trace_fn trace;
+    void (*progress)(uint64_t virtual_ns); /* each second; NULL: not told */
     void *trace_context;
 };
 
@@ -42,7 +43,7 @@ struct scenario_result {
     uint64_t ops, unknown, failed; /* of clients */
     uint64_t longest_ns;           /* a client waited for success */
     uint64_t whole_ns;             /* from the healing until all was whole */
-    char remark[120];              /* figures of the scenario */
+    char remark[4000];             /* figures of the scenario */
     uint32_t faults;               /* enum fault_kind that happened */
     struct world_stats stats;
 };

@@ -15,6 +15,9 @@
 #include "dlht/err.h"
 #include "sim/world_inner.h"
 
+enum {
+    HEAP_WAYS = 4 /* children of an entry */
+};
 static const uint64_t EVENTS_MAX_DEFAULT = 50000000;
 
 void world_config_default(struct world_config *config)
@@ -101,7 +104,7 @@ const char *world_failure(const struct world *world, const char **text)
 
 /* Heap. */
 
-static bool is_before(const struct thing *a, const struct thing *b)
+static bool is_before(const struct heap_entry *a, const struct heap_entry *b)
 {
     if (a->time != b->time)
         return a->time < b->time;
@@ -118,25 +121,34 @@ static void heap_push(struct world *world, struct thing *thing)
         world->heap = heap;
         world->heap_cap = cap;
     }
+    struct heap_entry entry = { thing->time, thing->sequence, thing };
     size_t at = world->heap_count++;
-    while (at > 0 && is_before(thing, world->heap[(at - 1) / 2])) {
-        world->heap[at] = world->heap[(at - 1) / 2];
-        at = (at - 1) / 2;
+    while (at > 0 && is_before(&entry, &world->heap[(at - 1) / HEAP_WAYS])) {
+        world->heap[at] = world->heap[(at - 1) / HEAP_WAYS];
+        at = (at - 1) / HEAP_WAYS;
     }
-    world->heap[at] = thing;
+    world->heap[at] = entry;
+}
+
+static size_t first_child(const struct world *world, size_t at)
+{
+    size_t first = HEAP_WAYS * at + 1, end = first + HEAP_WAYS;
+    if (end > world->heap_count)
+        end = world->heap_count;
+    for (size_t i = first + 1; i < end; i++)
+        if (is_before(&world->heap[i], &world->heap[first]))
+            first = i;
+    return first;
 }
 
 static struct thing *heap_pop(struct world *world)
 {
-    struct thing *top = world->heap[0];
-    struct thing *last = world->heap[--world->heap_count];
+    struct thing *top = world->heap[0].thing;
+    struct heap_entry last = world->heap[--world->heap_count];
     size_t count = world->heap_count, at = 0;
-    while (2 * at + 1 < count) {
-        size_t child = 2 * at + 1;
-        if (child + 1 < count &&
-            is_before(world->heap[child + 1], world->heap[child]))
-            child++;
-        if (!is_before(world->heap[child], last))
+    while (HEAP_WAYS * at + 1 < count) {
+        size_t child = first_child(world, at);
+        if (!is_before(&world->heap[child], &last))
             break;
         world->heap[at] = world->heap[child];
         at = child;
@@ -240,7 +252,7 @@ bool world_step(struct world *world)
 bool world_run(struct world *world, uint64_t until_ns)
 {
     while (!world->invariant && world->heap_count > 0 &&
-           world->heap[0]->time <= until_ns)
+           world->heap[0].time <= until_ns)
         world_step(world);
     if (world->invariant)
         return false;
@@ -289,6 +301,10 @@ int world_new(const struct world_config *config, struct world **out)
     size_t count = config->peer_count;
     world->peers = world_alloc(count, sizeof *world->peers);
     world->conns = world_alloc(count * count, sizeof *world->conns);
+    world->by_id_cap = 64;
+    while (world->by_id_cap < 4 * count)
+        world->by_id_cap *= 2;
+    world->by_id = world_alloc(world->by_id_cap, sizeof *world->by_id);
     for (size_t i = 0; i < count; i++) {
         struct sim_peer *peer = &world->peers[i];
         peer->index = (uint32_t)i;
@@ -320,8 +336,8 @@ void world_free(struct world *world)
     }
     world_net_deinit(world);
     for (size_t i = 0; i < world->heap_count; i++) {
-        free(world->heap[i]->bytes);
-        free(world->heap[i]);
+        free(world->heap[i].thing->bytes);
+        free(world->heap[i].thing);
     }
     while (world->spare) {
         struct thing *next = world->spare->context;
@@ -331,6 +347,7 @@ void world_free(struct world *world)
     free(world->heap);
     free(world->peers);
     free(world->conns);
+    free(world->by_id);
     free(world->tickets);
     buf_deinit(&world->scratch);
     codec_arena_deinit(&world->arena);

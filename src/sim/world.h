@@ -119,6 +119,12 @@ void world_set_bootstrap(struct world *world, size_t peer, const size_t *from,
 void world_set_weight(struct world *world, size_t peer, uint32_t milli);
 /* Starts a process that is down: recovers from the disk and boots. */
 void world_start(struct world *world, size_t peer);
+/* The same, of a peer that was never started, but boots it by a call of fn,
+ * which stands for the step of EVENT_BOOT and returns what that would. */
+typedef int (*world_boot_fn)(void *context, size_t peer, struct node *node,
+                             uint64_t now_ns, struct effects *effects);
+void world_start_by(struct world *world, size_t peer, world_boot_fn fn,
+                    void *context);
 /* Ends it at once. Power: the machine, so that others are not told, the clock
  * begins anew, and the disk forgets or tears what was not synced; else the
  * process only, and what was written stays. */
@@ -207,9 +213,17 @@ void world_trace(struct world *world, const char *format, ...)
     ;
 bool world_is_traced(const struct world *world);
 
+enum {
+    WORLD_TYPES = 32 /* of messages */
+};
+
+/* The name of a message's type. */
+const char *world_type_name(uint8_t type);
+
 struct world_stats {
     uint64_t events, turns, frames, frame_bytes, syncs, crashes, restarts,
         broken_links, requests, replies;
+    uint64_t type_frames[WORLD_TYPES], type_bytes[WORLD_TYPES]; /* by type */
 };
 void world_stats(const struct world *world, struct world_stats *out);
 

@@ -183,15 +183,24 @@ struct ticket {
     uint64_t argument;
 };
 
+/* When a thing is due stands beside it, so that few are touched. */
+struct heap_entry {
+    uint64_t time;
+    uint64_t sequence;
+    struct thing *thing;
+};
+
 struct world {
     struct world_config config;
     struct rng rng;
     uint64_t now;
     uint64_t sequence;
-    struct thing **heap;
+    struct heap_entry *heap;
     size_t heap_count, heap_cap;
     struct thing *spare; /* a list through context */
     struct sim_peer *peers;
+    uint32_t *by_id; /* a hash table of indices, each one more; 0: free */
+    size_t by_id_count, by_id_cap;
     struct conn *conns;     /* [from * peer_count + to] */
     struct ticket *tickets; /* ascending numbers */
     size_t ticket_count, ticket_cap;
@@ -225,6 +234,8 @@ uint64_t world_clock_when(const struct world *world,
                           const struct sim_peer *peer, uint64_t local);
 /* The peer that listens there, or SIZE_MAX. */
 size_t world_peer_at(const struct world *world, const char *addr);
+/* The peer has its id: world_peer_of finds it by that. */
+void world_peer_index(struct world *world, size_t index);
 /* Calls on_exit and ends the process. */
 void world_exit(struct world *world, struct sim_peer *peer, int status,
                 const char *text);
@@ -239,6 +250,8 @@ void world_turn_drop_inputs(struct sim_peer *peer);
 /* One event and its effects. False: the peer's process is over. */
 bool world_turn_step(struct world *world, struct sim_peer *peer,
                      const struct event *event);
+/* Carries out peer->effects, of a step that said rc. The same answer. */
+bool world_turn_effects(struct world *world, struct sim_peer *peer, int rc);
 void world_turn(struct world *world, const struct thing *thing);
 
 /* world_client.c */

@@ -104,7 +104,22 @@ static void fill_config(struct world *world, struct sim_peer *peer,
     config->seed = rng_next(&world->rng);
 }
 
-void world_start(struct world *world, size_t index)
+/* It goes on by itself from here. */
+static void after_boot(struct world *world, struct sim_peer *peer)
+{
+    struct hello hello;
+    node_hello(peer->node, &hello);
+    peer->id = hello.peer;
+    world_peer_index(world, peer->index);
+    world_trace(world, "n%u is incarnation %llu", (unsigned)peer->index,
+                (unsigned long long)hello.incarnation);
+    struct event event = { .kind = EVENT_FLUSH,
+                           .now_ns = world_clock_now(world, peer) };
+    if (world_turn_step(world, peer, &event))
+        world_turn_plan(world, peer, world->now + WORLD_MS);
+}
+
+static struct sim_peer *begin_process(struct world *world, size_t index)
 {
     struct sim_peer *peer = &world->peers[index];
     assert(!peer->node);
@@ -118,7 +133,7 @@ void world_start(struct world *world, size_t index)
     int rc = node_new(&config, &peer->node);
     if (rc != DLHT_OK) {
         world_fail(world, "start", "node_new: %s", dlht_errname(rc));
-        return;
+        return NULL;
     }
     world_trace(world, "n%u starts, %u bootstrap", (unsigned)index,
                 (unsigned)config.bootstrap_count);
@@ -126,24 +141,35 @@ void world_start(struct world *world, size_t index)
     if (config.durable)
         rc = world_disk_recover(world, peer, &text);
     if (world->invariant)
-        return;
+        return NULL;
     if (rc != DLHT_OK) {
         world_exit(world, peer, rc, text);
-        return;
+        return NULL;
     }
+    return peer;
+}
+
+void world_start_by(struct world *world, size_t index, world_boot_fn fn,
+                    void *context)
+{
+    struct sim_peer *peer = begin_process(world, index);
+    if (!peer)
+        return;
+    int rc = fn(context, index, peer->node, world_clock_now(world, peer),
+                &peer->effects);
+    if (world_turn_effects(world, peer, rc))
+        after_boot(world, peer);
+}
+
+void world_start(struct world *world, size_t index)
+{
+    struct sim_peer *peer = begin_process(world, index);
+    if (!peer)
+        return;
     struct event event = { .kind = EVENT_BOOT,
                            .now_ns = world_clock_now(world, peer) };
-    if (!world_turn_step(world, peer, &event))
-        return;
-    struct hello hello;
-    node_hello(peer->node, &hello);
-    peer->id = hello.peer;
-    world_trace(world, "n%u is incarnation %llu", (unsigned)index,
-                (unsigned long long)hello.incarnation);
-    event.kind = EVENT_FLUSH;
-    if (!world_turn_step(world, peer, &event))
-        return;
-    world_turn_plan(world, peer, world->now + WORLD_MS);
+    if (world_turn_step(world, peer, &event))
+        after_boot(world, peer);
 }
 
 void world_crash(struct world *world, size_t index, bool power)
@@ -240,13 +266,42 @@ const char *world_addr(const struct world *world, size_t peer)
     return world->peers[peer].addr;
 }
 
+/* By id: open addressing. A peer that comes back as another leaves its old
+ * name behind, which is then nobody's; when there are too many of those, all
+ * is made anew. */
+static void index_one(struct world *world, size_t index)
+{
+    const struct id *id = &world->peers[index].id;
+    size_t at = (size_t)id_hash(id);
+    uint32_t *place = &world->by_id[at & (world->by_id_cap - 1)];
+    while (*place != 0 && *place - 1 != index &&
+           !id_equal(&world->peers[*place - 1].id, id))
+        place = &world->by_id[++at & (world->by_id_cap - 1)];
+    world->by_id_count += *place == 0;
+    *place = (uint32_t)index + 1;
+}
+
+void world_peer_index(struct world *world, size_t index)
+{
+    index_one(world, index);
+    if (world->by_id_count * 2 < world->by_id_cap)
+        return;
+    memset(world->by_id, 0, world->by_id_cap * sizeof *world->by_id);
+    world->by_id_count = 0;
+    for (size_t i = 0; i < world->config.peer_count; i++)
+        if (!id_is_zero(&world->peers[i].id))
+            index_one(world, i);
+}
+
 size_t world_peer_of(const struct world *world, const struct id *id)
 {
-    for (size_t i = 0; i < world->config.peer_count; i++) {
-        if (id_equal(&world->peers[i].id, id))
-            return i;
+    for (size_t at = (size_t)id_hash(id);; at++) {
+        uint32_t place = world->by_id[at & (world->by_id_cap - 1)];
+        if (place == 0)
+            return SIZE_MAX;
+        if (id_equal(&world->peers[place - 1].id, id))
+            return place - 1;
     }
-    return SIZE_MAX;
 }
 
 /* Addresses are 10.0.A.B:9000, B from 1 to 250. */

@@ -99,16 +99,13 @@ static void carry_out(struct world *world, struct sim_peer *peer,
     }
 }
 
-bool world_turn_step(struct world *world, struct sim_peer *peer,
-                     const struct event *event)
+bool world_turn_effects(struct world *world, struct sim_peer *peer, int rc)
 {
     uint64_t life = peer->life;
-    int rc = node_step(peer->node, event, &peer->effects);
     if (rc != DLHT_OK) {
         world_fail(world, "step", "node_step: %s", dlht_errname(rc));
         return false;
     }
-    world_fold(world, (uint64_t)event->kind << 32 | peer->effects.count);
     struct effects effects = peer->effects;
     peer->effects = (struct effects){ 0 };
     for (size_t i = 0; i < effects.count && peer->life == life; i++)
@@ -119,6 +116,14 @@ bool world_turn_step(struct world *world, struct sim_peer *peer,
         effects_deinit(&effects);
     }
     return peer->life == life && !world->invariant;
+}
+
+bool world_turn_step(struct world *world, struct sim_peer *peer,
+                     const struct event *event)
+{
+    int rc = node_step(peer->node, event, &peer->effects);
+    world_fold(world, (uint64_t)event->kind << 32 | peer->effects.count);
+    return world_turn_effects(world, peer, rc);
 }
 
 static bool step_frame(struct world *world, struct sim_peer *peer,

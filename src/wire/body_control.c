@@ -161,6 +161,7 @@ static int pack_digest(const struct message *m, struct buf *b)
     fields_put_uint(&f, m->u.digest.arcs);
     fields_put_uint(&f, m->u.digest.keyspaces);
     fields_put_bool(&f, m->u.digest.answer);
+    fields_put_bytes(&f, m->u.digest.parts);
     fields_end(&f);
     return DLHT_OK;
 }
@@ -171,6 +172,7 @@ static void unpack_digest(struct mp_reader *r, struct message *m)
     m->u.digest.arcs = fields_uint(&f, UINT64_MAX);
     m->u.digest.keyspaces = fields_uint(&f, UINT64_MAX);
     m->u.digest.answer = fields_bool(&f);
+    m->u.digest.parts = fields_bytes(&f, 4 * DIGEST_PARTS_MAX);
     fields_close(&f);
 }
 

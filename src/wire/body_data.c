@@ -32,11 +32,12 @@ static bool op_has_document(uint8_t op)
 
 static void pack_route(struct fields_out *f, const struct request *q)
 {
-    bool meant = q->arc || q->generation || q->hops;
+    bool meant = q->arc || q->generation || q->hops || q->avoid.len;
     struct fields_out route = fields_begin(f->b);
     fields_put_uint(&route, q->arc);
     fields_put_uint(&route, q->generation);
     fields_put_uint(&route, q->hops);
+    fields_put_bytes(&route, q->avoid);
     fields_end(&route);
     fields_note(f, meant);
 }
@@ -53,7 +54,8 @@ static void pack_keyspace_ref(struct fields_out *f, const struct request *q)
 static bool request_says_more(const struct request *q)
 {
     return !id_is_zero(&q->session) || q->version || q->timeout_ms || q->arc ||
-           q->generation || q->hops || q->limit || q->end.len || q->list_count;
+           q->generation || q->hops || q->avoid.len || q->limit || q->end.len ||
+           q->list_count;
 }
 
 static void pack_request_rest(struct fields_out *f, const struct request *q)
@@ -108,6 +110,7 @@ static void unpack_route(struct fields_in *f, struct request *q)
     q->arc = fields_uint(&route, UINT64_MAX);
     q->generation = fields_uint(&route, UINT64_MAX);
     q->hops = (uint8_t)fields_uint(&route, UINT8_MAX);
+    q->avoid = fields_bytes(&route, 8 * REQUEST_AVOID_MAX);
     fields_close(&route);
 }
 

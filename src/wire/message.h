@@ -33,6 +33,8 @@ enum {
     STEP_KEYS_MAX = 256 << 10, /* bytes of keys to cut at */
     STEP_WAYS_MAX = 16,        /* parts that a step cuts an arc into */
     MESSAGE_ARCS_MAX = 256,    /* descriptors in one message */
+    REQUEST_AVOID_MAX = 20,    /* arcs */
+    DIGEST_PARTS_MAX = 1024,   /* a power of two */
     MESSAGE_PEERS_MAX = 256,
     MESSAGE_KEYSPACES_MAX = 64,
     MESSAGE_COUNTS_MAX = 4096,
@@ -115,6 +117,8 @@ struct request {
     arc_id arc;           /* TO_ARC */
     uint64_t generation;  /* TO_ARC */
     uint8_t hops;         /* forwards so far */
+    struct span avoid;    /* TO_ARC: arcs that gave the asker no answer, eight
+                           * bytes each, the least first: no hint may be one */
 };
 
 struct response {
@@ -338,6 +342,9 @@ struct message {
             uint64_t arcs;
             uint64_t keyspaces;
             bool answer; /* this is an answer: do not answer again */
+            /* Of the arcs in parts, by a hash of their ids, four bytes each,
+             * the least first; empty: not said. */
+            struct span parts;
         } digest;
         struct {
             struct peer self;

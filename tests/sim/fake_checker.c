@@ -2,12 +2,13 @@
 
 /* The fake node has no replicas to look into: whole is who is ready. */
 
-#include "sim/balance_story.h"
+#include "dlht/err.h"
+#include "node/settle.h"
 #include "sim/checker.h"
 #include "sim/merger.h"
 #include "sim/models_story.h"
+#include "sim/plan.h"
 #include "sim/recover_story.h"
-#include "sim/quiet_story.h"
 
 #include <stdlib.h>
 
@@ -60,14 +61,6 @@ bool checker_is_whole(struct checker *checker, const char **why)
             !world_is_ready(checker->world, i))
             return false;
     }
-    return true;
-}
-
-/* Nor do its groups sleep. */
-
-bool quiet_story_run(const struct quiet_story *story)
-{
-    (void)story;
     return true;
 }
 
@@ -183,49 +176,51 @@ void merger_stats(const struct merger *merger, struct merger_stats *out)
 }
 
 /* Scenarios that ask a ring for more than it is asked for here. */
-struct balance_story *balance_story_new(struct world *world, uint64_t seed)
+
+void plan_recovered(struct plan *p)
 {
-    (void)world, (void)seed;
-    return NULL;
+    (void)p;
 }
 
-void balance_story_free(struct balance_story *story)
+void plan_weights(struct plan *p)
 {
-    (void)story;
+    (void)p;
 }
 
-bool balance_story_set(struct balance_story *story, size_t peer,
-                       const char *option, const char *value)
+void plan_down_out(struct plan *p)
 {
-    (void)story, (void)peer, (void)option, (void)value;
-    return true;
+    (void)p;
 }
 
-bool balance_story_weigh(struct balance_story *story, size_t peer,
-                         double weight, uint64_t bound_ns, double *out)
+void plan_quiet(struct plan *p)
 {
-    (void)story, (void)peer, (void)weight, (void)bound_ns, (void)out;
-    return true;
+    (void)p;
 }
 
-bool balance_story_rest(struct balance_story *story, uint64_t bound_ns)
+void plan_ring_1000(struct plan *p)
 {
-    (void)story, (void)bound_ns;
-    return true;
+    (void)p;
 }
 
-void balance_story_choose(struct balance_story *story, size_t *peers,
-                          size_t count)
+void plan_fingers_1000(struct plan *p)
 {
-    (void)story;
-    for (size_t i = 0; i < count; i++)
-        peers[i] = i;
+    (void)p;
 }
 
-bool balance_story_bury(struct balance_story *story, const size_t *dead,
-                        size_t count, uint64_t for_ns, size_t *replaced)
+void plan_mass_restart_300(struct plan *p)
 {
-    (void)story, (void)dead, (void)count, (void)for_ns;
-    *replaced = count;
-    return true;
+    (void)p;
+}
+
+void plan_half_dead(struct plan *p)
+{
+    (void)p;
+}
+
+/* Nor does it come up settled. */
+int node_settle(struct node *node, uint64_t now_ns, const struct settle *ring,
+                struct effects *effects)
+{
+    (void)node, (void)now_ns, (void)ring, (void)effects;
+    return DLHT_EINVAL;
 }

@@ -205,6 +205,7 @@ static void sample_request(struct rng *rng, struct sample_pool *pool,
         q->arc = positive(rng);
         q->generation = number(rng, UINT64_MAX);
         q->hops = (uint8_t)number(rng, 255);
+        q->avoid = bytes(rng, pool, 0, 40);
     }
     size_t records = rng_below(rng, 20);
     if (q->op == OP_MGET || q->op == OP_BATCH) {
@@ -460,6 +461,7 @@ static void sample_small(struct rng *rng, struct sample_pool *pool,
         out->u.digest.arcs = number(rng, UINT64_MAX);
         out->u.digest.keyspaces = number(rng, UINT64_MAX);
         out->u.digest.answer = flip(rng);
+        out->u.digest.parts = bytes(rng, pool, 0, 64);
         break;
     case MESSAGE_JOIN:
         out->u.join.self = sample_peer(rng, pool);
@@ -639,6 +641,7 @@ static const char *request_difference(const struct request *a,
     SAME(arc);
     SAME(generation);
     SAME(hops);
+    SAME_SPAN(avoid);
     return NULL;
 }
 
@@ -894,6 +897,7 @@ const char *sample_difference(const struct message *a, const struct message *b)
         SAME(u.digest.arcs);
         SAME(u.digest.keyspaces);
         SAME(u.digest.answer);
+        SAME_SPAN(u.digest.parts);
         return NULL;
     case MESSAGE_JOIN:
         return peer_difference(&a->u.join.self, &b->u.join.self);

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* sim/plan.h - what a scenario is made of, for the files that tell scenarios.
+ *
+ * scenario.c       the common story, and most scenarios
+ * scenario_large.c those of many hundred peers
+ * scenario_keep.c  what keeps a ring well: weights, deaths, recovery, sleep
+ *
+ * A step of a story says false if the world has failed. */
+
+#ifndef SIM_PLAN_H
+#define SIM_PLAN_H
+
+#include "sim/checker.h"
+#include "sim/fault.h"
+#include "sim/merger.h"
+#include "sim/models_story.h"
+#include "sim/recover_story.h"
+#include "sim/scenario.h"
+#include "sim/settled.h"
+#include "sim/workload.h"
+
+/* What a scenario is made of. Zero means no. */
+struct plan {
+    const struct scenario *scenario;
+    bool (*start)(struct plan *); /* brings the peers up */
+    bool (*act)(struct plan *);   /* instead of faults */
+    struct world_config world;
+    struct workload_config workload;
+    struct fault_config fault;
+    struct merger_config merger; /* every_ns 0: no merges but planned ones */
+    bool models;                 /* are trained, and looked at */
+    bool liar;                   /* one peer lies about them */
+    bool silence;                /* two do not say what rounds need */
+    bool dying;                  /* peers die for good */
+    bool heavy_last;             /* the last peer is of weight 2 */
+    bool loads;                  /* every key is put first */
+    bool ends;            /* with act: nothing is mended or read after it */
+    bool unverified;      /* not all is read again at the end */
+    size_t settled_peers; /* that are there from the beginning */
+    uint64_t calm_ns;     /* of work before and after the faults */
+    uint64_t faults_ns;   /* of faults */
+    uint64_t bound_ns;    /* to be whole again, A10 */
+    uint64_t poll_ns;     /* between looks whether it is */
+    uint64_t pause_ns;    /* between two starts, at most */
+    void (*progress)(uint64_t virtual_ns);
+    /* While it runs. */
+    struct rng rng;
+    struct world *w;
+    struct workload *clients;
+    struct fault *tormentor;
+    struct checker *checker;
+    struct models_story *story;     /* NULL: not models */
+    struct recover_story *recovery; /* NULL: not dying */
+    struct merger *matchmaker;      /* NULL: no merger */
+    struct scenario_result *result;
+    size_t lookups, hops;    /* answered */
+    struct settled *settled; /* NULL: it began otherwise */
+};
+
+/* Draws a network that loses, delays and cuts. */
+void plan_draw_net(struct plan *p);
+bool plan_coin(struct plan *p, double chance);
+bool plan_run_for(struct plan *p, uint64_t ns);
+/* Until everything is whole, or the bound fails the world. */
+bool plan_await_whole(struct plan *p);
+/* Until all clients have their answers, or twice the bound fails the world. */
+bool plan_await_idle(struct plan *p);
+/* By one of those before it; the first founds. */
+void plan_start_one(struct plan *p, size_t peer);
+/* A peer leaves as an operator would have it: asks until it may be stopped,
+ * stops it. */
+bool plan_leave(struct plan *p, size_t peer);
+
+/* scenario_keep.c */
+void plan_recovered(struct plan *p);
+void plan_weights(struct plan *p);
+void plan_down_out(struct plan *p);
+void plan_quiet(struct plan *p);
+
+/* scenario_large.c */
+void plan_ring_1000(struct plan *p);
+void plan_fingers_1000(struct plan *p);
+void plan_mass_restart_300(struct plan *p);
+void plan_half_dead(struct plan *p);
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Scenarios of what keeps a ring well: weights, deaths, an operator who
+ * recovers, and sleep. */
+
+#include "sim/plan.h"
+
+#include <stdio.h>
+
+#include "sim/balance_story.h"
+#include "sim/quiet_story.h"
+
+static bool act_recovered(struct plan *p)
+{
+    return recover_story_act(p->recovery);
+}
+
+/* Nobody comes back unheard: loss is of other scenarios. */
+void plan_recovered(struct plan *p)
+{
+    p->dying = p->loads = true;
+    p->act = act_recovered;
+    p->world.node.down_out_ns = 5 * WORLD_S;
+    p->bound_ns = 90 * WORLD_S;
+    if (plan_coin(p, 0.5))
+        plan_draw_net(p);
+}
+
+/* One of five is started with weight 2; then weights are changed. */
+static bool act_weights(struct plan *p)
+{
+    struct balance_story *s = balance_story_new(p->w, rng_next(&p->rng));
+    size_t heavy = p->world.peer_count - 1;
+    double held[4] = { 0 };
+    workload_stop(p->clients);
+    bool sound = plan_await_idle(p) &&
+                 balance_story_weigh(s, heavy, 2, p->bound_ns, &held[0]) &&
+                 balance_story_set(s, heavy, "weight", "1") &&
+                 balance_story_weigh(s, heavy, 1, p->bound_ns, &held[1]) &&
+                 balance_story_set(s, 1, "weight", "2") &&
+                 balance_story_weigh(s, 1, 2, p->bound_ns, &held[2]);
+    if (sound) { /* another option than when it was set: that one holds */
+        world_crash(p->w, 1, false);
+        world_set_weight(p->w, 1, 500);
+        world_start(p->w, 1);
+        sound = plan_await_whole(p) &&
+                balance_story_weigh(s, 1, 0.5, p->bound_ns, &held[3]);
+    }
+    snprintf(p->result->remark, sizeof p->result->remark,
+             "weight 2: %.2f, set to 1: %.2f, another to 2: %.2f, started "
+             "with 0.5: %.2f",
+             held[0], held[1], held[2], held[3]);
+    balance_story_free(s);
+    return sound;
+}
+
+void plan_weights(struct plan *p)
+{
+    p->act = act_weights;
+    p->loads = true;
+    p->workload.key_count = 800;
+    p->workload.value_len_max = 60;
+    p->world.node.vnodes = 8;
+    p->world.node.floor_keys = 4;
+    p->world.node.map_fingers = false;
+    p->bound_ns = 120 * WORLD_S;
+    p->heavy_last = true;
+}
+
+/* Three of ten die together, and come back in the end. */
+static bool act_down_out(struct plan *p)
+{
+    struct balance_story *s = balance_story_new(p->w, rng_next(&p->rng));
+    size_t dead[3], replaced = 0;
+    bool sound = balance_story_rest(s, p->bound_ns);
+    if (sound)
+        balance_story_choose(s, dead, 3);
+    for (size_t i = 0; sound && i < 3; i++) {
+        world_crash(p->w, dead[i], true);
+        world_set_wanted(p->w, dead[i], false);
+    }
+    sound = sound && plan_run_for(p, 3 * WORLD_S) &&
+            balance_story_bury(s, dead, 3, 60 * WORLD_S, &replaced);
+    snprintf(p->result->remark, sizeof p->result->remark,
+             "%zu of 3 were replaced as far as they could be", replaced);
+    balance_story_free(s);
+    if (sound && replaced < 3)
+        world_fail(p->w, "A12_replaced", "%zu of 3 dead peers", replaced);
+    for (size_t i = 0; sound && i < 3; i++) {
+        world_set_wanted(p->w, dead[i], true);
+        world_start(p->w, dead[i]);
+    }
+    return sound;
+}
+
+void plan_down_out(struct plan *p)
+{
+    p->act = act_down_out;
+    p->loads = true;
+    p->workload.key_count = 300;
+    p->workload.value_len_max = 60;
+    p->world.node.vnodes = 2;
+    p->world.node.floor_keys = 16; /* so few arcs that none will merge */
+    p->world.node.map_fingers = false;
+    p->world.node.down_out_ns = 5 * WORLD_S;
+    p->bound_ns = 90 * WORLD_S;
+}
+
+static bool act_quiet(struct plan *p)
+{
+    struct quiet_story story = { .seed = rng_next(&p->rng),
+                                 .world = p->w,
+                                 .workload = p->clients,
+                                 .checker = p->checker,
+                                 .quiet_ns = p->world.node.quiet_ns,
+                                 .bound_ns = p->bound_ns,
+                                 .clean = p->world.net.lose == 0,
+                                 .remark = p->result->remark,
+                                 .remark_size = sizeof p->result->remark };
+    return quiet_story_run(&story);
+}
+
+void plan_quiet(struct plan *p)
+{
+    plan_draw_net(p);
+    p->loads = true;
+    p->act = act_quiet;
+    p->bound_ns = 60 * WORLD_S;
+}
