@@ -55,8 +55,9 @@ static size_t find_pairs(const struct planner *p,
         size_t left = p->sorted[i], right = p->sorted[i + 1];
         double heat = p->arcs[left].heat + p->arcs[right].heat;
         if (heat <= PLAN_COLD && is_pair(p, left, right))
-            pairs[count++] = (struct pair){ left, right, heat,
-                                            p->arcs[right].bytes <= cheap };
+            pairs[count++] =
+                (struct pair){ left, right, heat,
+                               (double)p->in->arcs[right].bytes <= cheap };
     }
     qsort(pairs, count, sizeof *pairs, by_heat);
     return count;
@@ -93,10 +94,23 @@ static double cold_of(const struct planner_keyspace *ks)
     return ks->hot ? PLAN_COLD * more / FEW : 0;
 }
 
+/* Fewer keys than the wanted arcs should have: it was cut ahead of what is
+ * about to be put into it, or it was emptied, which costs little. */
+static bool is_ahead(const struct planner *p, const struct planner_keyspace *ks)
+{
+    double keys = 0, floor = 0;
+    for (size_t i = ks->first; i < ks->first + ks->count; i++) {
+        const struct plan_arc *a = &p->in->arcs[p->sorted[i]];
+        keys += (double)a->keys;
+        floor = (double)a->floor_keys;
+    }
+    return keys < floor * (double)ks->want;
+}
+
 static void merge_cold(struct planner *p, struct planner_keyspace *ks,
                        struct pair *pairs)
 {
-    if (ks->arcs <= ks->want)
+    if (ks->arcs <= ks->want || is_ahead(p, ks))
         return;
     size_t count = find_pairs(p, ks, pairs);
     for (size_t i = 0; i < count && ks->arcs > ks->want; i++) {
