@@ -269,7 +269,7 @@ static void add_loads(struct planner *p)
             p->peers[arc->owner].led += arc->led;
         size_t want = p->in->arcs[i].replicas;
         want = want < p->usable ? want : p->usable;
-        p->full += arc->bytes * (double)want / (p->weight ? p->weight : 1);
+        p->full += arc->bytes * (double)want / (p->weight > 0 ? p->weight : 1);
     }
 }
 
