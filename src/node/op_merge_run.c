@@ -585,6 +585,13 @@ static void forget(struct node *node, struct replica *r)
 static void go_on(struct node *node, struct replica *r)
 {
     struct merge_run *run = r->run;
+    const struct frozen *f = r->merge.frozen;
+    if (f && (f->into != run->into || f->generation != run->generation)) {
+        /* By a FREEZE of another run, that came late. This one has frozen
+         * nothing; what it staged falls by itself. */
+        op_merge_drop_run(r);
+        return;
+    }
     switch (run->phase) {
     case RUN_COPY:
         copy(node, r);
