@@ -20,6 +20,9 @@ enum {
     NOTE_FIELDS = 16
 };
 
+/* Numbers of a stranger: what is one more must be more. */
+#define NUMBER_MAX (UINT64_MAX / 2)
+
 void op_merge_pack(struct buf *out, const struct merge_note *n)
 {
     mp_write_array(out, NOTE_FIELDS);
@@ -80,7 +83,9 @@ int op_merge_unpack(struct span bytes, struct merge_note *out)
     bool members = unpack_members(&r, out);
     out->items = mp_read_bytes(&r);
     if (r.bad || !members || kind < MERGE_STAGE || kind > MERGE_CLOSE ||
-        out->from == 0 || out->into == 0 || out->from == out->into)
+        out->from == 0 || out->into == 0 || out->from == out->into ||
+        out->generation > NUMBER_MAX || out->from_generation > NUMBER_MAX ||
+        out->counter > NUMBER_MAX)
         return DLHT_EPROTO;
     /* An arc with one before it begins at a key. */
     if ((out->lo.len == 0 && kind != MERGE_FORGET) ||

@@ -161,7 +161,9 @@ struct staging {
     bool has_hi;
     struct buf hi;   /* where R ends */
     struct buf part; /* of a long record: its value so far */
-    struct sessions sessions;
+    struct sessions sessions; /* in R's time */
+    uint64_t session_bytes;   /* of those that came, packed */
+    bool broken;              /* something made no sense */
 };
 
 struct frozen {

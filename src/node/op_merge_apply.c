@@ -26,6 +26,11 @@
 #include "wire/codec.h"
 #include "wire/mp.h"
 
+/* How far a planner may be wrong about an arc's generation. */
+enum {
+    GENERATION_AHEAD_MAX = 1000
+};
+
 enum item_kind {
     ITEM_RECORD = 1,
     ITEM_REMOVAL,
@@ -121,23 +126,30 @@ static bool item_fits(const struct replica *r, const struct item *item)
            (!s->has_hi || span_compare(key, buf_span(&s->hi)) < 0);
 }
 
-static bool items_fit(const struct replica *r, struct span items)
+/* Says how many bytes of sessions are among them. */
+static bool items_fit(const struct replica *r, struct span items,
+                      uint64_t *session_bytes)
 {
     struct mp_reader reader;
     mp_reader_init(&reader, items);
+    *session_bytes = 0;
     while (!mp_at_end(&reader)) {
         struct item item;
         if (!read_item(&reader, &item) || !item_fits(r, &item))
             return false;
+        *session_bytes += item.sessions.len;
     }
-    return !reader.bad;
+    return !reader.bad &&
+           r->staging->session_bytes + *session_bytes <= SESSIONS_PACKED_MAX;
 }
 
 static int stage_part(struct replica *r, const struct item *item)
 {
     struct buf *part = &r->staging->part;
-    if (item->offset > part->len)
-        return DLHT_OK; /* it has no beginning: the sums will tell */
+    if (item->offset > part->len) {
+        r->staging->broken = true;
+        return DLHT_OK;
+    }
     part->len = (size_t)item->offset;
     buf_append_span(part, item->record.value);
     if (part->failed) {
@@ -158,8 +170,10 @@ static int stage_sessions(struct replica *r, const struct item *item)
     struct sessions more;
     mp_reader_init(&reader, item->sessions);
     int rc = sessions_unpack(&reader, &more);
-    if (rc == DLHT_ECORRUPT)
-        return DLHT_OK; /* nothing that an arc sends */
+    if (rc == DLHT_ECORRUPT) {
+        r->staging->broken = true;
+        return DLHT_OK;
+    }
     if (rc != DLHT_OK)
         return rc;
     /* Still in R's time. */
@@ -279,11 +293,13 @@ static int apply_stage(struct node *node, struct replica *r,
     if (!is_staging_of(s, n) || n->sequence > s->next)
         return DLHT_OK;
     if (n->sequence == s->next) {
-        if (!items_fit(r, n->items))
+        uint64_t session_bytes;
+        if (!items_fit(r, n->items, &session_bytes))
             return DLHT_OK;
         rc = stage_items(r, n->items);
         if (rc != DLHT_OK)
             return rc;
+        s->session_bytes += session_bytes;
         s->next++;
         r->staged_ns = node->now_ns;
     }
@@ -305,8 +321,8 @@ static bool is_complete(const struct replica *r, const struct merge_note *n)
     const struct staging *s = r->staging;
     uint64_t bytes = records_data_bytes(r->records) - replica_data_bytes(r);
     uint64_t keys = records_count(r->records) - replica_key_count(r);
-    return keys == n->keys && bytes == n->bytes &&
-           r->sessions.packed + s->sessions.packed <= SESSIONS_PACKED_MAX;
+    return !s->broken && keys == n->keys && bytes == n->bytes &&
+           sessions_may_unite(&r->sessions, &s->sessions);
 }
 
 static int remember(struct replica *r, const struct merge_note *n)
@@ -361,8 +377,9 @@ static int apply_subsume(struct node *node, struct replica *r,
         *verdict = MERGE_DONE;
         return DLHT_OK;
     }
+    uint64_t session_bytes;
     if (!is_staging_of(r->staging, n) || n->sequence != r->staging->next ||
-        !items_fit(r, n->items) || known)
+        !items_fit(r, n->items, &session_bytes) || known)
         return DLHT_OK;
     int rc = stage_items(r, n->items);
     if (rc != DLHT_OK || !is_complete(r, n))
@@ -392,6 +409,8 @@ static int apply_abandon(struct node *node, struct replica *r,
     }
     if (r->merge.frozen) /* first it must be known what becomes of it */
         return DLHT_OK;
+    if (n->generation > r->arc->generation + GENERATION_AHEAD_MAX)
+        return DLHT_OK; /* nothing of it can have begun */
     if (r->arc->generation <= n->generation) {
         int rc = op_merge_unstage(node, r);
         if (rc != DLHT_OK)

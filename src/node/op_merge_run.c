@@ -21,6 +21,7 @@
 #include "node/op_merge.h"
 #include "node/pending.h"
 #include "node/replica.h"
+#include "node/transfer.h"
 #include "wire/codec.h"
 #include "wire/mp.h"
 
@@ -30,6 +31,7 @@
 #define REST_NS (40 * NS_PER_MS)      /* before an answer is asked for again */
 #define STAGED_IDLE_NS (5 * NS_PER_S) /* of a staging without progress */
 #define LINGER_NS (3 * NS_PER_S)      /* of a closed leader */
+#define SAY_GONE_NS (300 * NS_PER_MS)
 #define ASK_GONE_NS (2 * NS_PER_S)
 
 enum {
@@ -583,6 +585,13 @@ static void forget(struct node *node, struct replica *r)
 static void go_on(struct node *node, struct replica *r)
 {
     struct merge_run *run = r->run;
+    const struct frozen *f = r->merge.frozen;
+    if (f && (f->into != run->into || f->generation != run->generation)) {
+        /* By a FREEZE of another run, that came late. This one has frozen
+         * nothing; what it staged falls by itself. */
+        op_merge_drop_run(r);
+        return;
+    }
     switch (run->phase) {
     case RUN_COPY:
         copy(node, r);
@@ -633,15 +642,21 @@ static bool is_last(const struct replica *r)
     return true;
 }
 
-/* R is no more. Its leader stays until the others and L know. */
+/* R is no more. Its leader stays until L and the others know: those who did not
+ * hear of it in its log, too, and those who never had a copy. */
 static bool bury_closed(struct node *node, struct replica *r)
 {
     if (!op_merge_is_closed(r))
         return false;
     bool stays = replica_leads(r) && !(r->merge_told && is_last(r)) &&
                  node->now_ns - r->frozen_ns < LINGER_NS;
-    if (!stays)
+    if (!stays) {
         replica_remove(node, r);
+    } else if (node->now_ns - r->frozen_ns > SAY_GONE_NS &&
+               node->now_ns >= r->merge_due_ns) {
+        r->merge_due_ns = node->now_ns + SAY_GONE_NS;
+        transfer_say_gone(node, r, NULL, 0);
+    }
     return !stays;
 }
 

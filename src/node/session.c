@@ -329,6 +329,19 @@ static int unite_results(struct session *into, const struct session *from)
     return DLHT_OK;
 }
 
+bool sessions_may_unite(const struct sessions *into,
+                        const struct sessions *from)
+{
+    if (into->packed + from->packed > SESSIONS_PACKED_MAX)
+        return false;
+    for (const struct session *f = from->oldest; f; f = f->newer) {
+        const struct session *t = find(into, &f->id);
+        if (t && (size_t)t->count + f->count > SESSION_RESULTS_MAX)
+            return false;
+    }
+    return true;
+}
+
 int sessions_unite(struct sessions *into, uint64_t into_ms,
                    const struct sessions *from, uint64_t from_ms)
 {

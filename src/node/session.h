@@ -98,6 +98,10 @@ void sessions_note(struct sessions *s, const struct id *id,
                    uint64_t lowest_open, uint64_t now_ms,
                    const struct session_result *result);
 
+/* Whether what both remember fits one. */
+bool sessions_may_unite(const struct sessions *into,
+                        const struct sessions *from);
+
 /* Adds what another arc remembers, whose time is from_ms now where this one's
  * is into_ms: what was used a minute ago there was so here. Repeated, it
  * changes nothing.

@@ -293,11 +293,13 @@ static int compare_keys(const void *a, const void *b)
     return span_compare(*x, *y);
 }
 
-static void gather_arc(struct truth *t, const struct records *records)
+static void gather_arc(struct truth *t, const struct inspect_replica *r)
 {
     struct records_cursor at;
-    bool there = records_seek(records, span_empty(), &at);
+    bool there = records_seek(r->records, span_empty(), &at);
     for (; there; there = records_next(&at)) {
+        if (!arc_has(r->arc, records_at(&at).key))
+            break; /* of an arc that is being merged into this one */
         if (t->count == t->cap) {
             t->cap = t->cap ? 2 * t->cap : 1024;
             t->keys = need(mem_resize(t->keys, t->cap, sizeof *t->keys));
@@ -315,9 +317,9 @@ static void gather(const struct models_story *s, keyspace_id keyspace,
         for (size_t k = 0; node && k < inspect_replica_count(node); k++) {
             struct inspect_replica r;
             inspect_replica_at(node, k, &r);
-            if (r.keyspace == keyspace && !r.empty &&
+            if (r.keyspace == keyspace && !r.empty && !r.closed &&
                 raft_role(r.raft) == RAFT_LEADER)
-                gather_arc(out, r.records);
+                gather_arc(out, &r);
         }
     }
     if (out->count)

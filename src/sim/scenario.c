@@ -543,6 +543,10 @@ static void plan_five_faults(struct plan *p)
     draw_faults(p);
     p->loads = coin(p, 0.5);
     p->faults_ns = 40 * WORLD_S;
+    if (coin(p, 0.3)) {
+        p->merger.every_ns = (500 + rng_below(&p->rng, 4000)) * WORLD_MS;
+        p->merger.cut_chance = 0.2;
+    }
 }
 
 /* Arcs come together and are cut again while all that goes on. */
@@ -688,6 +692,7 @@ static void plan_models(struct plan *p)
 {
     plan_five_faults(p);
     p->fault.kinds &= ~(uint32_t)FAULT_FULL_DISK;
+    p->merger.every_ns = 0;
     p->models = p->loads = true;
     p->bound_ns = 90 * WORLD_S; /* arcs that were cut are still moved */
     p->act = act_models;
