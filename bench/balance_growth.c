@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* A ring that grows by 2 % of what it first had, 150 times: everywhere, at its
- * end only, or at a place that wanders. The keys are cells of some mass, so that
+ * end only, or at a place that
+ * jumps every five turns. The keys are cells of some mass, so that
  * an arc is an interval of cells and may be cut at any quantile.
  *
  * Three policies. Nothing: arcs at random positions of the first keys, for ever.
@@ -25,11 +26,12 @@ enum {
     SAMPLE = 100000, /* keys that a model is made of */
     ARC_BYTES = 1 << 20,
     KEY_BYTES = 100,
-    IDS_MAX = 1 << 20
+    IDS_MAX = 1 << 20,
+    STAY = 5 /* turns of the hot spot at one place */
 };
 #define GROWTH 0.02  /* a turn, of the first bytes */
 #define RETRAIN 0.4  /* share of new keys */
-#define WIDTH 0.0125 /* deviation of the hot spot, of the first cells */
+#define WIDTH 0.010 /* deviation of the hot spot, of the first cells */
 
 enum workload {
     UNIFORM,
@@ -46,6 +48,7 @@ struct ground {
     double *before; /* sums of all cells before; one more */
     size_t first, cells;
     double centre; /* of the hot spot, in cells */
+    size_t turn;
     struct rng rng;
 };
 
@@ -73,7 +76,6 @@ static struct ground ground_make(const struct bench_options *options)
     for (size_t i = 0; i < g.cells; i++)
         g.mass[i] = (double)ARCS * ARC_BYTES / (double)g.cells;
     rng_init(&g.rng, options->seed);
-    g.centre = rng_real(&g.rng) * (double)g.cells;
     sum_up(&g);
     return g;
 }
@@ -87,8 +89,8 @@ static void ground_free(struct ground *g)
 static void grow_hot_spot(struct ground *g, double bytes)
 {
     double width = WIDTH * (double)g->first, sum = 0;
-    g->centre += (rng_real(&g->rng) - 0.5) * 4 * width;
-    g->centre = fmod(g->centre + (double)g->cells, (double)g->cells);
+    if (g->turn++ % STAY == 0)
+        g->centre = rng_real(&g->rng) * (double)g->cells;
     for (int pass = 0; pass < 2; pass++)
         for (double x = -4 * width; x <= 4 * width; x++) {
             double share = exp(-x * x / (2 * width * width));

@@ -10,16 +10,22 @@
 #include "base/mem.h"
 #include "placement/planner_state.h"
 
-/* Peers are even between these multiples of the mean; and of two peers that
- * are not so far apart, as multiples of it, none gives the other anything. */
-#define EVEN_MOST 1.05
-#define EVEN_LEAST 0.95
-#define APART 0.08
+/* Peers are even by so much above and below the mean, in parts of what one arc
+ * is to a peer, within bounds: moves of whole arcs cannot do much better. Of two
+ * that are not APART times as far from each other none gives the other anything.
+ * Leaderships cost no bytes, so less is let be. */
+#define SLACK 1.2
+#define SLACK_LEAST 0.06
+#define SLACK_MOST 0.13
+#define SLACK_MOST_LED 0.09
+#define APART 1.5
 
 /* What is balanced: leaderships, or copies. */
 struct scale {
     bool led;
     double mean;    /* load per weight */
+    double weight;  /* of a peer */
+    double slack;   /* a peer is even by so much above and below */
     uint16_t *rank; /* peers that take, the emptiest first */
     size_t count;
     size_t *first;  /* of each peer, in arcs */
@@ -92,6 +98,17 @@ static int by_load(const void *a, const void *b)
     return (x->peer > y->peer) - (x->peer < y->peer);
 }
 
+static double slack_of(const struct planner *p, const struct scale *s)
+{
+    double sum = 0;
+    for (size_t i = 0; i < p->in->arc_count; i++)
+        sum += size_of(p, s, i);
+    double one = SLACK * sum / (double)(p->in->arc_count + 1);
+    double least = SLACK_LEAST * s->mean;
+    double most = (s->led ? SLACK_MOST_LED : SLACK_MOST) * s->mean;
+    return one < least ? least : one > most ? most : one;
+}
+
 static bool rank_peers(const struct planner *p, struct scale *s)
 {
     size_t count = p->in->peer_count;
@@ -110,6 +127,8 @@ static bool rank_peers(const struct planner *p, struct scale *s)
         weight += p->peers[i].weight;
     }
     s->mean = weight > 0 ? load / weight : 0;
+    s->weight = weight / (double)(s->count ? s->count : 1);
+    s->slack = slack_of(p, s);
     qsort(list, s->count, sizeof *list, by_load);
     for (size_t i = 0; i < s->count; i++)
         s->rank[i] = list[i].peer;
@@ -163,18 +182,40 @@ static bool scale_init(const struct planner *p, struct scale *s, bool led)
     return false;
 }
 
-static bool is_even(const struct planner *p, const struct scale *s)
+/* A heavy peer has more arcs, so it can come nearer to the mean. */
+static double slack_at(const struct planner *p, const struct scale *s,
+                       size_t peer)
 {
-    return s->count < 2 ||
-           (load_of(p, s, s->rank[s->count - 1]) <= EVEN_MOST * s->mean &&
-            load_of(p, s, s->rank[0]) >= EVEN_LEAST * s->mean);
+    double weight = p->peers[peer].weight;
+    return weight > s->weight ? s->slack * s->weight / weight : s->slack;
 }
 
-/* Two peers are so far apart that something should be done. */
+static bool is_over(const struct planner *p, const struct scale *s, size_t peer)
+{
+    return load_of(p, s, peer) > s->mean + slack_at(p, s, peer);
+}
+
+static bool is_under(const struct planner *p, const struct scale *s,
+                     size_t peer)
+{
+    return load_of(p, s, peer) < s->mean - slack_at(p, s, peer);
+}
+
+static bool is_even(const struct planner *p, const struct scale *s)
+{
+    for (size_t i = 0; s->count > 1 && i < s->count; i++)
+        if (is_over(p, s, s->rank[i]) || is_under(p, s, s->rank[i]))
+            return false;
+    return true;
+}
+
+/* One of two peers is not even, and far from the other. */
 static bool is_apart(const struct planner *p, const struct scale *s,
                      size_t from, size_t to)
 {
-    return load_of(p, s, from) - load_of(p, s, to) > APART * s->mean;
+    double a = slack_at(p, s, from), b = slack_at(p, s, to);
+    return load_of(p, s, from) - load_of(p, s, to) > APART * (a < b ? a : b) &&
+           (is_over(p, s, from) || is_under(p, s, to));
 }
 
 static void weigh(const struct planner *p, const struct scale *s, size_t arc,
@@ -209,20 +250,23 @@ static bool is_member(const struct planner *p, size_t arc, size_t peer)
 }
 
 /* To the emptiest peer that may have it, if it is this one who gives it up
- * then, and not fewer zones have a copy. */
+ * then, and not fewer zones have a copy. If that peer only has too much on its
+ * way just now, later: somebody else would have to give it on again. */
 static void weigh_copy(const struct planner *p, const struct scale *s,
                        size_t arc, size_t from, struct move *best)
 {
     size_t zones = planner_zones(p, arc, PLANNER_NOBODY, PLANNER_NOBODY);
+    double most = is_over(p, s, from) ? load_of(p, s, from) : s->mean;
     for (size_t i = 0; i < s->count; i++) {
         size_t to = s->rank[i];
-        if (!is_apart(p, s, from, to))
+        if (load_of(p, s, to) >= most)
             return;
-        if (is_member(p, arc, to) || !planner_has_budget(p, arc, from, to) ||
+        if (!is_apart(p, s, from, to) || is_member(p, arc, to) ||
             planner_zones(p, arc, to, from) < zones ||
             planner_surplus(p, arc, to) != from)
             continue;
-        weigh(p, s, arc, from, to, best);
+        if (planner_has_budget(p, arc, from, to))
+            weigh(p, s, arc, from, to, best);
         return;
     }
 }
@@ -233,8 +277,6 @@ static struct move best_move(const struct planner *p, const struct scale *s)
     struct move best = { 0 };
     for (size_t i = s->count; i-- > 0 && best.gain <= 0;) {
         size_t from = s->rank[i];
-        if (!is_apart(p, s, from, s->rank[0]))
-            return best;
         for (size_t k = s->first[from]; k < s->first[from + 1]; k++) {
             if (!may_move(p, s->arcs[k]))
                 continue;
@@ -308,7 +350,7 @@ static bool balance_chain(struct planner *p, struct scale *s)
     struct chain best = { 0 };
     for (size_t i = s->count; i-- > 0 && best.gain <= 0;) {
         size_t from = s->rank[i];
-        if (!is_apart(p, s, from, s->rank[0]))
+        if (load_of(p, s, from) < s->mean)
             return false;
         for (size_t k = s->first[from]; k < s->first[from + 1]; k++) {
             size_t arc = s->arcs[k];

@@ -95,12 +95,15 @@ static double hot_of(const struct planner_keyspace *ks)
 static void cut_hot(struct planner *p, struct planner_keyspace *ks,
                     const struct piece *pieces, size_t count)
 {
-    for (size_t i = 0; i < count && pieces[i].heat > hot_of(ks); i++) {
+    double hot = hot_of(ks);
+    for (size_t i = 0; i < count && pieces[i].heat > hot; i++) {
         size_t arc = pieces[i].arc;
         uint64_t parts = parts_of(p, arc);
         if (!may_cut(p, arc) || parts < 2)
             continue;
+        /* Where one is cut, so are those that soon would be. */
         ks->hot = true;
+        hot = PLAN_COLD;
         uint64_t most = 2 * ks->want > ks->arcs ? 2 * ks->want - ks->arcs : 0;
         cut(p, ks, arc, PLAN_FOR_HOT, pieces[i].heat / PART_HEAT,
             parts < most + 1 ? parts : most + 1);

@@ -2,10 +2,10 @@
 
 /* Merges of neighbours that are cold together, the coldest first.
  *
- * A merge sends what one of the two has, so a few arcs more than wanted are let
- * be: a peer that leaves takes its count of arcs with it, one that comes brings
- * it back. Three reasons are good enough: the arcs are too many by a quarter,
- * a hot arc needs the room, or there is hardly anything to send. */
+ * A merge sends what one of the two has, so some arcs more than wanted are let
+ * be: a peer that leaves takes its count of arcs with it, and may come again.
+ * Three reasons are good enough: the arcs are too many by a quarter, a hot arc
+ * needs the room, or there is hardly anything to send. */
 
 #include <stdlib.h>
 
@@ -13,6 +13,8 @@
 #include "placement/planner_state.h"
 
 #define CHEAP 0.125 /* hardly anything to send, over the mean of bytes */
+#define MANY 0.25   /* too many arcs, over those wanted */
+#define FEW 0.1 /* up to so many, those make room that are colder than others */
 
 struct pair {
     size_t left, right;
@@ -53,8 +55,9 @@ static size_t find_pairs(const struct planner *p,
         size_t left = p->sorted[i], right = p->sorted[i + 1];
         double heat = p->arcs[left].heat + p->arcs[right].heat;
         if (heat <= PLAN_COLD && is_pair(p, left, right))
-            pairs[count++] = (struct pair){ left, right, heat,
-                                            p->arcs[right].bytes <= cheap };
+            pairs[count++] =
+                (struct pair){ left, right, heat,
+                               (double)p->in->arcs[right].bytes <= cheap };
     }
     qsort(pairs, count, sizeof *pairs, by_heat);
     return count;
@@ -82,17 +85,38 @@ static void merge(struct planner *p, const struct pair *pair)
     p->merging++;
 }
 
+/* The sum of loads up to which neighbours merge, with as many arcs as now. */
+static double cold_of(const struct planner_keyspace *ks)
+{
+    double more = (double)ks->arcs / (double)ks->want - 1;
+    if (more > MANY || (ks->hot && more > FEW))
+        return PLAN_COLD;
+    return ks->hot ? PLAN_COLD * more / FEW : 0;
+}
+
+/* Fewer keys than the wanted arcs should have: it was cut ahead of what is
+ * about to be put into it, or it was emptied, which costs little. */
+static bool is_ahead(const struct planner *p, const struct planner_keyspace *ks)
+{
+    double keys = 0, floor = 0;
+    for (size_t i = ks->first; i < ks->first + ks->count; i++) {
+        const struct plan_arc *a = &p->in->arcs[p->sorted[i]];
+        keys += (double)a->keys;
+        floor = (double)a->floor_keys;
+    }
+    return keys < floor * (double)ks->want;
+}
+
 static void merge_cold(struct planner *p, struct planner_keyspace *ks,
                        struct pair *pairs)
 {
-    if (ks->arcs <= ks->want)
+    if (ks->arcs <= ks->want || is_ahead(p, ks))
         return;
     size_t count = find_pairs(p, ks, pairs);
-    size_t enough = ks->hot ? ks->want : ks->want + ks->want / 4;
     for (size_t i = 0; i < count && ks->arcs > ks->want; i++) {
         if (p->merging >= p->in->merges_max || p->count == p->max)
             return;
-        if ((ks->arcs <= enough && !pairs[i].cheap) ||
+        if ((pairs[i].heat > cold_of(ks) && !pairs[i].cheap) ||
             p->arcs[pairs[i].left].has_step || p->arcs[pairs[i].right].has_step)
             continue;
         merge(p, &pairs[i]);

@@ -13,7 +13,7 @@
 
 enum {
     PLANNER_NOBODY = UINT16_MAX, /* not in the table of peers */
-    PLANNER_TRICKLE = 8 /* requests a second an arc, below which they hardly
+    PLANNER_TRICKLE = 32 /* requests a second an arc, below which they hardly
                          * count: few requests are noise */
 };
 
