@@ -17,7 +17,7 @@ enum {
 #define LOOK_NS NS_PER_S
 #define FRESH_NS (UINT64_C(2) * NS_PER_S)
 #define SLOWER_NS (UINT64_C(2) * NS_PER_S)
-#define FASTER_NS (UINT64_C(5) * NS_PER_S)
+#define FASTER_NS (UINT64_C(10) * NS_PER_S)
 #define RESTED_NS (UINT64_C(7) * NS_PER_S) /* percentiles are over five */
 #define STUCK_NS (UINT64_C(10) * NS_PER_S)
 #define P99_LEAST_NS (UINT64_C(2) * NS_PER_MS) /* below it all is well */

@@ -28,7 +28,7 @@ static unsigned bucket_of(uint64_t took_ns)
         return 0;
     while (us >> (log2 + 1))
         log2++;
-    unsigned half = log2 ? us >> (log2 - 1) & 1 : 0;
+    unsigned half = log2 ? (unsigned)(us >> (log2 - 1) & 1) : 0;
     unsigned bucket = 1 + 2 * log2 + half;
     return bucket < LATENCY_BUCKETS ? bucket : LATENCY_BUCKETS - 1;
 }

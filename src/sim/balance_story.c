@@ -277,7 +277,7 @@ void balance_story_choose(struct balance_story *s, size_t *peers, size_t count)
  * those of arcs that cannot change, for most voters are dead. */
 struct grave {
     struct id id;
-    size_t before, last, now, stuck;
+    size_t last, now, stuck;
     char fate; /* when last looked */
 };
 
@@ -375,7 +375,7 @@ bool balance_story_bury(struct balance_story *s, const size_t *dead,
         }
     count_copies(s, graves, count);
     for (size_t i = 0; i < count; i++)
-        graves[i].before = graves[i].last = graves[i].now;
+        graves[i].last = graves[i].now;
     while (world_now_ns(s->world) < end) {
         if (!look(s))
             return false;
@@ -385,7 +385,6 @@ bool balance_story_bury(struct balance_story *s, const size_t *dead,
     }
     *replaced = 0;
     for (size_t i = 0; i < count; i++)
-        *replaced += graves[i].before > graves[i].stuck &&
-                     graves[i].now == graves[i].stuck;
+        *replaced += graves[i].now == graves[i].stuck;
     return true;
 }
