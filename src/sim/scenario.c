@@ -14,6 +14,7 @@
 #include "sim/fault.h"
 #include "sim/models_story.h"
 #include "sim/recover_story.h"
+#include "sim/steady_story.h"
 #include "sim/workload.h"
 
 enum {
@@ -31,6 +32,7 @@ struct plan {
     bool models;        /* are trained, and looked at */
     bool liar;          /* one peer lies about them */
     bool dying;         /* peers die for good */
+    bool lasting;       /* hours in which nothing may move */
     bool loads;         /* every key is put first */
     uint64_t calm_ns;   /* of work before and after the faults */
     uint64_t faults_ns; /* of faults */
@@ -45,6 +47,7 @@ struct plan {
     struct checker *checker;
     struct models_story *story;     /* NULL: not models */
     struct recover_story *recovery; /* NULL: not dying */
+    struct steady_story *steady;    /* NULL: not steady */
     struct scenario_result *result;
     size_t lookups, hops; /* answered */
 };
@@ -349,6 +352,8 @@ static void on_turn(void *context, size_t peer)
         models_story_turn(p->story, peer);
     if (p->recovery)
         recover_story_turn(p->recovery, peer);
+    if (p->steady)
+        steady_story_turn(p->steady, peer);
 }
 
 static void run_plan(struct plan *p)
@@ -381,6 +386,8 @@ static void run_plan(struct plan *p)
     if (p->dying)
         p->recovery =
             recover_story_new(p->w, p->clients, p->checker, rng_next(&p->rng));
+    if (p->lasting)
+        p->steady = steady_story_new(p->w, rng_next(&p->rng));
     /* What was answered is judged even if something else failed; but the
      * first failure is the one that is told. */
     if (act_out(p) || world_is_traced(p->w))
@@ -404,6 +411,9 @@ static void run_plan(struct plan *p)
     if (p->recovery)
         recover_story_remark(p->recovery, r->remark, sizeof r->remark);
     recover_story_free(p->recovery);
+    if (p->steady)
+        steady_story_remark(p->steady, r->remark, sizeof r->remark);
+    steady_story_free(p->steady);
     models_story_free(p->story);
     fault_free(p->tormentor);
     workload_free(p->clients);
@@ -737,6 +747,29 @@ static void plan_recovered(struct plan *p)
         draw_net(p);
 }
 
+static bool act_steady(struct plan *p)
+{
+    return run_for(p, 30 * WORLD_S) &&
+           steady_story_act(p->steady, p->faults_ns, p->faults_ns);
+}
+
+static void plan_steady(struct plan *p)
+{
+    p->lasting = p->loads = true;
+    p->act = act_steady;
+    p->faults_ns = 1200 * WORLD_S;
+    p->world.node.map_fingers = false;
+    p->world.net.delay_max_ns = 20 * WORLD_MS;
+    p->world.net.jitter_ns = 5 * WORLD_MS;
+    p->world.net.lose = 0.05;
+    p->world.net.break_link = 0.0005;
+    p->workload.client_count = 2;
+    p->workload.think_ns = 5 * WORLD_S;
+    /* What is kept does not change, so that nothing is moved for balance. */
+    p->workload.del = 0;
+    p->workload.value_len_max = 8;
+}
+
 typedef void (*plan_fn)(struct plan *);
 
 static const struct {
@@ -777,6 +810,10 @@ static const struct {
     { { "recovered",
         "two or three of five die for good; an operator recovers arcs", 5 },
       plan_recovered },
+    { { "steady",
+        "a network that loses, peers that stall: no living peer loses anything",
+        5 },
+      plan_steady },
     { { "full_disk", "five peers whose disks are full for a while", 5 },
       plan_full_disk },
     { { "slow_disk", "five peers on disks that are slow and fail", 5 },

@@ -5,6 +5,7 @@
 #include "sim/checker.h"
 #include "sim/models_story.h"
 #include "sim/recover_story.h"
+#include "sim/steady_story.h"
 
 #include <stdlib.h>
 
@@ -133,6 +134,38 @@ bool recover_story_act(struct recover_story *story)
 
 void recover_story_remark(const struct recover_story *story, char *text,
                           size_t size)
+{
+    (void)story, (void)size;
+    text[0] = 0;
+}
+
+/* Nor is anything watched for hours. */
+
+struct steady_story *steady_story_new(struct world *world, uint64_t seed)
+{
+    (void)world, (void)seed;
+    return NULL;
+}
+
+void steady_story_free(struct steady_story *story)
+{
+    (void)story;
+}
+
+void steady_story_turn(struct steady_story *story, size_t peer)
+{
+    (void)story, (void)peer;
+}
+
+bool steady_story_act(struct steady_story *story, uint64_t loss_ns,
+                      uint64_t stalls_ns)
+{
+    (void)story, (void)loss_ns, (void)stalls_ns;
+    return true;
+}
+
+void steady_story_remark(const struct steady_story *story, char *text,
+                         size_t size)
 {
     (void)story, (void)size;
     text[0] = 0;
