@@ -15,6 +15,7 @@ enum {
     ARCS_MAX = 512
 };
 #define STALL_EVERY_NS (60 * WORLD_S) /* mean */
+#define DOUBT_NS (15 * WORLD_S)       /* after a stall begins */
 #define STALL_NS_MAX (10 * WORLD_S)
 
 /* As its leader last had it. */
@@ -38,7 +39,8 @@ struct steady_story {
     struct office *offices;
     size_t count;
     size_t changes[PHASE_STALLS + 1]; /* of leaders */
-    size_t stalls;
+    size_t stalls, moves;
+    uint64_t stalled_ns[WORLD_PEERS_MAX]; /* last begun; 0: never */
     uint64_t watched_ns;
 };
 
@@ -82,15 +84,38 @@ static bool names(const struct arc *arc, replica_id replica)
     return false;
 }
 
+/* It stalled just now, or somebody does not think it alive. */
+static bool is_doubted(const struct steady_story *s, size_t peer)
+{
+    if (peer == SIZE_MAX ||
+        (s->stalled_ns[peer] &&
+         world_now_ns(s->world) - s->stalled_ns[peer] < DOUBT_NS))
+        return true;
+    const struct node *node = world_node(s->world, peer);
+    struct id id = inspect_self(node);
+    for (size_t i = 0; i < world_peer_count(s->world); i++) {
+        const struct peer *p =
+            swim_find(inspect_swim(world_node(s->world, i)), &id);
+        if (i != peer && (!p || p->state != PEER_ALIVE))
+            return true;
+    }
+    return false;
+}
+
+/* A copy may go to another peer for balance, but not for fear. */
 static void check_members(struct steady_story *s, const struct office *o,
                           const struct arc *arc)
 {
-    for (size_t i = 0; i < o->member_count; i++)
-        if (!names(arc, o->members[i].replica))
+    for (size_t i = 0; i < o->member_count; i++) {
+        if (names(arc, o->members[i].replica))
+            continue;
+        size_t peer = world_peer_of(s->world, &o->members[i].peer);
+        s->moves++;
+        if (is_doubted(s, peer))
             world_fail(s->world, "steady_replicas",
                        "arc %llx gives up its replica on n%zu, which lives",
-                       (unsigned long long)arc->id,
-                       world_peer_of(s->world, &o->members[i].peer));
+                       (unsigned long long)arc->id, peer);
+    }
 }
 
 void steady_story_turn(struct steady_story *s, size_t peer)
@@ -142,6 +167,7 @@ bool steady_story_act(struct steady_story *s, uint64_t loss_ns,
         size_t peer = (size_t)rng_below(&s->rng, world_peer_count(s->world));
         world_pause(s->world, peer, rng_range(&s->rng, 0, STALL_NS_MAX));
         s->stalls++;
+        s->stalled_ns[peer] = world_now_ns(s->world);
         if (!run_for(s, STALL_NS_MAX + rng_below(&s->rng, 2 * (STALL_EVERY_NS -
                                                                STALL_NS_MAX))))
             return false;
@@ -153,9 +179,10 @@ void steady_story_remark(const struct steady_story *s, char *text, size_t size)
 {
     double hours =
         (double)s->watched_ns / 3.6e12 * (double)world_peer_count(s->world);
-    snprintf(text, size,
-             "%.1f node-hours (%.4f node-months), %zu stalls, leaders changed "
-             "%zu times by loss, %zu by stalls",
-             hours, hours / 730, s->stalls, s->changes[PHASE_LOSS],
-             s->changes[PHASE_STALLS]);
+    snprintf(
+        text, size,
+        "%.1f node-hours (%.4f node-months), %zu stalls, %zu moves, leaders "
+        "changed %zu times by loss, %zu by stalls",
+        hours, hours / 730, s->stalls, s->moves, s->changes[PHASE_LOSS],
+        s->changes[PHASE_STALLS]);
 }
