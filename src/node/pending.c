@@ -19,10 +19,14 @@
 enum {
     SLOTS_MAX = 1 << 16,
     PENDING_WHY_MAX = 200,
+    LOST_MAX = 16,     /* peers whose link broke just now */
     KEEP_BYTES = 4096, /* of memory, by a slot that is free */
     BACKOFF_MS_MIN = 5,
     BACKOFF_MS_MAX = 160
 };
+/* So long a peer whose link broke is asked only if nobody else is: what is sent
+ * to it may wait in vain, and it is seen to be down only later. */
+#define LOST_NS (UINT64_C(1500) * NS_PER_MS)
 #define ATTEMPT_NS (UINT64_C(800) * NS_PER_MS)
 /* Of an arc on the way, which answers at once and is not the only way. */
 #define WAY_NS (UINT64_C(400) * NS_PER_MS)
@@ -56,7 +60,13 @@ struct pending {
     int last_status;
 };
 
+struct lost_link {
+    struct id peer;
+    uint64_t at_ns; /* 0: unused */
+};
+
 struct pending_table {
+    struct lost_link lost[LOST_MAX];
     struct pending **slots;
     size_t count, cap; /* made so far */
     uint32_t *free_list;
@@ -266,6 +276,32 @@ static void back_off(struct node *node, struct pending *p)
     node_wake_at(node, p->due_ns);
 }
 
+static bool lost_just_now(const struct node *node, const struct id *peer)
+{
+    const struct pending_table *t = node->pending;
+    for (size_t i = 0; i < LOST_MAX; i++)
+        if (t->lost[i].at_ns && node->now_ns - t->lost[i].at_ns < LOST_NS &&
+            id_equal(&t->lost[i].peer, peer))
+            return true;
+    return false;
+}
+
+/* In the place of what it said before, else of the oldest. */
+static void note_lost(struct node *node, const struct id *peer)
+{
+    struct pending_table *t = node->pending;
+    struct lost_link *place = &t->lost[0];
+    for (size_t i = 0; i < LOST_MAX; i++) {
+        if (t->lost[i].at_ns < place->at_ns)
+            place = &t->lost[i];
+        if (id_equal(&t->lost[i].peer, peer)) {
+            place = &t->lost[i];
+            break;
+        }
+    }
+    *place = (struct lost_link){ *peer, node->now_ns };
+}
+
 /* Whom to ask about an arc: its owner if it is up, else one member after the
  * other. False: nobody. */
 static bool choose_peer(struct node *node, const struct arc *arc,
@@ -274,19 +310,25 @@ static bool choose_peer(struct node *node, const struct arc *arc,
     bool stale = (p->request.flags & REQUEST_STALE) != 0;
     if (!id_is_zero(&arc->owner) && p->attempts % 3 != 2 && !stale &&
         !node_is_self(node, &arc->owner) &&
-        node_peer_is_up(node, &arc->owner)) {
+        node_peer_is_up(node, &arc->owner) &&
+        !lost_just_now(node, &arc->owner)) {
         *to = arc->owner;
         return true;
     }
+    bool found = false;
     for (size_t i = 0; i < arc->member_count; i++) {
         const struct arc_member *m =
             &arc->members[(p->attempts + i) % arc->member_count];
-        if (!node_is_self(node, &m->peer) && node_peer_is_up(node, &m->peer)) {
+        if (node_is_self(node, &m->peer) || !node_peer_is_up(node, &m->peer))
+            continue;
+        bool lost = lost_just_now(node, &m->peer);
+        if (!found || !lost)
             *to = m->peer;
-            return true;
-        }
+        found = true;
+        if (!lost)
+            break;
     }
-    return false;
+    return found;
 }
 
 static const struct arc *route(struct node *node, const struct request *q)
@@ -500,6 +542,7 @@ void pending_answer(struct node *node, uint64_t ticket, const struct id *from,
 void pending_link_down(struct node *node, const struct id *peer)
 {
     struct pending_table *t = node->pending;
+    note_lost(node, peer);
     for (size_t i = 0; i < t->count; i++) {
         struct pending *p = t->slots[i];
         if (p->state == SLOT_ASKED && id_equal(&p->asked, peer)) {

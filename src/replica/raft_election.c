@@ -292,9 +292,9 @@ void raft_suspect(struct raft *raft, uint64_t now_ns)
     if (raft->role != RAFT_FOLLOWER || raft->leader == 0 || raft->quiet ||
         !raft->heard || !raft_members_may_stand(raft))
         return;
-    uint64_t stand_ns = raft->heard_ns + raft->config.election_ns +
-                        turn_to_stand(raft) * raft->config.election_ns /
-                            TURNS_A_TIMEOUT;
+    uint64_t stand_ns =
+        raft->heard_ns + raft->config.election_ns +
+        turn_to_stand(raft) * raft->config.election_ns / TURNS_A_TIMEOUT;
     if (stand_ns < raft->election_ns)
         raft->election_ns = stand_ns;
 }

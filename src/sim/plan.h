@@ -18,6 +18,7 @@
 #include "sim/recover_story.h"
 #include "sim/scenario.h"
 #include "sim/settled.h"
+#include "sim/steady_story.h"
 #include "sim/workload.h"
 
 /* What a scenario is made of. Zero means no. */
@@ -52,6 +53,7 @@ struct plan {
     struct checker *checker;
     struct models_story *story;     /* NULL: not models */
     struct recover_story *recovery; /* NULL: not dying */
+    struct steady_story *steady;    /* NULL: not steady */
     struct merger *matchmaker;      /* NULL: no merger */
     struct scenario_result *result;
     size_t lookups, hops;    /* answered */
@@ -77,6 +79,7 @@ void plan_recovered(struct plan *p);
 void plan_weights(struct plan *p);
 void plan_down_out(struct plan *p);
 void plan_quiet(struct plan *p);
+void plan_steady(struct plan *p);
 
 /* scenario_large.c */
 void plan_ring_1000(struct plan *p);

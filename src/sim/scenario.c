@@ -336,6 +336,8 @@ static void on_turn(void *context, size_t peer)
         models_story_turn(p->story, peer);
     if (p->recovery)
         recover_story_turn(p->recovery, peer);
+    if (p->steady)
+        steady_story_turn(p->steady, peer);
     if (p->matchmaker)
         merger_turn(p->matchmaker, peer);
 }
@@ -386,6 +388,8 @@ static void run_plan(struct plan *p)
     if (p->dying)
         p->recovery =
             recover_story_new(p->w, p->clients, p->checker, rng_next(&p->rng));
+    if (p->lasting)
+        p->steady = steady_story_new(p->w, rng_next(&p->rng));
     /* What was answered is judged even if something else failed; but the
      * first failure is the one that is told. */
     if (act_out(p) || world_is_traced(p->w))
@@ -412,6 +416,9 @@ static void run_plan(struct plan *p)
     if (p->matchmaker)
         remark_merges(p);
     merger_free(p->matchmaker);
+    if (p->steady)
+        steady_story_remark(p->steady, r->remark, sizeof r->remark);
+    steady_story_free(p->steady);
     models_story_free(p->story);
     fault_free(p->tormentor);
     workload_free(p->clients);
@@ -822,6 +829,10 @@ static const struct {
     { { "recovered",
         "two or three of five die for good; an operator recovers arcs", 5 },
       plan_recovered },
+    { { "steady",
+        "a network that loses, peers that stall: no living peer loses anything",
+        5 },
+      plan_steady },
     { { "full_disk", "five peers whose disks are full for a while", 5 },
       plan_full_disk },
     { { "weights", "five peers hold what their weights say, as these change",

@@ -127,3 +127,26 @@ void plan_quiet(struct plan *p)
     p->act = act_quiet;
     p->bound_ns = 60 * WORLD_S;
 }
+
+static bool act_steady(struct plan *p)
+{
+    return plan_run_for(p, 30 * WORLD_S) &&
+           steady_story_act(p->steady, p->faults_ns, p->faults_ns);
+}
+
+void plan_steady(struct plan *p)
+{
+    p->lasting = p->loads = true;
+    p->act = act_steady;
+    p->faults_ns = 1200 * WORLD_S;
+    p->world.node.map_fingers = false;
+    p->world.net.delay_max_ns = 20 * WORLD_MS;
+    p->world.net.jitter_ns = 5 * WORLD_MS;
+    p->world.net.lose = 0.05;
+    p->world.net.break_link = 0.0005;
+    p->workload.client_count = 2;
+    p->workload.think_ns = 5 * WORLD_S;
+    /* What is kept does not change, so that nothing is moved for balance. */
+    p->workload.del = 0;
+    p->workload.value_len_max = 8;
+}

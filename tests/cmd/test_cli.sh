@@ -379,6 +379,10 @@ for verb in put get del cas mget range load dump lookup ring peers status \
     shows "^usage: dlht-cli .* $verb"
 done
 
+check "recover wants an arc" 2 '' recover zebra
+says "an ARC as ring and status print it is meant"
+check "recover wants one" 2 '' recover
+
 # --- a hash ring; no cluster is asked
 check "shares by MD5" 0 '*' hashring a b=2@x c --hash md5 --vnodes 64
 shows '^b  *x  *2  *128  *[45][0-9]\.[0-9]*%$'
@@ -861,6 +865,18 @@ triggers    none fired\n' model show
     export FAKE_DLHT_FILE=$dir/records
     check "leave tells its progress" 0 \
         '2 replicas left\n1 replica left\nOK: h:1 may be stopped\n' leave h:1
+    check "recover says what would be lost" 4 '*' recover 3
+    shows '^  h:1  *voter    down for 90 s$'
+    shows '^would go on alone with the copy on h:2: log to entry 9 of term 2'
+    shows '^nothing was done; with --accept-loss it is$'
+    check "recover does it" 0 '*' recover 0000000000000003 --accept-loss
+    shows '^OK: generation 4294967300;'
+    check "recover without a copy" 0 '*' recover 4 --accept-loss --empty
+    shows '^goes on with nothing in it$'
+    check "recover as JSON" 4 '*' recover 3 --json
+    shows '"done": false'
+    check "recover is refused" 4 '' recover 5 --accept-loss
+    says "it has an owner"
 
     # --- failures of each kind
     check "outcome unknown" 3 '' put !unknown x

@@ -9,6 +9,7 @@
 #include "sim/models_story.h"
 #include "sim/plan.h"
 #include "sim/recover_story.h"
+#include "sim/steady_story.h"
 
 #include <stdlib.h>
 
@@ -197,6 +198,11 @@ void plan_quiet(struct plan *p)
     (void)p;
 }
 
+void plan_steady(struct plan *p)
+{
+    (void)p;
+}
+
 void plan_ring_1000(struct plan *p)
 {
     (void)p;
@@ -223,4 +229,36 @@ int node_settle(struct node *node, uint64_t now_ns, const struct settle *ring,
 {
     (void)node, (void)now_ns, (void)ring, (void)effects;
     return DLHT_EINVAL;
+}
+
+/* Nor is anything watched for hours. */
+
+struct steady_story *steady_story_new(struct world *world, uint64_t seed)
+{
+    (void)world, (void)seed;
+    return NULL;
+}
+
+void steady_story_free(struct steady_story *story)
+{
+    (void)story;
+}
+
+void steady_story_turn(struct steady_story *story, size_t peer)
+{
+    (void)story, (void)peer;
+}
+
+bool steady_story_act(struct steady_story *story, uint64_t loss_ns,
+                      uint64_t stalls_ns)
+{
+    (void)story, (void)loss_ns, (void)stalls_ns;
+    return true;
+}
+
+void steady_story_remark(const struct steady_story *story, char *text,
+                         size_t size)
+{
+    (void)story, (void)size;
+    text[0] = 0;
 }
