@@ -12,6 +12,7 @@
 #include "dlht/err.h"
 #include "sim/checker.h"
 #include "sim/fault.h"
+#include "sim/idle_story.h"
 #include "sim/models_story.h"
 #include "sim/quiet_story.h"
 #include "sim/workload.h"
@@ -743,6 +744,33 @@ static void plan_quiet(struct plan *p)
     p->bound_ns = 60 * WORLD_S;
 }
 
+static bool act_idle(struct plan *p)
+{
+    struct idle_story story = { .world = p->w,
+                                .workload = p->clients,
+                                .checker = p->checker,
+                                .bound_ns = p->bound_ns,
+                                .remark = p->result->remark,
+                                .remark_size = sizeof p->result->remark };
+    return idle_story_run(&story);
+}
+
+static void plan_idle(struct plan *p)
+{
+    p->act = act_idle;
+    p->calm_ns = WORLD_S;
+    p->bound_ns = 120 * WORLD_S;
+    p->poll_ns = WORLD_S;
+    p->pause_ns = 100 * WORLD_MS;
+    p->workload.client_count = 1;
+    p->world.node.vnodes = 8;
+    p->world.node.floor_keys = 1000;
+    p->world.node.map_fingers = false;
+    p->world.node.quiet_ns = 0;
+    p->world.segment_bytes = 256 << 10;
+    p->world.node.checkpoint_bytes = 4 << 20;
+}
+
 typedef void (*plan_fn)(struct plan *);
 
 static const struct {
@@ -774,6 +802,7 @@ static const struct {
     { { "quiet_5", "groups sleep; then owners die, links are cut, work comes",
         5 },
       plan_quiet },
+    { { "idle_10", "what ten peers send that nobody uses", 10 }, plan_idle },
     { { "models", "five_faults while models are trained, as other keys come",
         5 },
       plan_models },

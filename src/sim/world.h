@@ -199,9 +199,17 @@ void world_trace(struct world *world, const char *format, ...)
     ;
 bool world_is_traced(const struct world *world);
 
+enum {
+    WORLD_TYPES = 32 /* of messages */
+};
+
+/* The name of a message's type. */
+const char *world_type_name(uint8_t type);
+
 struct world_stats {
     uint64_t events, turns, frames, frame_bytes, syncs, crashes, restarts,
         broken_links, requests, replies;
+    uint64_t type_frames[WORLD_TYPES], type_bytes[WORLD_TYPES]; /* by type */
 };
 void world_stats(const struct world *world, struct world_stats *out);
 

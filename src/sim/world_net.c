@@ -250,7 +250,7 @@ void world_net_connect(struct world *world, const struct thing *thing)
     send_held(world, thing->from, thing->to);
 }
 
-static const char *type_name(uint8_t type)
+const char *world_type_name(uint8_t type)
 {
     static const char *const NAMES[] = {
         "?",         "hello", "request", "response", "raft",  "chunk",
@@ -273,7 +273,7 @@ void world_net_send(struct world *world, struct sim_peer *from,
     int rc = codec_pack(message, &world->scratch);
     if (rc != DLHT_OK) {
         world_fail(world, "codec", "n%u: a %s does not pack: %s",
-                   (unsigned)from->index, type_name(message->type),
+                   (unsigned)from->index, world_type_name(message->type),
                    dlht_errname(rc));
         return;
     }
@@ -285,9 +285,14 @@ void world_net_send(struct world *world, struct sim_peer *from,
     const struct world_net *net = &world->config.net;
     world->stats.frames++;
     world->stats.frame_bytes += world->scratch.len;
+    if (message->type < WORLD_TYPES) {
+        world->stats.type_frames[message->type]++;
+        world->stats.type_bytes[message->type] += world->scratch.len;
+    }
     if (world_is_traced(world))
         world_trace(world, "n%u>n%u %s, %zu bytes", (unsigned)from->index,
-                    (unsigned)to, type_name(message->type), world->scratch.len);
+                    (unsigned)to, world_type_name(message->type),
+                    world->scratch.len);
     if (conn->state == CONN_DOWN)
         connect(world, from, to);
     if (conn->state == CONN_UP && rng_chance(&world->rng, net->break_link)) {
