@@ -35,6 +35,7 @@ enum {
     LOG_TEXT_MAX = 256
 };
 #define IDLE_TICK_NS (UINT64_C(200) * NS_PER_MS)
+#define REST_TICK_NS (UINT64_C(500) * NS_PER_MS) /* all sleep */
 #define STOP_NS (UINT64_C(3000) * NS_PER_MS)
 
 void node_config_default(struct node_config *config)
@@ -472,7 +473,8 @@ static void send_swim(struct node *node)
 
 static void tick(struct node *node)
 {
-    node->next_tick_ns = node->now_ns + IDLE_TICK_NS;
+    node->next_tick_ns =
+        node->now_ns + (quiet_rests(node) ? REST_TICK_NS : IDLE_TICK_NS);
     join_tick(node);
     if (!node->swim)
         return;

@@ -4,6 +4,7 @@
 
 #include "node/quiet.h"
 
+#include "node/pending.h"
 #include "node/replica.h"
 
 /* A look is a wake-up and going back to sleep: about eight small messages. */
@@ -72,6 +73,15 @@ void quiet_tick(struct node *node, struct replica *r)
     /* Not all at the same time. */
     r->look_ns = node->now_ns + LOOK_NS / 2 + rng_below(&node->rng, LOOK_NS);
     replica_touch(node, r);
+}
+
+bool quiet_rests(const struct node *node)
+{
+    for (size_t i = 0; i < node->replica_count; i++)
+        if (!raft_is_quiet(node->replicas[i]->raft))
+            return false;
+    return node->phase == PHASE_SERVING && node->replica_count > 0 &&
+           pending_count(node) == 0;
 }
 
 void quiet_doubt(struct node *node, const struct id *peer)

@@ -21,6 +21,9 @@ void quiet_tick(struct node *node, struct replica *r);
 /* It is needed, or something is wrong with its group. */
 void quiet_wake(struct node *node, struct replica *r);
 
+/* All copies here sleep and no request is under way: nothing is hurried. */
+bool quiet_rests(const struct node *node);
+
 /* Wakes the groups with a copy on that peer. */
 void quiet_doubt(struct node *node, const struct id *peer);
 

@@ -251,6 +251,7 @@ void raft_append_wake(struct raft *raft)
     assert(raft->role == RAFT_LEADER);
     raft->quiet = false;
     raft->sleep_stamp = 0;
+    raft->lease_floor = raft->last_stamp; /* what counts is said from now on */
     raft->heartbeat_due = true;
     raft->heartbeat_ns = raft->now_ns + raft->config.heartbeat_ns;
     /* Nobody was asked for a while, and all had everything when they fell

@@ -34,6 +34,7 @@ struct plan {
     bool liar;                   /* one peer lies about them */
     bool silence;                /* two do not say what rounds need */
     bool dying;                  /* peers die for good */
+    bool lasting;                /* hours in which nothing may move */
     bool heavy_last;             /* the last peer is of weight 2 */
     bool loads;                  /* every key is put first */
     bool ends;            /* with act: nothing is mended or read after it */
@@ -80,6 +81,7 @@ void plan_weights(struct plan *p);
 void plan_down_out(struct plan *p);
 void plan_quiet(struct plan *p);
 void plan_steady(struct plan *p);
+void plan_idle(struct plan *p);
 
 /* scenario_large.c */
 void plan_ring_1000(struct plan *p);

@@ -814,6 +814,7 @@ static const struct {
     { { "quiet_5", "groups sleep; then owners die, links are cut, work comes",
         5 },
       plan_quiet },
+    { { "idle_10", "what ten peers send that nobody uses", 10 }, plan_idle },
     { { "models", "five_faults while models are trained, as other keys come",
         5 },
       plan_models },

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "sim/balance_story.h"
+#include "sim/idle_story.h"
 #include "sim/quiet_story.h"
 
 static bool act_recovered(struct plan *p)
@@ -149,4 +150,31 @@ void plan_steady(struct plan *p)
     /* What is kept does not change, so that nothing is moved for balance. */
     p->workload.del = 0;
     p->workload.value_len_max = 8;
+}
+
+static bool act_idle(struct plan *p)
+{
+    struct idle_story story = { .world = p->w,
+                                .workload = p->clients,
+                                .checker = p->checker,
+                                .bound_ns = p->bound_ns,
+                                .remark = p->result->remark,
+                                .remark_size = sizeof p->result->remark };
+    return idle_story_run(&story);
+}
+
+void plan_idle(struct plan *p)
+{
+    p->act = act_idle;
+    p->calm_ns = WORLD_S;
+    p->bound_ns = 120 * WORLD_S;
+    p->poll_ns = WORLD_S;
+    p->pause_ns = 100 * WORLD_MS;
+    p->workload.client_count = 1;
+    p->world.node.vnodes = 8;
+    p->world.node.floor_keys = 1000;
+    p->world.node.map_fingers = false;
+    p->world.node.quiet_ns = 0;
+    p->world.segment_bytes = 256 << 10;
+    p->world.node.checkpoint_bytes = 4 << 20;
 }

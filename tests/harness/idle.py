@@ -4,6 +4,7 @@
 import glob
 import os
 import re
+import statistics
 import time
 
 from ring import ensure
@@ -105,6 +106,35 @@ def describe(figures):
     return (f"{figures['core'] * 100:.2f} % of a core, {figures['turns']:.1f} "
             f"turns, {total:.0f} B ({figures['lo']:.0f} B on loopback) a "
             f"second and peer: {kinds}")
+
+
+def idle_failover(case):
+    """Owners die while their groups sleep: how long a read of 40 keys waits."""
+    kills = 5 if case.quick else 20
+    ring = case.ring()
+    ring.up(5)
+    words = [f"key-{i:05}" for i in range(20000)]
+    path = os.path.join(case.directory, "words")
+    with open(path, "w") as f:
+        f.write("\n".join(words) + "\n")
+    ring.ask("load", path, seconds=180)
+    ring.await_safe(5)
+    waits = []
+    for i in range(kills):
+        time.sleep(12)
+        node = ring.nodes[i % 5]
+        node.kill()
+        began = time.monotonic()
+        ring.ask("mget", *words[i::500], nodes=ring.nodes[(i + 1) % 5].address)
+        waits.append(time.monotonic() - began)
+        node.start()
+        node.await_ready()
+        ring.await_safe(5, 120)
+    p50 = statistics.median(waits)
+    ensure(p50 <= 1.9 and max(waits) <= 3, "too slow: " +
+           ", ".join(f"{w:.2f}" for w in waits))
+    return (f"{kills} kills: 40 keys are read after {p50:.2f} s (p50), "
+            f"{max(waits):.2f} s (worst)")
 
 
 def idle(count, settle, seconds, core_max=None, bytes_max=None):

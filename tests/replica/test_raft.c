@@ -199,7 +199,41 @@ Test(raft, a_group_with_nothing_to_do_sleeps_and_wakes)
     cr_assert_eq(solo_say(raft, T0, m), DLHT_OK);
     cr_expect(raft_is_quiet(raft), "an older word that came late");
     raft_wake(raft, T0);
-    cr_expect_neq(raft_timeout_ns(raft), UINT64_MAX);
+    uint64_t due = raft_timeout_ns(raft);
+    solo_take(raft, T0);
+    cr_expect(solo_sent(RAFT_PREVOTE_REQUEST, 2), "asks its leader");
+    cr_expect_not(solo_sent(RAFT_PREVOTE_REQUEST, 3), "and nobody else yet");
+    uint64_t election_ns = solo_config(1).election_ns;
+    cr_expect(due >= T0 + election_ns, "not before leases have run out");
+    raft_free(raft);
+}
+
+Test(raft, who_has_not_answered_since_a_sleep_keeps_its_group_awake)
+{
+    struct raft *raft = solo_leader();
+    struct raft_progress p;
+    cr_assert(raft_sleep(raft, T0));
+    solo_take(raft, T0);
+    uint64_t stamp = solo_sent(RAFT_HEARTBEAT, 2)->stamp;
+    for (replica_id id = 2; id <= 3; id++) {
+        struct raft_message m = { RAFT_HEARTBEAT_REPLY, id, 1, 2, .index = 2,
+                                  .stamp = stamp };
+        cr_assert_eq(solo_say(raft, T0, m), DLHT_OK);
+    }
+    uint64_t later = T0 + 60 * solo_config(1).election_ns;
+    cr_assert(raft_progress_of(raft, later, 2, &p));
+    cr_expect(p.active && p.caught_up, "as it was when it fell asleep");
+    raft_wake(raft, later);
+    cr_expect_not(raft_sleep(raft, later));
+    solo_take(raft, later);
+    stamp = solo_sent(RAFT_HEARTBEAT, 2)->stamp;
+    struct raft_message m = { RAFT_HEARTBEAT_REPLY, 2, 1, 2, .index = 2,
+                              .stamp = stamp };
+    cr_assert_eq(solo_say(raft, later, m), DLHT_OK);
+    cr_expect_not(raft_sleep(raft, later), "3 said nothing");
+    m.from = 3;
+    cr_assert_eq(solo_say(raft, later, m), DLHT_OK);
+    cr_expect(raft_sleep(raft, later));
     raft_free(raft);
 }
 

@@ -198,6 +198,11 @@ void plan_quiet(struct plan *p)
     (void)p;
 }
 
+void plan_idle(struct plan *p)
+{
+    (void)p;
+}
+
 void plan_steady(struct plan *p)
 {
     (void)p;
