@@ -27,7 +27,7 @@ enum {
     FAILURES_SHOWN_MAX = 20,
     SEED_SECONDS_MAX = 120, /* of real time for one seed */
     LARGE = 300,            /* peers: scenarios that may take longer */
-    LARGE_SECONDS_MAX = 900
+    LARGE_SECONDS_MAX = 1800
 };
 
 static const char HELP[] =

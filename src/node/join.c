@@ -17,11 +17,18 @@
 #include "node/replica.h"
 #include "wire/mp.h"
 
-enum {
-    FIRST_ASKED = 5 /* at once, by who comes back: it must hear of what was
-                     * recovered without it before it may vote */
-};
+/* Between two questions: who is not in yet asks in haste; who is in and misses
+ * somebody takes twice as long each time. */
 #define ASK_NS (UINT64_C(400) * NS_PER_MS)
+#define ASK_NS_MAX (UINT64_C(5000) * NS_PER_MS)
+/* Between two records of all addresses, for each of them. */
+#define REMEMBER_NS (UINT64_C(10) * NS_PER_MS)
+
+enum {
+    FIRST_ASKED = 5,    /* at once, by who comes back: it must hear of what was
+                         * recovered without it before it may vote */
+    LOOKED_FOR_MAX = 16 /* addresses, each time; the others the next times */
+};
 
 static void fail(struct node *node, int status, const char *text)
 {
@@ -65,6 +72,13 @@ void join_remember(struct node *node)
 {
     if (!node->config.durable)
         return;
+    /* With a thousand peers somebody changes all the time, and a record is as
+     * long as there are peers. */
+    node->remember_late = node->now_ns < node->remember_next_ns;
+    if (node->remember_late)
+        return;
+    node->remember_next_ns =
+        node->now_ns + REMEMBER_NS * swim_count(node->swim);
     struct buf payload = { 0 };
     size_t count = 0;
     for (size_t i = 0; i < swim_count(node->swim); i++)
@@ -179,6 +193,8 @@ void join_boot(struct node *node)
         node->incarnation =
             node->config.durable ? INCARNATION_FIRST : INCARNATION_MEMORY;
     rc = start_swim(node);
+    if (rc == DLHT_OK && node->restored && node->remembered_count)
+        node->join_next = (size_t)rng_below(&node->rng, node->remembered_count);
     if (rc == DLHT_OK && node->restored) {
         come_back(node);
     } else if (rc == DLHT_OK && node->config.bootstrap_count == 0) {
@@ -244,23 +260,33 @@ static bool is_up_at(const struct node *node, const char *addr)
 }
 
 /* After a restart of many, small parties may find each other first; somebody
- * has to ask beyond them. */
-static bool misses_somebody(const struct node *node)
+ * has to ask beyond them. NULL: nobody is missed, of those looked for. */
+static const char *missed_address(struct node *node)
 {
-    for (size_t i = 0; i < node->remembered_count; i++)
-        if (!is_up_at(node, node->remembered[i]))
-            return true;
-    for (size_t i = 0; i < node->config.bootstrap_count; i++)
-        if (!is_up_at(node, node->config.bootstrap[i]))
-            return true;
-    return false;
+    size_t count = node->config.bootstrap_count + node->remembered_count;
+    for (size_t i = 0; i < count && i < LOOKED_FOR_MAX; i++) {
+        const char *addr = next_address(node);
+        if (strcmp(addr, node->config.addr) != 0 && !is_up_at(node, addr))
+            return addr;
+    }
+    return NULL;
+}
+
+/* When all start at once they must not all ask the same one, at once. */
+static void wait_to_ask(struct node *node, bool in_haste)
+{
+    uint64_t wait = node->join_wait_ns * 2;
+    if (in_haste || wait < ASK_NS)
+        wait = ASK_NS;
+    node->join_wait_ns = wait < ASK_NS_MAX ? wait : ASK_NS_MAX;
+    node->join_next_ns = node->now_ns + node->join_wait_ns / 4 * 3 +
+                         rng_below(&node->rng, node->join_wait_ns / 2);
+    node_wake_at(node, node->join_next_ns);
 }
 
 void join_tick(struct node *node)
 {
     bool joining = node->phase == PHASE_JOINING;
-    bool lonely = node->phase == PHASE_SERVING &&
-                  (swim_up_count(node->swim) <= 1 || misses_somebody(node));
     if (joining &&
         node->now_ns - node->phase_since_ns > node->config.join_timeout_ns) {
         fail(node, DLHT_EUNAVAILABLE,
@@ -268,13 +294,17 @@ void join_tick(struct node *node)
              "the peer is up");
         return;
     }
-    if ((!joining && !lonely) || node->now_ns < node->join_next_ns)
+    if (node->remember_late)
+        join_remember(node);
+    if ((!joining && node->phase != PHASE_SERVING) ||
+        node->now_ns < node->join_next_ns)
         return;
-    node->join_next_ns = node->now_ns + ASK_NS;
-    node_wake_at(node, node->join_next_ns);
-    size_t count = node->restored && node->join_next == 0 ? FIRST_ASKED : 1;
-    for (size_t i = 0; i < count; i++) {
-        const char *addr = next_address(node);
+    bool alone = swim_up_count(node->swim) <= 1;
+    bool first = node->restored && node->join_next == 0;
+    wait_to_ask(node, joining || alone);
+    for (size_t i = 0; i < (first ? FIRST_ASKED : 1); i++) {
+        const char *addr =
+            joining || alone ? next_address(node) : missed_address(node);
         if (addr && strcmp(addr, node->config.addr) != 0)
             ask(node, addr);
     }
@@ -310,9 +340,14 @@ void join_receive(struct node *node, const struct id *from,
         return;
     if (node->phase != PHASE_SERVING)
         return; /* not in a cluster itself: the asker tries again */
+    bool known = swim_find(node->swim, from) != NULL;
     swim_notice(node->swim, node->now_ns, &m->u.join.self);
     welcome(node, from, DLHT_OK);
-    gossip_send_all(node, from);
+    /* One that comes back, or misses somebody, may know as much as we do. */
+    if (known)
+        gossip_send_digest(node, from);
+    else
+        gossip_send_all(node, from);
 }
 
 void join_receive_welcome(struct node *node, const struct id *from,

@@ -245,6 +245,9 @@ struct node {
     struct swim *swim; /* from BOOT on */
     uint64_t join_next_ns;
     size_t join_next;
+    uint64_t join_wait_ns;     /* before the next question, as last drawn */
+    uint64_t remember_next_ns; /* no record of addresses before */
+    bool remember_late;        /* one is wanted then */
 
     struct keyspace *keyspaces; /* ascending id; [0] is the system keyspace */
     size_t keyspace_count, keyspace_cap;

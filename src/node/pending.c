@@ -364,15 +364,23 @@ static void try_again_now(struct node *node, size_t index, struct pending *p)
     node_wake_at(node, node->now_ns);
 }
 
-/* No answer on the way: another way is tried at once, and whoever gave none is
- * probed. False: it was not on the way, or nothing is left to avoid. */
+static bool is_avoided(const struct pending *p, arc_id arc)
+{
+    for (size_t i = 0; i < p->avoid_len; i += 8) {
+        arc_id id = 0;
+        for (size_t k = 0; k < 8; k++)
+            id |= (arc_id)p->avoid[i + k] << 8 * k;
+        if (id == arc)
+            return true;
+    }
+    return false;
+}
+
+/* The arc asked for the way does not know it: another is asked at once. False:
+ * it was not on the way, or there are too many such. */
 static bool go_around(struct node *node, size_t index, struct pending *p)
 {
-    if (!p->on_the_way)
-        return false;
-    node->pending->timeouts++;
-    swim_hint_lost(node->swim, &p->asked);
-    if (p->avoid_len == sizeof p->avoid) {
+    if (!p->on_the_way || p->avoid_len == sizeof p->avoid) {
         p->avoid_len = 0; /* from the beginning, a little later */
         return false;
     }
@@ -383,11 +391,23 @@ static bool go_around(struct node *node, size_t index, struct pending *p)
     return true;
 }
 
+/* It gave no answer. Others will ask it, too: better find out if it lives. */
+static void miss_answer(struct node *node, size_t index, struct pending *p)
+{
+    if (p->on_the_way) {
+        node->pending->timeouts++;
+        swim_hint_lost(node->swim, &p->asked);
+    }
+    if (!go_around(node, index, p))
+        back_off(node, p);
+}
+
 static void attempt(struct node *node, size_t index, struct pending *p)
 {
     p->request.avoid = span_of(p->avoid, p->avoid_len);
     const struct arc *arc = route(node, &p->request);
-    if (!arc) {
+    if (!arc || is_avoided(p, arc->id)) {
+        p->avoid_len = 0; /* no way is left but those */
         p->last_status = DLHT_EUNAVAILABLE;
         p->attempts++;
         back_off(node, p);
@@ -505,8 +525,9 @@ void pending_answer(struct node *node, uint64_t ticket, const struct id *from,
         }
         p->last_status = DLHT_EUNAVAILABLE;
         if (news && p->hops < HOPS_MAX) {
+            p->attempts = 0; /* of what is known now */
             try_again_now(node, index, p);
-        } else {
+        } else if (p->hops >= HOPS_MAX || !go_around(node, index, p)) {
             doubt(node, p);
             back_off(node, p);
         }
@@ -547,8 +568,7 @@ void pending_link_down(struct node *node, const struct id *peer)
         struct pending *p = t->slots[i];
         if (p->state == SLOT_ASKED && id_equal(&p->asked, peer)) {
             p->last_status = DLHT_EUNAVAILABLE;
-            if (!go_around(node, i, p))
-                back_off(node, p);
+            miss_answer(node, i, p);
         }
     }
 }
@@ -565,10 +585,8 @@ void pending_tick(struct node *node)
         else if (p->state == SLOT_BACKOFF && node->now_ns >= p->due_ns)
             try_again_now(node, i, p);
         else if (p->state == SLOT_ASKED && node->now_ns >= p->due_ns &&
-                 !node_is_self(node, &p->asked)) {
-            if (!go_around(node, i, p))
-                back_off(node, p);
-        }
+                 !node_is_self(node, &p->asked))
+            miss_answer(node, i, p);
     }
 }
 

@@ -640,3 +640,47 @@ bool checker_is_whole(struct checker *c, const char **why)
     }
     return true;
 }
+
+size_t checker_led(struct checker *c, struct span *los, size_t max)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < world_peer_count(c->world); i++) {
+        const struct node *node = world_node(c->world, i);
+        for (size_t k = 0; node && k < inspect_replica_count(node); k++) {
+            struct inspect_replica r;
+            inspect_replica_at(node, k, &r);
+            if (r.keyspace == 0 || r.empty || count == max ||
+                raft_role(r.raft) != RAFT_LEADER)
+                continue;
+            if (los)
+                los[count] = r.arc->lo;
+            count++;
+        }
+    }
+    return count;
+}
+
+uint64_t checker_timeouts(struct checker *c)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < world_peer_count(c->world); i++)
+        if (world_node(c->world, i))
+            sum += inspect_timeouts(world_node(c->world, i));
+    return sum;
+}
+
+void checker_opinions(struct checker *c, size_t *dead, size_t *up)
+{
+    *dead = *up = 0;
+    for (size_t i = 0; i < world_peer_count(c->world); i++) {
+        const struct node *node = world_node(c->world, i);
+        const struct swim *swim = node ? inspect_swim(node) : NULL;
+        for (size_t k = 0; swim && k < swim_count(swim); k++) {
+            const struct peer *peer = swim_at(swim, k);
+            size_t at = world_peer_of(c->world, &peer->id);
+            bool lives = at != SIZE_MAX && world_is_up(c->world, at);
+            *dead += lives && peer->state > PEER_SUSPECT;
+            *up += !lives && peer->state <= PEER_SUSPECT;
+        }
+    }
+}

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/span.h"
 #include "sim/world.h"
 
 struct checker;
@@ -33,6 +34,18 @@ bool checker_is_whole(struct checker *checker, const char **why);
 
 /* Arcs of the keyspace that has most. */
 size_t checker_arc_count(struct checker *checker);
+
+/* Of the arcs outside the system keyspace that are led now: how many, at most
+ * max, and where they begin, in no order. The spans are borrowed until the next
+ * event; los may be NULL. */
+size_t checker_led(struct checker *checker, struct span *los, size_t max);
+
+/* How often, so far, an arc that was asked for the way gave no answer. */
+uint64_t checker_timeouts(struct checker *checker);
+
+/* How often one who is up is wrong about another: thinks dead who is up, or up
+ * who is not. */
+void checker_opinions(struct checker *checker, size_t *dead, size_t *up);
 
 /* What every node has of an arc, of all arcs if id is 0, into the trace. */
 void checker_trace(struct checker *checker, arc_id id);

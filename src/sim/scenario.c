@@ -552,7 +552,7 @@ static void plan_five_faults(struct plan *p)
     draw_faults(p);
     p->loads = plan_coin(p, 0.5);
     p->faults_ns = 40 * WORLD_S;
-    if (coin(p, 0.3)) {
+    if (plan_coin(p, 0.3)) {
         p->merger.every_ns = (500 + rng_below(&p->rng, 4000)) * WORLD_MS;
         p->merger.cut_chance = 0.2;
     }

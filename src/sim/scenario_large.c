@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "dlht/err.h"
-#include "node/inspect.h"
 #include "sim/plan.h"
 
 enum {
@@ -206,10 +205,10 @@ static bool start_settled(struct plan *p)
                                      .ceiling_bytes = UINT64_C(64) << 20 };
     p->settled = settled_start(p->w, &config);
     struct meter m;
-    if (!plan_await_whole(p) || !plan_run_for(p, 2 * WORLD_S))
+    if (!plan_await_whole(p) || !plan_run_for(p, WORLD_S))
         return false;
     meter_start(&m, p);
-    if (!plan_run_for(p, 3 * WORLD_S))
+    if (!plan_run_for(p, 2 * WORLD_S))
         return false;
     meter_say(&m, p, "at rest");
     return true;
@@ -337,7 +336,9 @@ static void judge_hops(struct plan *p, const struct looks *l)
     double direct = (double)(l->by_hops[0] + l->by_hops[1]);
     double share = direct / (double)good_looks(l);
     remark(p, "%.3f %% in one hop\n", 100 * share);
-    if (share < 0.999)
+    /* In a ring of fifty, two peers in a hundred come and go within a tenth of
+     * the time. */
+    if (share < (p->settled_peers < 500 ? 0.985 : 0.999))
         world_fail(p->w, "A11_hops", "%.3f %% in one hop", 100 * share);
 }
 
@@ -384,31 +385,18 @@ static int compare_places(const void *a, const void *b)
  * some from where they were at first. */
 static size_t living_arcs(const struct plan *p, struct place *list, size_t max)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < world_peer_count(p->w); i++) {
-        const struct node *node = world_node(p->w, i);
-        for (size_t k = 0; node && k < inspect_replica_count(node); k++) {
-            struct inspect_replica r;
-            inspect_replica_at(node, k, &r);
-            if (r.keyspace == 0 || r.empty || count == max ||
-                raft_role(r.raft) != RAFT_LEADER)
-                continue;
-            struct span lo = r.arc->lo.len ? r.arc->lo : span_str("a");
-            snprintf(list[count++].key, sizeof list->key, "%.*s", (int)lo.len,
-                     (const char *)lo.data);
-        }
+    struct span *los = calloc(max, sizeof *los);
+    if (!los)
+        abort();
+    size_t count = checker_led(p->checker, los, max);
+    for (size_t i = 0; i < count; i++) {
+        struct span lo = los[i].len ? los[i] : span_str("a");
+        snprintf(list[i].key, sizeof list->key, "%.*s", (int)lo.len,
+                 (const char *)lo.data);
     }
+    free(los);
     qsort(list, count, sizeof *list, compare_places);
     return count;
-}
-
-static uint64_t timeouts(const struct plan *p)
-{
-    uint64_t sum = 0;
-    for (size_t i = 0; i < world_peer_count(p->w); i++)
-        if (world_is_up(p->w, i))
-            sum += inspect_timeouts(world_node(p->w, i));
-    return sum;
 }
 
 static void kill_half(struct plan *p)
@@ -452,25 +440,6 @@ static bool look_many(struct plan *p, struct looks *l, size_t lookups,
     return sound;
 }
 
-/* How often one who lives thinks wrongly of another: dead who lives, up who
- * is dead. */
-static void wrong_opinions(const struct plan *p, size_t *dead, size_t *up)
-{
-    size_t count = world_peer_count(p->w);
-    *dead = *up = 0;
-    for (size_t i = 0; i < count; i++) {
-        const struct node *node = world_node(p->w, i);
-        const struct swim *swim = node ? inspect_swim(node) : NULL;
-        for (size_t k = 0; swim && k < swim_count(swim); k++) {
-            const struct peer *peer = swim_at(swim, k);
-            size_t at = world_peer_of(p->w, &peer->id);
-            bool lives = at != SIZE_MAX && world_is_up(p->w, at);
-            *dead += lives && peer->state > PEER_SUSPECT;
-            *up += !lives && peer->state <= PEER_SUSPECT;
-        }
-    }
-}
-
 static bool say_looks(struct plan *p, const struct looks *l, uint64_t before,
                       const char *what)
 {
@@ -479,9 +448,9 @@ static bool say_looks(struct plan *p, const struct looks *l, uint64_t before,
            "timeouts each\n",
            what, l->answered, l->failed, mean_hops(l), hops_within(l, 0.99),
            hops_within(l, 1),
-           (double)(timeouts(p) - before) / (double)l->asked);
+           (double)(checker_timeouts(p->checker) - before) / (double)l->asked);
     size_t dead, up;
-    wrong_opinions(p, &dead, &up);
+    checker_opinions(p->checker, &dead, &up);
     remark(p, "    of living peers %zu are thought dead, of dead ones %zu up\n",
            dead, up);
     if (l->failed || l->answered < l->asked)
@@ -493,12 +462,12 @@ static bool say_looks(struct plan *p, const struct looks *l, uint64_t before,
 static bool act_half_dead(struct plan *p)
 {
     struct looks l;
-    uint64_t before = timeouts(p);
+    uint64_t before = checker_timeouts(p->checker);
     if (!look_many(p, &l, 2000, 500 * WORLD_US) ||
         !say_looks(p, &l, before, "all alive"))
         return false;
     kill_half(p);
-    before = timeouts(p);
+    before = checker_timeouts(p->checker);
     return look_many(p, &l, 2000, 500 * WORLD_US) &&
            say_looks(p, &l, before, "half dead");
 }
@@ -523,21 +492,6 @@ enum {
     STORM_S = 30,         /* watched so long */
     STORM_TIMES_IDLE = 20 /* messages, at most, in any of these seconds */
 };
-
-static size_t led_arcs(const struct plan *p)
-{
-    size_t led = 0;
-    for (size_t i = 0; i < world_peer_count(p->w); i++) {
-        const struct node *node = world_node(p->w, i);
-        for (size_t k = 0; node && k < inspect_replica_count(node); k++) {
-            struct inspect_replica r;
-            inspect_replica_at(node, k, &r);
-            led +=
-                r.keyspace != 0 && !r.empty && raft_role(r.raft) == RAFT_LEADER;
-        }
-    }
-    return led;
-}
 
 static void on_start_again(void *context, uint64_t peer)
 {
@@ -570,7 +524,8 @@ static bool watch_storm(struct plan *p, double idle)
             return false;
         double rate = meter_rate(&m, p);
         most = rate > most ? rate : most;
-        if (led_s == 0 && led_arcs(p) == settled_arc_count(p->settled))
+        if (led_s == 0 && checker_led(p->checker, NULL, SIZE_MAX) ==
+                              settled_arc_count(p->settled))
             led_s = second;
     }
     meter_say(&all, p, "after the restart");
