@@ -29,8 +29,8 @@ enum {
     IDS_MAX = 1 << 20,
     STAY = 5 /* turns of the hot spot at one place */
 };
-#define GROWTH 0.02  /* a turn, of the first bytes */
-#define RETRAIN 0.4  /* share of new keys */
+#define GROWTH 0.02 /* a turn, of the first bytes */
+#define RETRAIN 0.4 /* share of new keys */
 #define WIDTH 0.010 /* deviation of the hot spot, of the first cells */
 
 enum workload {
@@ -396,7 +396,7 @@ void balance_growth(const struct bench_options *options)
         options, "balance_growth",
         "256 arcs, 32 peers, one copy, 150 turns of 2 % more bytes");
     double moved[WORKLOADS], arcs[WORKLOADS];
-    for (int w = 0; w < WORKLOADS; w++) {
+    for (enum workload w = UNIFORM; w < WORKLOADS; w++) {
         struct result none = by_position(options, w, false);
         struct result lead = by_position(options, w, true);
         struct result ours = by_planner(options, w);
@@ -407,7 +407,7 @@ void balance_growth(const struct bench_options *options)
     }
     table_end(table, "moved: bytes sent to another peer or arc; max_mean: "
                      "after each turn, on average and at worst.");
-    for (int w = 0; w < WORKLOADS; w++) {
+    for (enum workload w = UNIFORM; w < WORKLOADS; w++) {
         char what[80];
         strcpy(what, workload_names[w]);
         strcat(what, ": bytes moved per byte inserted");

@@ -250,19 +250,17 @@ static bool is_member(const struct planner *p, size_t arc, size_t peer)
 }
 
 /* To the emptiest peer that may have it, if it is this one who gives it up
- * then, and not fewer zones have a copy. If that peer only has too much on its
+ * then: so never are fewer zones left. If that peer only has too much on its
  * way just now, later: somebody else would have to give it on again. */
 static void weigh_copy(const struct planner *p, const struct scale *s,
                        size_t arc, size_t from, struct move *best)
 {
-    size_t zones = planner_zones(p, arc, PLANNER_NOBODY, PLANNER_NOBODY);
     double most = is_over(p, s, from) ? load_of(p, s, from) : s->mean;
     for (size_t i = 0; i < s->count; i++) {
         size_t to = s->rank[i];
         if (load_of(p, s, to) >= most)
             return;
         if (!is_apart(p, s, from, to) || is_member(p, arc, to) ||
-            planner_zones(p, arc, to, from) < zones ||
             planner_surplus(p, arc, to) != from)
             continue;
         if (planner_has_budget(p, arc, from, to))
