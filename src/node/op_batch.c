@@ -149,6 +149,15 @@ static int compare_items(const void *a, const void *b)
     return order ? order : (x->order > y->order) - (x->order < y->order);
 }
 
+static void sort_items(struct item *items, uint32_t count)
+{
+    uint32_t i = 1;
+    while (i < count && compare_items(&items[i - 1], &items[i]) < 0)
+        i++;
+    if (i < count)
+        qsort(items, count, sizeof *items, compare_items);
+}
+
 static struct piece *piece_new(struct batch *b, uint64_t rank)
 {
     struct piece *p = mem_zero(1, sizeof *p);
@@ -227,7 +236,7 @@ static void cut_first(struct node *node, struct batch *b,
     struct item *items = read_items(node, q->list, count,
                                     ks->record.placement == PLACEMENT_HASHED);
     if (items) {
-        qsort(items, count, sizeof *items, compare_items);
+        sort_items(items, count);
         cut(node, b, items, count, 0);
     } else {
         note_status(b, DLHT_EBUSY);

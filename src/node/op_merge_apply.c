@@ -457,6 +457,7 @@ static int apply_freeze(struct node *node, struct replica *r,
     }
     r->merge.frozen = f;
     r->frozen_ns = node->now_ns;
+    node_wake_at(node, node->now_ns);
     *verdict = MERGE_DONE;
     return DLHT_OK;
 }
@@ -468,6 +469,7 @@ static void apply_thaw(struct node *node, struct replica *r,
         return;
     node_log(node, LOG_DEBUG, "arc %016llx: thaws", (unsigned long long)r->id);
     op_merge_deinit_state(&r->merge);
+    node_wake_at(node, node->now_ns);
 }
 
 static void apply_close(struct node *node, struct replica *r,
@@ -477,6 +479,7 @@ static void apply_close(struct node *node, struct replica *r,
         return;
     r->merge.frozen->closed = true;
     r->frozen_ns = node->now_ns;
+    node_wake_at(node, node->now_ns);
     if (replica_leads(r))
         raft_announce(r->raft); /* the others close at once, too */
     struct arc heir;

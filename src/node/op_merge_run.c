@@ -239,6 +239,7 @@ static void enter(struct node *node, struct merge_run *run,
     run->since_ns = node->now_ns;
     run->proposed = false;
     run->tries = 0;
+    node_wake_at(node, node->now_ns);
 }
 
 static void fail(struct node *node, struct replica *r, const char *why)

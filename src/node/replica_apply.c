@@ -101,13 +101,16 @@ static int apply_batch(struct replica *r, const struct command *c,
                        struct session_result *result)
 {
     uint64_t counter = r->counter;
+    struct session_result piece;
+    bool again = sessions_look(&r->sessions, &c->session, c->number, r->time_ms,
+                               &piece) == SESSION_KNOWN;
     struct mp_reader reader;
     mp_reader_init(&reader, c->list);
     for (uint32_t i = 0; i < c->list_count; i += 2) {
         struct span key = mp_read_bytes(&reader);
         struct span value = mp_read_bytes(&reader);
-        if (sessions_has_record(&r->sessions, &c->session, c->number,
-                                c->rank + i / 2))
+        if (again && sessions_has_record(&r->sessions, &c->session, c->number,
+                                         c->rank + i / 2))
             continue;
         int rc = store(r, key, value, result);
         if (rc != DLHT_OK) {
