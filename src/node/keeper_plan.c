@@ -21,6 +21,7 @@ enum {
 };
 #define PLAN_NS (UINT64_C(250) * NS_PER_MS)
 #define STEP_REST_NS (UINT64_C(700) * NS_PER_MS)
+#define MERGE_REST_NS (UINT64_C(60) * NS_PER_S) /* at most, while it is busy */
 /* As long without a step, and the ring has come to rest. */
 #define PLAN_OVER_NS (UINT64_C(10000) * NS_PER_MS)
 
@@ -107,7 +108,9 @@ static size_t gather_arcs(struct node *node, struct plan_arc *arcs)
         out->caught_up = h->report.caught_up;
         out->lost = h->report.lost;
         out->busy = h->report.busy || node->now_ns - h->step_ns < STEP_REST_NS;
-        if (h->step_ns && node->now_ns - h->step_ns < STEP_REST_NS) {
+        bool merging = h->report.busy && h->step_kind == PLAN_MERGE;
+        uint64_t rest = merging ? MERGE_REST_NS : STEP_REST_NS;
+        if (h->step_ns && node->now_ns - h->step_ns < rest) {
             out->sent = h->step_kind;
             out->sent_peer = h->step_peer;
         }
