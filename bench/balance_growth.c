@@ -29,8 +29,8 @@ enum {
     IDS_MAX = 1 << 20,
     STAY = 5 /* turns of the hot spot at one place */
 };
-#define GROWTH 0.02  /* a turn, of the first bytes */
-#define RETRAIN 0.4  /* share of new keys */
+#define GROWTH 0.02 /* a turn, of the first bytes */
+#define RETRAIN 0.4 /* share of new keys */
 #define WIDTH 0.010 /* deviation of the hot spot, of the first cells */
 
 enum workload {

@@ -155,12 +155,12 @@ struct replica {
 
     /* op_merge.c */
     struct merge_state merge;
-    struct staging *staging;    /* replicated, and in no header; NULL: none */
-    struct merge_run *run;      /* while leading: into the arc before */
-    uint64_t staged_ns;         /* something was staged last */
-    uint64_t frozen_ns;         /* it froze, or closed */
-    uint64_t merge_due_ns;      /* when to do next what is left of one */
-    bool merge_told;            /* closed, and the other arc knows */
+    struct staging *staging; /* replicated, and in no header; NULL: none */
+    struct merge_run *run;   /* while leading: into the arc before */
+    uint64_t staged_ns;      /* something was staged last */
+    uint64_t frozen_ns;      /* it froze, or closed */
+    uint64_t merge_due_ns;   /* when to do next what is left of one */
+    bool merge_told;         /* closed, and the other arc knows */
 
     /* Which peer a replica id lives on, from messages and MEMBERS entries. */
     struct arc_member known[ARC_MEMBERS_MAX * 2];

@@ -159,8 +159,8 @@ struct staging {
     uint64_t run;
     uint64_t next; /* sequence number */
     bool has_hi;
-    struct buf hi;   /* where R ends */
-    struct buf part; /* of a long record: its value so far */
+    struct buf hi;            /* where R ends */
+    struct buf part;          /* of a long record: its value so far */
     struct sessions sessions; /* in R's time */
     uint64_t session_bytes;   /* of those that came, packed */
     bool broken;              /* something made no sense */

@@ -126,7 +126,7 @@ struct sim_peer {
     size_t bootstrap[NODE_BOOTSTRAP_MAX];
     size_t bootstrap_count;
     uint32_t weight_milli; /* 0: as the configuration says */
-    struct id id; /* zero: never started */
+    struct id id;          /* zero: never started */
     struct node *node;
     struct effects effects;
     bool ready;
