@@ -30,6 +30,8 @@ enum {
     ARCS_FEW = 64,
     PART_ARCS = 8
 };
+/* From one message full of rumours to the next; where a rumour goes from peer
+ * to peer, each of them takes half of it. */
 #define GOSSIP_NS (UINT64_C(100) * NS_PER_MS)
 #define DIGEST_NS (UINT64_C(2000) * NS_PER_MS)
 
@@ -489,7 +491,8 @@ void gossip_tick(struct node *node)
 {
     struct gossip *g = node->gossip;
     if (node->now_ns >= g->next_ns) {
-        g->next_ns = node->now_ns + GOSSIP_NS;
+        bool far = swim_up_count(node->swim) > FANOUT_ALL + 1;
+        g->next_ns = node->now_ns + (far ? GOSSIP_NS / 2 : GOSSIP_NS);
         spread(node);
     }
     if (node->now_ns >= g->next_digest_ns) {

@@ -246,7 +246,8 @@ static int compare_calls(const void *a, const void *b)
 /* Failed writes last, the others by time; gives the number of the others. */
 static size_t sort_ops(struct key *key)
 {
-    qsort(key->ops, key->count, sizeof *key->ops, compare_calls);
+    if (key->count)
+        qsort(key->ops, key->count, sizeof *key->ops, compare_calls);
     struct linear_op *failed = need(mem_array(key->count, sizeof *failed));
     size_t kept = 0, out = 0;
     for (size_t i = 0; i < key->count; i++) {
