@@ -621,8 +621,10 @@ int node_step(struct node *node, const struct event *event,
         break;
     case EVENT_LINK_DOWN:
         pending_link_down(node, &event->u.link.peer);
-        quiet_doubt(node, &event->u.link.peer);
+        /* First, since sleeping groups have not heard their leader for long:
+         * they wake and ask it. */
         suspect_leader(node, &event->u.link.peer);
+        quiet_doubt(node, &event->u.link.peer);
         if (node->swim)
             swim_hint_lost(node->swim, &event->u.link.peer);
         break;

@@ -162,6 +162,7 @@ static uint64_t mix_timers(const struct raft *raft, uint64_t hash)
     hash = hash64_mix(hash, raft->transfer_told);
     hash = hash64_mix(hash, raft->heard_stamp);
     hash = hash64_mix(hash, raft->quiet_stamp);
+    hash = hash64_mix(hash, raft->woken_ns);
     hash = hash64_mix(hash, raft->last_stamp);
     hash = hash64_mix(hash, raft->heartbeat_ns);
     hash = hash64_mix(hash, raft->lease_floor);

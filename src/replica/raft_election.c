@@ -47,10 +47,31 @@ static uint64_t rank_of(const struct raft *raft)
     return rank;
 }
 
-/* Nobody is late yet who did not speak on purpose: asks the leader, which wakes
- * up and says so to all; else it is missed after half the time. Those who were
- * woken were so by the same thing at the same time and have the same log, so
- * one stands after the other, and votes are not split. */
+/* Of a follower that woke: its leader wakes up by it, too, and says so to all.
+ * Asked again until it does, since a question may be lost. */
+static void ask_leader(struct raft *raft)
+{
+    raft->ask_ns = raft->now_ns + raft->config.heartbeat_ns / 2 + 1;
+    struct raft_message *m =
+        raft_queue_add(raft, RAFT_PREVOTE_REQUEST, raft->leader);
+    if (!m)
+        return;
+    m->term = raft->term + 1;
+    m->index = raft_end(raft);
+    m->log_term = raft_log_term(&raft->log, raft_end(raft));
+}
+
+static bool asks_leader(const struct raft *raft)
+{
+    return raft->role == RAFT_FOLLOWER && !raft->quiet &&
+           raft->heard_ns < raft->woken_ns && raft->leader != 0 &&
+           raft->leader != raft->config.id;
+}
+
+/* Nobody is late yet who did not speak on purpose: asks the leader; it is
+ * missed after half the time. Those who were woken were so by the same thing at
+ * the same time and have the same log, so one stands after the other, and votes
+ * are not split. */
 void raft_election_arm_woken(struct raft *raft)
 {
     uint64_t part_ns = raft->config.election_ns / 4;
@@ -59,15 +80,9 @@ void raft_election_arm_woken(struct raft *raft)
         from_ns = free_ns(raft);
     raft->election_ns = from_ns + rank_of(raft) * part_ns +
                         rng_below(&raft->rng, part_ns / 2 + 1);
-    struct raft_message *m =
-        raft->leader != 0 && raft->leader != raft->config.id
-            ? raft_queue_add(raft, RAFT_PREVOTE_REQUEST, raft->leader)
-            : NULL;
-    if (!m)
-        return;
-    m->term = raft->term + 1;
-    m->index = raft_end(raft);
-    m->log_term = raft_log_term(&raft->log, raft_end(raft));
+    raft->woken_ns = raft->now_ns;
+    if (asks_leader(raft))
+        ask_leader(raft);
 }
 
 bool raft_election_hears_leader(const struct raft *raft)
@@ -181,7 +196,9 @@ static void ask_votes(struct raft *raft, uint8_t type, uint64_t term)
 
 static void ask_again(struct raft *raft)
 {
-    if (raft->role == RAFT_PRECANDIDATE)
+    if (raft->role == RAFT_FOLLOWER)
+        ask_leader(raft);
+    else if (raft->role == RAFT_PRECANDIDATE)
         ask_votes(raft, RAFT_PREVOTE_REQUEST, raft->term + 1);
     else
         ask_votes(raft, RAFT_VOTE_REQUEST, raft->term);
@@ -318,7 +335,7 @@ static bool is_due(const struct raft *raft)
 
 bool raft_election_asks(const struct raft *raft)
 {
-    return raft->role == RAFT_PRECANDIDATE ||
+    return raft->role == RAFT_PRECANDIDATE || asks_leader(raft) ||
            (raft->role == RAFT_CANDIDATE && raft->standing_sent);
 }
 

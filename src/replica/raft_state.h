@@ -152,6 +152,7 @@ struct raft {
     uint64_t matched;     /* same as the leader's log up to here */
     uint64_t heard_stamp; /* newest of this term's leader */
     uint64_t quiet_stamp; /* of the heartbeat that sent us to sleep */
+    uint64_t woken_ns;    /* when raft_wake last ended that */
     bool heartbeat_reply_due;
     bool append_reply_due;
     uint64_t acked; /* match last told to this term's leader */
