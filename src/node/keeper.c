@@ -15,6 +15,7 @@
 #include "node/latency.h"
 #include "node/op_merge.h"
 #include "node/replica.h"
+#include "node/reports.h"
 #include "placement/planner.h"
 #include "store/records.h"
 #include "wire/mp.h"
@@ -83,7 +84,15 @@ struct heard *keeper_find_heard(struct keeper *k, arc_id id, size_t *at)
 
 bool keeper_is_fresh(const struct node *node, const struct heard *h)
 {
-    return node->now_ns - h->at_ns <= KEEPER_OLD_NS;
+    uint64_t age_ns = node->now_ns - h->at_ns;
+    if (age_ns <= KEEPER_SETTLE_NS)
+        return true;
+    if (age_ns > REPORTS_OLD_NS || (!node_is_self(node, &h->arc->owner) &&
+                                    !node_peer_is_up(node, &h->arc->owner)))
+        return false;
+    /* One that is no longer in a whole map became part of another. */
+    const struct keyspace *ks = keyspaces_find(node, h->arc->keyspace);
+    return node->config.map_fingers || (ks && map_by_id(ks->map, h->arc->id));
 }
 
 double keeper_rate_of(const struct heard *h)
@@ -242,7 +251,7 @@ static void hear(struct node *node, const struct arc_report *report)
         (is_done(h) || node->now_ns - h->step_ns > STEP_DONE_NS))
         h->begun_ns = 0;
     if (is_new && k->plan_since_ns &&
-        node->now_ns - k->plan_since_ns > KEEPER_OLD_NS)
+        node->now_ns - k->plan_since_ns > KEEPER_SETTLE_NS)
         inherit(node, h);
     struct keyspace *ks = keyspaces_find(node, report->arc.keyspace);
     if (ks)
@@ -272,8 +281,11 @@ static void report_to(struct node *node, const struct id *owner)
     for (size_t i = 0; list && i < node->replica_count; i++) {
         struct replica *r = node->replicas[i];
         if (!r->empty && replica_leads(r)) {
-            list[count++] = keeper_report_of(node, r);
-            r->changes = r->requests = 0;
+            list[count] = keeper_report_of(node, r);
+            if (reports_is_due(node, r, &list[count], owner)) {
+                count++;
+                r->changes = r->requests = 0;
+            }
         }
         bool last = i + 1 == node->replica_count;
         if (count && (count == REPORTS_MAX || last)) {

@@ -11,6 +11,7 @@
 #include "node/keeper_state.h"
 #include "node/keyspaces.h"
 #include "node/replica.h"
+#include "node/reports.h"
 #include "wire/mp.h"
 
 enum {
@@ -63,7 +64,7 @@ static void count_reported(struct node *node)
     for (size_t i = 0; i < node->keyspace_count; i++)
         node->keyspaces[i].reported = 0;
     for (size_t i = 0; list && i < k->count; i++)
-        if (node->now_ns - k->list[i].at_ns <= KEEPER_OLD_NS)
+        if (keeper_is_fresh(node, &k->list[i]))
             list[count++] = &k->list[i];
     if (count)
         qsort(list, count, sizeof *list, compare_heard);
@@ -76,7 +77,7 @@ static void count_reported(struct node *node)
                 : NULL;
         bool gap = arc->has_hi && !(next && span_equal(arc->hi, next->lo));
         bool cutting = list[i]->cut_generation == arc->generation &&
-                       node->now_ns - list[i]->step_ns < KEEPER_OLD_NS;
+                       node->now_ns - list[i]->step_ns < KEEPER_SETTLE_NS;
         if (ks)
             ks->reported += 1u + gap + cutting;
     }
@@ -93,8 +94,7 @@ static size_t gather_arcs(struct node *node, struct plan_arc *arcs)
     for (size_t i = 0; i < k->count; i++) {
         struct heard *h = &k->list[i];
         struct keyspace *ks = keyspaces_find(node, h->arc->keyspace);
-        if (!ks || ks->record.dropped ||
-            node->now_ns - h->at_ns > KEEPER_OLD_NS)
+        if (!ks || ks->record.dropped || !keeper_is_fresh(node, h))
             continue;
         const struct arc *known = map_by_id(ks->map, h->arc->id);
         if (known && known->generation > h->arc->generation)
@@ -184,8 +184,7 @@ void keeper_totals(const struct node *node, const struct keyspace *ks,
     *arcs = 0;
     for (size_t i = 0; i < k->count; i++) {
         const struct heard *h = &k->list[i];
-        if (h->arc->keyspace != ks->record.id ||
-            node->now_ns - h->at_ns > KEEPER_OLD_NS)
+        if (h->arc->keyspace != ks->record.id || !keeper_is_fresh(node, h))
             continue;
         *keys += h->report.keys;
         ++*arcs;
@@ -216,8 +215,7 @@ size_t keeper_cut(struct node *node, const struct keyspace *ks,
     for (size_t i = 0; i < k->count; i++) {
         struct heard *h = &k->list[i];
         if (h->arc->keyspace != ks->record.id || h->report.busy ||
-            node->now_ns - h->at_ns > KEEPER_OLD_NS ||
-            id_is_zero(&h->arc->owner))
+            !keeper_is_fresh(node, h) || id_is_zero(&h->arc->owner))
             continue;
         struct buf packed = { 0 };
         size_t inside = pack_cuts(h->arc, keys, count, &packed);
@@ -249,7 +247,7 @@ int keeper_gather(struct node *node, struct keeper_input *out)
         .arcs = out->arcs,
         .arc_count = gather_arcs(node, out->arcs),
         .vnodes = node->config.vnodes,
-        .partial = node->now_ns - k->plan_since_ns < KEEPER_OLD_NS,
+        .partial = node->now_ns - k->plan_since_ns < KEEPER_SETTLE_NS,
         .paused = settings.paused,
         .moves_max = keeper_moves_max(node, moves),
         .peer_moves_max = PEER_MOVES_MAX,
@@ -451,7 +449,7 @@ static void forget_old(struct node *node)
     struct keeper *k = node->keeper;
     size_t kept = 0;
     for (size_t i = 0; i < k->count; i++) {
-        if (node->now_ns - k->list[i].at_ns > 15 * KEEPER_OLD_NS)
+        if (node->now_ns - k->list[i].at_ns > 2 * REPORTS_OLD_NS)
             arc_free(k->list[i].arc);
         else
             k->list[kept++] = k->list[i];

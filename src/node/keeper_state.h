@@ -17,7 +17,8 @@
 #include "placement/planner.h"
 
 #define KEEPER_REPORT_NS (UINT64_C(400) * NS_PER_MS)
-#define KEEPER_OLD_NS (UINT64_C(4000) * NS_PER_MS)
+/* By then all arcs have reported to who has just begun to plan. */
+#define KEEPER_SETTLE_NS (UINT64_C(4000) * NS_PER_MS)
 /* As long is believed what was told of the rate; it is told each second. */
 #define KEEPER_PACE_NS (UINT64_C(5000) * NS_PER_MS)
 

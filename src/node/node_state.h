@@ -179,6 +179,10 @@ struct replica {
     uint64_t busy_mark; /* entries and term then */
     uint64_t look_ns;   /* asleep: when to look whether all are there */
 
+    /* reports.c: what was last told of it, to whom, and when again. */
+    uint64_t report_key, report_office, report_again_ns;
+    uint32_t report_left;
+
     uint64_t heard_ns;   /* from another member; 0: not yet */
     uint64_t led_by_ns;  /* from its leader */
     bool children_first; /* takes no snapshot before its split children are on

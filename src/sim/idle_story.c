@@ -13,8 +13,7 @@
 enum {
     ARCS_EACH = 8,
     ARCS_FIRST_MAX = 256, /* of a keyspace when it is made */
-    BYTES_MAX = 3500      /* a peer and second; reports of arcs alone, each
-                           * 0.4 s, are 2,800 of it */
+    BYTES_MAX = 600       /* a peer and second */
 };
 static const uint64_t SETTLE_NS = 40 * WORLD_S;
 static const uint64_t COUNT_NS = 120 * WORLD_S;
