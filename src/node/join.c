@@ -23,6 +23,8 @@
 #define ASK_NS_MAX (UINT64_C(5000) * NS_PER_MS)
 /* Between two records of all addresses, for each of them. */
 #define REMEMBER_NS (UINT64_C(10) * NS_PER_MS)
+/* After a start, less than half of the addresses may be all that answer yet. */
+#define FEW_NS (UINT64_C(300000) * NS_PER_MS)
 
 enum {
     FIRST_ASKED = 5,    /* at once, by who comes back: it must hear of what was
@@ -86,6 +88,12 @@ void join_remember(struct node *node)
                  swim_at(node->swim, i)->state <= PEER_SUSPECT;
     if (count == 0)
         return; /* better old addresses than none */
+    /* Nor than few, as long as we have just come back: if this start ends soon
+     * as well, the next one would find only those. */
+    node->remember_late = count * 2 < node->remembered_count &&
+                          node->now_ns - node->phase_since_ns < FEW_NS;
+    if (node->remember_late)
+        return;
     mp_write_array(&payload, count);
     for (size_t i = 0; i < swim_count(node->swim); i++) {
         const struct peer *p = swim_at(node->swim, i);

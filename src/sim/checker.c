@@ -684,3 +684,30 @@ void checker_opinions(struct checker *c, size_t *dead, size_t *up)
         }
     }
 }
+
+static bool is_full(const struct checker *c, const struct inspect_replica *r)
+{
+    size_t voters = 0;
+    for (size_t i = 0; !r->empty && i < r->arc->member_count; i++) {
+        const struct arc_member *m = &r->arc->members[i];
+        size_t at = world_peer_of(c->world, &m->peer);
+        struct inspect_replica there;
+        if (at == SIZE_MAX || !world_node(c->world, at) ||
+            !find_replica(world_node(c->world, at), r->id, &there))
+            return false;
+        voters += m->voter;
+    }
+    return voters >= 3;
+}
+
+bool checker_may_lose(struct checker *c, size_t peer)
+{
+    const struct node *node = world_node(c->world, peer);
+    for (size_t k = 0; node && k < inspect_replica_count(node); k++) {
+        struct inspect_replica r;
+        inspect_replica_at(node, k, &r);
+        if (!is_full(c, &r))
+            return false;
+    }
+    return node != NULL;
+}

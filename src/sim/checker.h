@@ -40,6 +40,10 @@ size_t checker_arc_count(struct checker *checker);
  * event; los may be NULL. */
 size_t checker_led(struct checker *checker, struct span *los, size_t max);
 
+/* The peer may be lost for good: of no arc that it has a copy of is another
+ * copy missing, or one too few. */
+bool checker_may_lose(struct checker *checker, size_t peer);
+
 /* How often, so far, an arc that was asked for the way gave no answer. */
 uint64_t checker_timeouts(struct checker *checker);
 

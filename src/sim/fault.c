@@ -44,7 +44,8 @@ static size_t draw_peer(struct fault *fault, bool up)
 static void on_start(void *context, uint64_t peer)
 {
     struct fault *fault = context;
-    if (!world_is_up(fault->world, (size_t)peer))
+    if (world_is_wanted(fault->world, (size_t)peer) &&
+        !world_is_up(fault->world, (size_t)peer))
         world_start(fault->world, (size_t)peer);
 }
 
