@@ -468,7 +468,7 @@ static bool rings_are_ideal(struct checker *c, const struct led *led)
     if (audit_rings(led->rings, led->ring_count, &audit) != 0)
         abort();
     /* Where leaderships move for minutes, some rings are always young. */
-    bool nearly = !is_settling(c) &&
+    bool nearly = !is_settling(c) && audit_is_one_ring(&audit) &&
                   audit.wrong_successors * 100 <= audit.arcs &&
                   audit.wrong_predecessors * 100 <= audit.arcs &&
                   audit.wrong_lists * 20 <= audit.arcs;
