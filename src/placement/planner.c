@@ -11,6 +11,10 @@
 #include "base/mem.h"
 #include "placement/planner_state.h"
 
+/* What an arc costs its peers beside its records. Without it a ring of next to
+ * nothing would never rest: each put would change who is the fullest. */
+#define ARC_BYTES 4096
+
 struct plan_step *planner_add(struct planner *p, enum plan_kind kind,
                               enum plan_reason reason, size_t arc)
 {
@@ -199,7 +203,7 @@ static void weigh_arcs(struct planner *p)
 {
     double all_bytes = 0, all_requests = 0;
     for (size_t i = 0; i < p->in->arc_count; i++) {
-        p->arcs[i].bytes = (double)p->in->arcs[i].bytes + 1;
+        p->arcs[i].bytes = (double)p->in->arcs[i].bytes + ARC_BYTES;
         all_bytes += p->arcs[i].bytes;
         all_requests += (double)p->in->arcs[i].requests;
     }

@@ -20,7 +20,7 @@ enum {
 /* A peer, as planning sees it. */
 struct planner_peer {
     double weight;
-    double held;  /* bytes of all its copies, one more an arc */
+    double held;  /* bytes of all its copies, and some for each arc */
     double led;   /* loads of the arcs it leads */
     size_t moves; /* copies on their way to or from it */
     uint16_t zone;
@@ -35,7 +35,7 @@ struct planner_arc {
     uint16_t surplus; /* who gives up its copy if one is too many */
     bool has_step;
     bool may_move; /* settled: nothing but balance could be improved */
-    double bytes;  /* and one, so that empty arcs are spread too */
+    double bytes;  /* and some, so that empty arcs are spread too */
     double led;    /* its load, by the weight of its keyspace */
     double heat;   /* its load over the mean of its keyspace */
 };
