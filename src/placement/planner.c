@@ -13,7 +13,7 @@
 
 /* What an arc costs its peers beside its records. Without it a ring of next to
  * nothing would never rest: each put would change who is the fullest. */
-#define ARC_BYTES 4096
+#define ARC_BYTES 1024
 
 struct plan_step *planner_add(struct planner *p, enum plan_kind kind,
                               enum plan_reason reason, size_t arc)

@@ -60,7 +60,7 @@ void plan_weights(struct plan *p)
     p->act = act_weights;
     p->loads = true;
     p->workload.key_count = 800;
-    p->workload.value_len_max = 60;
+    p->workload.value_len_max = 1500; /* arcs that weigh something */
     p->world.node.vnodes = 8;
     p->world.node.floor_keys = 4;
     p->world.node.map_fingers = false;
