@@ -517,6 +517,10 @@ static bool is_left_behind(const struct node *node, const struct replica *r)
     const struct keyspace *ks = keyspaces_find(node, r->keyspace);
     const struct arc *known =
         ks && !r->empty ? map_by_id(ks->map, r->id) : NULL;
+    /* An operator gave its group up, and what came of that was merged. */
+    const struct arc *heir = op_merge_heir(node, r);
+    if (heir && heir->generation - r->arc->generation >= RECOVER_STEP / 2)
+        return true;
     /* It was merged into another: its leader says so, if there is one yet. */
     if (!known && ks && !r->empty && !replica_leads(r) &&
         node->now_ns - r->led_by_ns > FORGOTTEN_NS / 3)
