@@ -134,7 +134,7 @@ static bool are_cuts(struct span keys)
     struct span before = span_empty();
     while (!mp_at_end(&reader)) {
         struct span key = mp_read_bytes(&reader);
-        if (key.len == 0 || key.len > KEY_LEN_MAX ||
+        if (key.len == 0 || key.len > KEY_LEN_MAX + OP_HASH_BYTES ||
             span_compare(before, key) >= 0)
             return false;
         before = key;

@@ -25,7 +25,7 @@
 #include "base/span.h"
 
 enum {
-    RECORDS_KEY_BYTES_MAX = 64 << 10,
+    RECORDS_KEY_BYTES_MAX = (64 << 10) + 8, /* 8 of hash before the key */
     RECORDS_VALUE_BYTES_MAX = 16 << 20
 };
 

@@ -169,6 +169,11 @@ def odd_keys(ring):
     ensure(long.code == 2 and b"64 KiB" in long.err,
            f"a key of 65,537 bytes: {long.code} {long.err!r}")
     ensure(ring.ask("put", "k" * 65536, "x") == "OK", "a key of 64 KiB")
+    ring.ask("keyspace", "create", "hashed", "--placement", "hashed")
+    ensure(ring.ask("-k", "hashed", "put", "k" * 65536, "x") == "OK",
+           "a key of 64 KiB in a hashed keyspace")
+    ring.ask("-k", "hashed", "del", "k" * 65536)
+    ring.ask("keyspace", "drop", "hashed")
     path = os.path.join(ring.directory, "large")
     with open(path, "wb") as f:
         f.truncate((16 << 20) + 1)
