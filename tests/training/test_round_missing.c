@@ -115,8 +115,8 @@ Test(round_missing, too_much_is_refused)
                 cr_assert_eq(round_add(round, &report), DLHT_OK);
         }
         cr_expect_eq(round_skeleton(round),
-                     missing < ARCS / 4 ? DLHT_OK : DLHT_EREFUSED,
-                     "%zu arcs", missing);
+                     missing < ARCS / 4 ? DLHT_OK : DLHT_EREFUSED, "%zu arcs",
+                     missing);
         if (missing == 15) {
             struct model *model = NULL;
             for (size_t i = 0; i < missing; i++)
