@@ -63,8 +63,8 @@ static void ask_leader(struct raft *raft)
 
 static bool asks_leader(const struct raft *raft)
 {
-    return raft->role == RAFT_FOLLOWER && !raft->quiet &&
-           raft->woken_ns != 0 && raft->heard_ns <= raft->woken_ns && raft->leader != 0 &&
+    return raft->role == RAFT_FOLLOWER && !raft->quiet && raft->woken_ns != 0 &&
+           raft->heard_ns <= raft->woken_ns && raft->leader != 0 &&
            raft->leader != raft->config.id;
 }
 
