@@ -125,14 +125,18 @@ static void add_sums(struct survey *s, const struct arc_info *info)
     }
 }
 
-/* Copies that the keyspace wants and the cluster could hold. */
+/* Copies that the keyspace wants and the cluster could hold: what was down for
+ * longer than --down-out is not waited for. */
 static size_t copies_wanted(const struct node *node, const struct keyspace *ks)
 {
     size_t usable = 0;
-    for (size_t i = 0; i < swim_count(node->swim); i++)
-        usable += swim_at(node->swim, i)->state != PEER_LEFT &&
-                  !(swim_at(node->swim, i)->state == PEER_DEAD &&
-                    swim_at(node->swim, i)->incarnation == INCARNATION_MEMORY);
+    for (size_t i = 0; i < swim_count(node->swim); i++) {
+        const struct peer *p = swim_at(node->swim, i);
+        bool out = p->state == PEER_DEAD &&
+                   (p->incarnation == INCARNATION_MEMORY ||
+                    node->now_ns - p->since_ns > node->config.down_out_ns);
+        usable += p->state != PEER_LEFT && !out;
+    }
     return ks->record.replicas < usable ? ks->record.replicas : usable;
 }
 
