@@ -18,7 +18,8 @@ enum {
     STEPS_MAX = 32,     /* in one round */
     MOVES_MAX = 6,      /* at once, in a small ring; a large one: its peers */
     PEER_MOVES_MAX = 3, /* of them, to or from one peer */
-    MERGES_MAX = 2
+    MERGES_MAX = 2,
+    MOVES_BYTES_A_PEER = 256 << 20 /* under way at once, on average */
 };
 #define PLAN_NS (UINT64_C(250) * NS_PER_MS)
 #define STEP_REST_NS (UINT64_C(700) * NS_PER_MS)
@@ -251,6 +252,7 @@ int keeper_gather(struct node *node, struct keeper_input *out)
         .paused = settings.paused,
         .moves_max = keeper_moves_max(node, moves),
         .peer_moves_max = PEER_MOVES_MAX,
+        .moves_bytes_max = MOVES_BYTES_A_PEER * k->peer_count,
         .merges_max = MERGES_MAX,
     };
     return DLHT_OK;

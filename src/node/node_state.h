@@ -161,6 +161,8 @@ struct replica {
     uint64_t staged_ns;      /* something was staged last */
     uint64_t frozen_ns;      /* it froze, or closed */
     uint64_t merge_due_ns;   /* when to do next what is left of one */
+    uint64_t merge_rest_ns;  /* after the last that failed; 0: none did */
+    uint64_t merge_again_ns; /* then the next may begin */
     bool merge_told;         /* closed, and the other arc knows */
 
     /* Which peer a replica id lives on, from messages and MEMBERS entries. */

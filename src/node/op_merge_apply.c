@@ -379,6 +379,7 @@ static int apply_subsume(struct node *node, struct replica *r,
     }
     uint64_t session_bytes;
     if (!is_staging_of(r->staging, n) || n->sequence != r->staging->next ||
+        r->arc->generation != n->generation ||
         !items_fit(r, n->items, &session_bytes) || known)
         return DLHT_OK;
     int rc = stage_items(r, n->items);
@@ -411,10 +412,12 @@ static int apply_abandon(struct node *node, struct replica *r,
         return DLHT_OK;
     if (n->generation > r->arc->generation + GENERATION_AHEAD_MAX)
         return DLHT_OK; /* nothing of it can have begun */
-    if (r->arc->generation <= n->generation) {
+    if (r->staging && r->staging->generation <= n->generation) {
         int rc = op_merge_unstage(node, r);
         if (rc != DLHT_OK)
             return rc;
+    }
+    if (r->arc->generation <= n->generation) {
         r->arc->generation = n->generation + 1;
         gossip_notice_arc(node, r->arc);
     }

@@ -33,6 +33,8 @@
 #define LINGER_NS (3 * NS_PER_S)      /* of a closed leader */
 #define SAY_GONE_NS (300 * NS_PER_MS)
 #define ASK_GONE_NS (2 * NS_PER_S)
+#define TRY_NS (5 * NS_PER_S) /* after a run that failed; then twice as long */
+#define TRY_NS_MAX (600 * NS_PER_S)
 
 enum {
     ABANDON_TRIES = 3 /* while R serves all the same */
@@ -136,7 +138,8 @@ int op_merge_begin(struct node *node, struct replica *r,
     int rc = replica_may_change(node, r);
     if (rc != DLHT_OK)
         return rc;
-    if (r->run || r->merge.absorbed_count || r->cuts.len)
+    if (r->run || r->merge.absorbed_count || r->cuts.len ||
+        node->now_ns < r->merge_again_ns)
         return DLHT_EBUSY;
     if (step->into == 0 || step->into == r->id || r->id == SYSTEM_ARC ||
         r->keyspace == SYSTEM_KEYSPACE ||
@@ -248,6 +251,11 @@ static void fail(struct node *node, struct replica *r, const char *why)
              "arc %016llx: is not merged into %016llx: %s (%s)",
              (unsigned long long)r->id, (unsigned long long)r->run->into, why,
              dlht_strerror(r->run->status));
+    /* What failed will fail again soon, and each time the arc stands still. */
+    r->merge_rest_ns = r->merge_rest_ns ? r->merge_rest_ns * 2 : TRY_NS;
+    if (r->merge_rest_ns > TRY_NS_MAX)
+        r->merge_rest_ns = TRY_NS_MAX;
+    r->merge_again_ns = node->now_ns + r->merge_rest_ns;
     enter(node, r->run, RUN_ABANDON);
 }
 
@@ -691,12 +699,13 @@ static void drop_idle_staging(struct node *node, struct replica *r)
     r->staged_ns = node->now_ns - STAGED_IDLE_NS + AGAIN_NS;
 }
 
-/* A peer that will not come back with what it had. */
+/* A peer that will not come back with what it had. One that is not known may
+ * only not have been heard of yet, and one that left may start again. */
 static bool peer_is_gone(const struct node *node, const struct id *id)
 {
     const struct peer *p = swim_find(node->swim, id);
-    return !p || p->state == PEER_LEFT ||
-           (p->state == PEER_DEAD && p->incarnation == INCARNATION_MEMORY);
+    return p && (p->state == PEER_LEFT || p->state == PEER_DEAD) &&
+           p->incarnation == INCARNATION_MEMORY;
 }
 
 /* Without a majority of its voters R decides nothing any more. */

@@ -425,6 +425,38 @@ static size_t choose(const struct recovery *v)
 }
 
 /* Why nothing is to be recovered, or cannot be; NULL: it may go on. */
+/* The arc that swallowed it, as far as known here. */
+static const struct arc *heir_of(const struct node *node, const struct arc *arc)
+{
+    const struct keyspace *ks = keyspaces_find(node, arc->keyspace);
+    const struct arc *at = ks ? map_find(ks->map, arc->lo, SIZE_MAX) : NULL;
+    bool is = at && at->id != arc->id && arc_has(at, arc->lo) &&
+              at->generation > arc->generation;
+    return is ? at : NULL;
+}
+
+/* The next arc that somebody leads is not the recovered one's, whatever its
+ * last entries, committed or not, say of a merge with it. */
+static void end_at_neighbour(const struct node *node, struct recovery *v)
+{
+    const struct keyspace *ks = keyspaces_find(node, v->known->keyspace);
+    for (size_t i = map_rank(ks->map, v->known->lo); i < map_count(ks->map);
+         i++) {
+        const struct arc *next = map_at(ks->map, i);
+        if (next->id == v->arc || id_is_zero(&next->owner) ||
+            !(node_is_self(node, &next->owner) ||
+              node_peer_is_up(node, &next->owner)))
+            continue;
+        struct arc bounded = *v->known;
+        if (!bounded.has_hi || span_compare(next->lo, bounded.hi) < 0)
+            bounded.hi = next->lo;
+        bounded.has_hi = true;
+        bounded.generation = v->order.generation - 1; /* that is sure */
+        (void)!arc_assign(&v->known, &bounded);
+        return;
+    }
+}
+
 static const char *refusal(struct node *node, const struct recovery *v,
                            char text[TEXT_MAX])
 {
@@ -433,6 +465,9 @@ static const char *refusal(struct node *node, const struct recovery *v,
                "print those there are";
     if (!keyspaces_find(node, v->known->keyspace))
         return "this node does not know the keyspace of that arc";
+    if (heir_of(node, v->known))
+        return "its keys belong to another arc meanwhile: there is nothing to "
+               "recover";
     size_t voters = 0, there = 0, silent = 0;
     for (size_t i = 0; i < v->known->member_count; i++) {
         const struct arc_member *m = &v->known->members[i];
@@ -525,6 +560,7 @@ static void decide(struct node *node, struct recovery *v)
         .generation =
             v->generation + RECOVER_STEP + rng_below(&node->rng, 1 << 16),
     };
+    end_at_neighbour(node, v);
     if (v->chosen < v->count) {
         const struct recover_message *have = &v->list[v->chosen].have;
         v->order.replica = have->replica;

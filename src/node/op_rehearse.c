@@ -13,11 +13,11 @@
 #include "node/op_balance.h"
 
 enum {
-    TURNS_MAX = 4000,
+    TURNS_MAX = 500,
     STEPS_MAX = 50000,
     LISTED_MAX = 2000, /* steps in the answer */
     IFS_MAX = 16,
-    OPEN_MAX = 4 /* plans made at once */
+    OPEN_MAX = 1 /* plans made at once: they take the worker from others */
 };
 
 struct told_step {

@@ -14,6 +14,7 @@
 #include "node/journal_types.h"
 #include "node/keyspaces.h"
 #include "node/models.h"
+#include "node/op_merge.h"
 #include "node/replica.h"
 #include "node/transfer.h"
 #include "wire/codec.h"
@@ -107,6 +108,8 @@ static int turn_into_new(struct node *node, struct replica *r,
         rc = burials_add(node, r->id, r->self, node->phase == PHASE_NEW);
     if (rc == DLHT_OK)
         rc = apply_all(node, r);
+    if (rc == DLHT_OK) /* what another arc began to send is not this one's */
+        rc = op_merge_unstage(node, r);
     struct arc view = *r->arc;
     if (rc == DLHT_OK && was_cut(r, o)) {
         rc = cut_records(node, r, o);

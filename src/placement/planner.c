@@ -379,8 +379,9 @@ size_t planner_steps(const struct plan_input *input, struct plan_step *steps,
         foresee(&p);
         planner_mend(&p);
         find_movable(&p);
-        planner_mend_zones(&p);
         if (!input->paused) {
+            if (!input->partial)
+                planner_mend_zones(&p);
             planner_cut(&p);
             planner_merge(&p);
         }

@@ -233,8 +233,11 @@ uint64_t raft_timeout_ns(const struct raft *raft)
                    ? raft->transfer_ns
                    : at;
     }
-    if (raft->quiet || !raft_members_may_stand(raft) ||
-        raft_election_awaits_disk(raft))
+    if (raft->quiet)
+        return UINT64_MAX;
+    if (!raft_members_may_stand(raft)) /* yet it may wake its leader */
+        return raft_election_asks(raft) ? raft->ask_ns : UINT64_MAX;
+    if (raft_election_awaits_disk(raft))
         return UINT64_MAX;
     if (raft->role == RAFT_FOLLOWER && raft_members_needs_nobody(raft) &&
         !raft_election_hears_leader(raft))

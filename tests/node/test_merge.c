@@ -11,7 +11,9 @@
 
 #include "dlht/err.h"
 #include "node/inspect.h"
+#include "node/journal_types.h"
 #include "node/replica.h"
+#include "wire/codec.h"
 #include "wire/mp.h"
 
 struct kept {
@@ -726,4 +728,70 @@ Test(merge, its_state_is_in_headers)
     buf_deinit(&packed);
     buf_deinit(&again);
     op_merge_deinit_state(&state);
+}
+
+/* L goes on alone while something is staged: that is not L's, and what R's
+ * leader may still send of it counts no more. */
+Test(merge, a_recovered_arc_has_nothing_staged)
+{
+    struct life p, q;
+    struct buf items = { 0 }, payload = { 0 };
+    born(&p, 2);
+    fill(&p, 20);
+    cut(&p, "k0010");
+    struct hand h = hand(&p);
+    put_items(&items, "k0015", "staged");
+    say(&h, MERGE_STAGE, 0, buf_span(&items));
+    const struct replica *l = arc_at(&p, 0);
+    cr_assert_not_null(l->staging);
+    uint64_t step = UINT64_C(1) << 32;
+    mp_write_uint(&payload, l->self);
+    mp_write_uint(&payload, 12345);
+    mp_write_uint(&payload, l->arc->generation + step);
+    codec_pack_arc(&payload, l->arc);
+    p.journal = realloc(p.journal, (p.count + 1) * sizeof *p.journal);
+    p.journal[p.count++] =
+        (struct kept){ .payload = payload,
+                       .record = { .type = JOURNAL_RECOVER,
+                                   .arc = l->id,
+                                   .term = raft_term(l->raft) + step,
+                                   .index = raft_last_index(l->raft) + 1,
+                                   .payload = buf_span(&payload) } };
+    reborn(&q, &p, p.count);
+    run(&q, 10000, NULL);
+    l = arc_at(&q, 0);
+    cr_expect(replica_leads(l));
+    cr_expect_null(l->staging);
+    h.p = &q;
+    h.note.keys = 1;
+    say(&h, MERGE_ABANDON, 0, span_empty());
+    say(&h, MERGE_SUBSUME, 1, span_empty());
+    l = arc_at(&q, 0);
+    cr_expect(l->arc->has_hi, "it ends where it did");
+    cr_expect_eq(l->merge.absorbed_count, 0);
+    buf_deinit(&items);
+}
+
+/* Who was not heard of since the start may still ask. */
+Test(merge, remembers_an_arc_whose_peers_are_not_known_yet)
+{
+    struct life p;
+    struct buf items = { 0 };
+    born(&p, 2);
+    fill(&p, 20);
+    cut(&p, "k0010");
+    struct hand h = hand(&p);
+    h.note.members[0].peer.bytes[0] ^= 0x55;
+    h.note.members[0].replica ^= 2;
+    h.note.members[0].voter = true;
+    put_items(&items, "k0015", "x");
+    say(&h, MERGE_STAGE, 0, buf_span(&items));
+    const struct replica *l = arc_at(&p, 0);
+    h.note.keys = 1;
+    h.note.bytes = records_data_bytes(l->records) - replica_data_bytes(l);
+    say(&h, MERGE_SUBSUME, 1, span_empty());
+    cr_assert_eq(arc_at(&p, 0)->merge.absorbed_count, 1);
+    run(&p, 20000, NULL);
+    cr_expect_eq(arc_at(&p, 0)->merge.absorbed_count, 1);
+    buf_deinit(&items);
 }
