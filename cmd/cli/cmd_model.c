@@ -141,6 +141,9 @@ static void print_model(const msgpack_object *model)
     if (document_u64(model, "lies"))
         printf("lies        %" PRIu64 " claims were scaled down\n",
                document_u64(model, "lies"));
+    if (document_u64(model, "missing"))
+        printf("missing     %" PRIu64 " arcs did not report\n",
+               document_u64(model, "missing"));
     print_triggers(document_field(model, "triggers"));
 }
 
