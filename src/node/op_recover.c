@@ -348,7 +348,10 @@ static void note_have(struct node *node, struct recovery *v, size_t i,
         if (i != v->chosen && v->chosen < v->count)
             return;
         if (m->status != DLHT_OK)
-            end(node, v, m->status == DLHT_ENOMEM ? DLHT_EBUSY : m->status,
+            end(node, v,
+                m->status == DLHT_ENOMEM  ? DLHT_EBUSY
+                : m->status == DLHT_EFULL ? DLHT_EFULL
+                                          : DLHT_EREFUSED,
                 m->status == DLHT_EFULL
                     ? "the copy that would go on has no room on its disk"
                     : "the copy that would go on has changed: ask again");

@@ -770,6 +770,8 @@ Test(merge, a_recovered_arc_has_nothing_staged)
     cr_expect(l->arc->has_hi, "it ends where it did");
     cr_expect_eq(l->merge.absorbed_count, 0);
     buf_deinit(&items);
+    deinit(&p);
+    deinit(&q);
 }
 
 /* Who was not heard of since the start may still ask. */
@@ -794,4 +796,5 @@ Test(merge, remembers_an_arc_whose_peers_are_not_known_yet)
     run(&p, 20000, NULL);
     cr_expect_eq(arc_at(&p, 0)->merge.absorbed_count, 1);
     buf_deinit(&items);
+    deinit(&p);
 }
