@@ -7,7 +7,7 @@
 #include "base/hash.h"
 
 enum {
-    TOLD_TIMES = 5 /* a link may take two seconds to come up */
+    TOLD_TIMES = 2 /* one message may be lost */
 };
 #define AGAIN_NS (UINT64_C(8) * NS_PER_S)
 

@@ -3,7 +3,7 @@
 /* node/reports.h - which arcs a leader has to report now.
  *
  * The owner of the system arc plans by what leaders report. What differs from
- * the last report is told with the next five; what does not, every ten seconds
+ * the last report is told with the next two; what does not, every ten seconds
  * or so; and all at once when the one who is told is another, or began its
  * office anew. */
 
