@@ -61,6 +61,8 @@ struct arc_report keeper_report_of(struct node *node, struct replica *r)
     for (size_t i = 0; i < r->arc->member_count; i++) {
         struct raft_progress p;
         replica_id id = r->arc->members[i].replica;
+        if (r->lost_mask >> i & 1)
+            continue; /* it had all a moment ago, and says that it is gone */
         if (id == r->self || (raft_progress_of(r->raft, node->now_ns, id, &p) &&
                               p.active && p.caught_up))
             report.caught_up |= (uint16_t)(1u << i);
