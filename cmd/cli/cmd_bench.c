@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +64,9 @@ struct bench {
     struct zipf zipf;
     char *value; /* owned */
 };
+
+/* Ctrl-C: enough was measured. */
+static volatile sig_atomic_t interrupted;
 
 struct client;
 
@@ -260,7 +264,7 @@ static void *client_run(void *context)
 
     client->due_ns =
         bench->begin_ns + bench->gap_ns * client->number / bench->clients;
-    while (cli_now_ns() < bench->end_ns) {
+    while (!interrupted && cli_now_ns() < bench->end_ns) {
         bool sent = send_all(client);
         if (dlht_poll(client->d, patience_ms(client, sent)) < 0)
             return NULL;
@@ -388,12 +392,26 @@ static int report(struct cli *cli, struct client *clients, uint32_t count,
     return cli_exit_code(sum->first_error);
 }
 
-/* Runs the loaded clients until the time is up. */
+static void note_interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+/* Runs the loaded clients until the time is up, or somebody has seen enough:
+ * what was measured until then is worth telling. */
 static int measure(struct bench *bench, struct client *clients,
                    uint64_t seconds)
 {
+    struct sigaction note;
+    struct sigaction before;
     uint32_t started = 0;
 
+    interrupted = 0;
+    memset(&note, 0, sizeof(note));
+    note.sa_handler = note_interrupt;
+    note.sa_flags = (int)SA_RESETHAND; /* a second one ends it at once */
+    sigaction(SIGINT, &note, &before);
     bench->begin_ns = cli_now_ns();
     bench->end_ns = bench->begin_ns + seconds * 1000000000u;
     while (started < bench->clients &&
@@ -402,6 +420,7 @@ static int measure(struct bench *bench, struct client *clients,
         started++;
     for (uint32_t i = 0; i < started; i++)
         pthread_join(clients[i].thread, NULL);
+    sigaction(SIGINT, &before, NULL);
     if (started < bench->clients)
         return cli_usage(bench->cli,
                          "only %" PRIu32 " threads could be started; try "

@@ -21,7 +21,7 @@ enum {
     PENDING_WHY_MAX = 200,
     LOST_MAX = 16,     /* peers whose link broke just now */
     KEEP_BYTES = 4096, /* of memory, by a slot that is free */
-    BACKOFF_MS_MIN = 5,
+    BACKOFF_MS_MIN = 1,
     BACKOFF_MS_MAX = 160
 };
 /* So long a peer whose link broke is asked only if nobody else is: what is sent
@@ -266,8 +266,8 @@ static void give_up(struct node *node, size_t index, struct pending *p)
 
 static void back_off(struct node *node, struct pending *p)
 {
-    uint32_t shift = p->attempts < 6 ? p->attempts : 5;
-    uint64_t ms = (uint64_t)BACKOFF_MS_MIN << shift;
+    uint32_t shift = p->attempts < 9 ? p->attempts : 8;
+    uint64_t ms = (uint64_t)BACKOFF_MS_MIN << shift >> 1;
     if (ms > BACKOFF_MS_MAX)
         ms = BACKOFF_MS_MAX;
     ms += rng_below(&node->rng, ms / 2 + 1);

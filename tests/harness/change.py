@@ -3,9 +3,11 @@
 what the clients feel of it is measured."""
 
 import json
+import signal
 import subprocess
-import threading
+import time
 
+from balance import await_rest
 from ring import ensure, find_program, spawn, wait_for
 from scenarios import count_all, text_words
 from workload import Load
@@ -14,7 +16,8 @@ VALUE_SIZE = 100
 
 
 class Bench:
-    """dlht-cli bench on keys that are there; its answer when it is over."""
+    """dlht-cli bench on keys that are there, until its time is up or it is
+    told that it was enough; its answer when it is over."""
 
     def __init__(self, ring, keys, seconds, rate=None, nodes=None):
         args = [find_program("dlht-cli"), "-n", nodes or ring.addresses(),
@@ -36,35 +39,12 @@ class Bench:
         ensure(answer["errors"] == 0, f"bench: {answer}")
         return answer
 
-
-class Change:
-    """Benches one after the other for as long as a change takes."""
-
-    def __init__(self, ring, keys, rate, seconds, nodes=None):
-        self.args = (ring, keys, seconds, rate, nodes)
-        self.results = []
-        self.problem = None
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        self.thread.start()
-
-    def run(self):
-        try:
-            while True:
-                self.results.append(Bench(*self.args).result())
-                if self.over.is_set():
-                    return
-        except Exception as problem:  # told to who waits for the change
-            self.problem = problem
-
     def end(self):
-        """The worst p99 and the longest wait of all, in milliseconds."""
-        self.over.set()
-        self.thread.join(200)
-        ensure(not self.thread.is_alive(), "a bench does not end")
-        ensure(not self.problem, f"{self.problem}")
-        return (max(r["p99_us"] for r in self.results) / 1000,
-                max(r["max_us"] for r in self.results) / 1000)
+        """What the clients felt until now: p99 and longest, milliseconds."""
+        ensure(self.process.poll() is None, "the change took too long")
+        self.process.send_signal(signal.SIGINT)
+        answer = self.result()
+        return answer["p99_us"] / 1000, answer["max_us"] / 1000
 
 
 def has_share(ring, address, peers):
@@ -76,52 +56,80 @@ def has_share(ring, address, peers):
             led >= total / 3 / peers / 1.5)
 
 
+def all_led(ring, gone):
+    """Every arc has a leader, and it is not the dead one."""
+    return all(a["owner"] and a["owner"] != gone for a in ring.json("ring"))
+
+
+def join(ring, bench):
+    joined = ring.add()
+    wait_for("the newcomer has its share", 200,
+             lambda: has_share(ring, joined.address, 6), 0.5)
+    ring.await_whole(6)
+    return bench.end()
+
+
+def leave(ring, leaver, nodes, bench):
+    ring.ask("leave", leaver.address, "--wait", "150", nodes=nodes,
+             seconds=180)
+    felt = bench.end()
+    if leaver.runs():
+        leaver.terminate()
+    ring.await_whole(5)
+    return felt
+
+
+def replace(ring, victim, bench):
+    wait_for("the lost copies are made anew elsewhere", 200,
+             lambda: all(len(a["replicas"]) == 3 and
+                         victim.address not in a["replicas"]
+                         for a in ring.json("ring")), 0.5)
+    return bench.end()
+
+
 def change_under_load(case):
     """Join, leave, kill and replace under half load; what clients feel."""
     keys = 50000 if case.quick else 1000000
-    seconds = 3 if case.quick else 10
     ring = case.ring(options=["--down-out", "5s"])
     ring.up(5)
     ring.cli("bench", "--keys", str(keys), "--value-size", str(VALUE_SIZE),
              "--workload", "get", "--seconds", "1", seconds=300)
     ring.await_whole(5)
-    full = Bench(ring, keys, seconds).result()["rate"]
+    await_rest(ring)
+    full = Bench(ring, keys, 3 if case.quick else 10).result()["rate"]
     rate = int(full / 2)
-    calm = Bench(ring, keys, seconds, rate).result()["p99_us"] / 1000
     load = Load(ring, text_words(), writers=1, keys_each=10)
     load.start()
     want = keys + load.key_count()
-    said = [f"{keys} records; half of {full:.0f}/s; p99 before {calm:.2f} ms"]
+    said = [f"{keys} records; half of {full:.0f}/s"]
 
-    change = Change(ring, keys, rate, seconds)
-    joined = ring.add()
-    wait_for("the newcomer has its share", 200,
-             lambda: has_share(ring, joined.address, 6), 0.5)
-    ring.await_whole(6)
-    said.append("join: p99 %.2f ms, longest %.0f ms" % change.end())
+    def watch(nodes=None):
+        """A bench for as long as a change takes."""
+        return Bench(ring, keys, 600, rate, nodes)
+
+    def felt(what, p99_and_longest):
+        said.append("%s: p99 %.2f ms, longest %.0f ms" %
+                    (what, *p99_and_longest))
+
+    bench = watch()
+    time.sleep(3 if case.quick else 15)
+    felt("at rest", bench.end())
+    felt("join", join(ring, watch()))
 
     leaver = ring.nodes[1]
     others = ",".join(n.address for n in ring.nodes if n is not leaver)
-    change = Change(ring, keys, rate, seconds, nodes=others)
-    ring.ask("leave", leaver.address, "--wait", "150", nodes=others,
-             seconds=180)
-    said.append("leave: p99 %.2f ms, longest %.0f ms" % change.end())
-    if leaver.runs():
-        leaver.terminate()
-    ring.await_whole(5)
+    felt("leave", leave(ring, leaver, others, watch(others)))
     load.check()
     ensure(not load.failures, f"a request failed: {load.failures[:1]}")
 
     victim = ring.nodes[2]
-    change = Change(ring, keys, rate, seconds, nodes=",".join(
-        n.address for n in ring.nodes if n.runs() and n is not victim))
+    others = ",".join(n.address for n in ring.nodes
+                      if n.runs() and n is not victim)
+    bench = watch(others)
     victim.kill()
-    wait_for("the lost copies are made anew elsewhere", 200,
-             lambda: all(len(a["replicas"]) == 3 and
-                         victim.address not in a["replicas"]
-                         for a in ring.json("ring")), 0.5)
-    said.append("kill and replace: p99 %.2f ms, longest %.0f ms" %
-                change.end())
+    wait_for("others lead", 30, lambda: all_led(ring, victim.address), 0.1)
+    felt("kill", bench.end())
+    felt("replace", replace(ring, victim, watch(others)))
     load.stop()
     ensure(not load.failures, f"a request failed: {load.failures[:1]}")
     load.verify()
