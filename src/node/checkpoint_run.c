@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Checkpoints: one arc at a time, a few blocks a tick, so that nobody waits
- * long for them. The arc that pins the oldest segment of the journal goes
+/* Checkpoints: one arc at a time, a block a turn and not more than one a
+ * millisecond, so that nobody waits long for them. The arc that pins the oldest segment of the journal goes
  * first, and before it a split child that exists in its parent's log only. */
 
 #include <stdlib.h>
@@ -12,8 +12,7 @@
 #include "node/transfer.h"
 
 enum {
-    BLOCK_BYTES = 256 << 10,
-    BLOCKS_PER_TICK = 8
+    BLOCK_BYTES = 128 << 10
 };
 
 struct checkpoint_run {
@@ -21,6 +20,7 @@ struct checkpoint_run {
     uint64_t number;
     uint64_t index;
     struct records_snapshot *view; /* NULL: all was read, END is under way */
+    uint64_t next_ns;              /* when the next block is due */
     struct buf block;
 };
 
@@ -116,6 +116,21 @@ static void choose(struct node *node)
         begin(node, r);
 }
 
+static void add_block(struct node *node)
+{
+    struct checkpoint_run *run = node->checkpoint;
+    buf_reset(&run->block);
+    if (!arc_block_pack(run->view, BLOCK_BYTES, &run->block)) {
+        records_snapshot_free(run->view);
+        run->view = NULL;
+        add(node, EFFECT_CHECKPOINT_END);
+        return;
+    }
+    struct effect *e = add(node, EFFECT_CHECKPOINT_ADD);
+    if (e)
+        e->u.checkpoint.bytes = effects_copy(node->fx, buf_span(&run->block));
+}
+
 void checkpoint_run_tick(struct node *node)
 {
     if (!node->config.durable)
@@ -123,21 +138,14 @@ void checkpoint_run_tick(struct node *node)
     struct checkpoint_run *run = node->checkpoint;
     if (run->arc == 0 && !node->disk_full)
         choose(node);
-    for (int i = 0; run->arc && run->view && i < BLOCKS_PER_TICK; i++) {
-        buf_reset(&run->block);
-        if (arc_block_pack(run->view, BLOCK_BYTES, &run->block)) {
-            struct effect *e = add(node, EFFECT_CHECKPOINT_ADD);
-            if (e)
-                e->u.checkpoint.bytes =
-                    effects_copy(node->fx, buf_span(&run->block));
-        } else {
-            records_snapshot_free(run->view);
-            run->view = NULL;
-            add(node, EFFECT_CHECKPOINT_END);
-        }
+    if (run->arc == 0 || !run->view)
+        return;
+    if (node->now_ns >= run->next_ns) {
+        run->next_ns = node->now_ns + NS_PER_MS;
+        add_block(node);
     }
-    if (run->arc && run->view)
-        node_wake_at(node, node->now_ns + NS_PER_MS);
+    if (run->view)
+        node_wake_at(node, run->next_ns);
 }
 
 void checkpoint_run_done(struct node *node, arc_id arc, uint64_t number,

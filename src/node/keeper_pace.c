@@ -4,7 +4,9 @@
  * carries take. While their 99th percentile, of the peer where it is worst, is
  * over twice what it is when nothing moves, fewer arcs move at once and
  * snapshots are sent more slowly: half as many and half as fast with each
- * look, and back again more slowly. */
+ * look, and back again more slowly. Seconds pass before a percentile tells, so
+ * while clients are served snapshots also begin slowly, and go twice as fast
+ * every two seconds that it stays low. */
 
 #include <string.h>
 
@@ -12,12 +14,14 @@
 
 enum {
     SHIFT_MAX = 6,
+    RAMP = 5,
     SAMPLES_MIN = 20 /* of one peer, or its percentile says nothing */
 };
 #define LOOK_NS NS_PER_S
 #define FRESH_NS (UINT64_C(2) * NS_PER_S)
 #define SLOWER_NS (UINT64_C(2) * NS_PER_S)
 #define FASTER_NS (UINT64_C(10) * NS_PER_S)
+#define RAMP_NS (UINT64_C(2) * NS_PER_S)
 #define RESTED_NS (UINT64_C(7) * NS_PER_S) /* percentiles are over five */
 #define STUCK_NS (UINT64_C(10) * NS_PER_S)
 #define P99_LEAST_NS (UINT64_C(2) * NS_PER_MS) /* below it all is well */
@@ -73,6 +77,12 @@ static void look(struct node *node)
         pace->baseline_ns = approach(pace->baseline_ns, pace->p99_ns);
     else if (!over && pace->shift > 0 && since >= FASTER_NS)
         set_shift(node, pace->shift - 1);
+    if (over) {
+        pace->ramp_ns = node->now_ns;
+    } else if (pace->ramp && node->now_ns - pace->ramp_ns >= RAMP_NS) {
+        pace->ramp--;
+        pace->ramp_ns = node->now_ns;
+    }
 }
 
 size_t keeper_moves_max(const struct node *node, size_t wanted)
@@ -86,7 +96,8 @@ uint64_t keeper_rate_now(const struct node *node)
     struct keeper_settings settings;
     keeper_settings_read(node, &settings);
     uint64_t rate = settings.rate ? settings.rate : node->config.move_rate;
-    uint32_t shift = node->keeper->pace.shift;
+    const struct keeper_pace *pace = &node->keeper->pace;
+    uint32_t shift = pace->shift > pace->ramp ? pace->shift : pace->ramp;
     if (shift == 0)
         return rate;
     if (rate == 0)
@@ -102,7 +113,7 @@ static void tell_rate(struct node *node)
     const struct keeper *k = node->keeper;
     struct keeper_settings settings;
     keeper_settings_read(node, &settings);
-    if (k->pace.shift == 0 && settings.rate == 0)
+    if (k->pace.shift == 0 && k->pace.ramp == 0 && settings.rate == 0)
         return;
     struct message m = { .type = MESSAGE_PACE };
     m.u.pace.rate = keeper_rate_now(node);
@@ -112,6 +123,16 @@ static void tell_rate(struct node *node)
         else if (k->peers[i].fate == FATE_UP)
             node_send(node, &k->peers[i].id, &m);
     }
+}
+
+void keeper_pace_begin(struct node *node)
+{
+    struct keeper_pace *pace = &node->keeper->pace;
+    if (worst_p99(node) == 0)
+        return; /* nobody to give way to */
+    pace->ramp = RAMP;
+    pace->ramp_ns = node->now_ns;
+    tell_rate(node);
 }
 
 void keeper_pace_tick(struct node *node)

@@ -421,6 +421,7 @@ static void follow_plan(struct node *node, const struct plan_input *in,
             plan->steps = step_count;
             plan->moved = 0;
         }
+        keeper_pace_begin(node);
         if (shares) {
             keeper_shares(in, shares);
             plan->ideal = plan->moved + keeper_ideal(in, shares);

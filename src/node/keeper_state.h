@@ -81,13 +81,13 @@ enum {
 };
 
 struct keeper_pace {
-    uint32_t shift; /* moves and rate are halved so many times */
+    uint32_t shift;   /* moves and rate are halved so many times */
+    uint32_t ramp;    /* the rate, at least so many: moves began lately */
+    uint64_t ramp_ns; /* when ramp last changed */
     uint64_t next_ns;
     uint64_t raised_ns;   /* when shift last changed */
     uint64_t baseline_ns; /* p99 while nothing moves; 0: not known */
     uint64_t p99_ns;      /* the worst of the peers, now; 0: too few requests */
-    uint64_t tell_ns;
-    bool told; /* peers were told of a rate */
 };
 
 struct keeper {
@@ -172,6 +172,8 @@ void keeper_note_moved(struct node *node, uint64_t bytes);
 uint64_t keeper_moved_hour(const struct node *node);
 
 /* keeper_pace.c */
+/* Steps are about to be sent after a rest. */
+void keeper_pace_begin(struct node *node);
 void keeper_pace_tick(struct node *node);
 size_t keeper_moves_max(const struct node *node, size_t wanted);
 uint64_t keeper_rate_now(const struct node *node);

@@ -23,6 +23,8 @@ enum {
     CHUNK_BYTES = 60 << 10, /* links carry chunks of at most 64 KiB, but for a
                              * single larger record */
     WINDOW_CHUNKS = 16,
+    CHUNKS_A_CALL = 2, /* made at once, so that nobody waits long for them; each
+                        * ack makes as many, so the window soon is full */
     STATE_VERSION = 2, /* 1: without merges */
     STATE_VERSION_MIN = 1
 };
@@ -249,12 +251,13 @@ static bool may_send(struct node *node, const struct outgoing *o)
     return false;
 }
 
-/* Makes and sends chunks while the window has room and the rate allows. */
+/* Makes and sends a few chunks if the window has room and the rate allows. */
 static void fill_window(struct node *node, struct replica *r,
                         struct outgoing *o)
 {
-    while (o->last == UINT64_MAX && o->filled < o->acked + WINDOW_CHUNKS &&
-           may_send(node, o)) {
+    for (int i = 0; i < CHUNKS_A_CALL && o->last == UINT64_MAX &&
+                    o->filled < o->acked + WINDOW_CHUNKS && may_send(node, o);
+         i++) {
         struct buf *b = &o->window[o->filled % WINDOW_CHUNKS];
         buf_reset(b);
         /* A last chunk may be empty: it says that there was no more. */
