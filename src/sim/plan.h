@@ -78,6 +78,7 @@ bool plan_leave(struct plan *p, size_t peer);
 /* scenario_keep.c */
 void plan_recovered(struct plan *p);
 void plan_weights(struct plan *p);
+void plan_changes(struct plan *p);
 void plan_down_out(struct plan *p);
 void plan_quiet(struct plan *p);
 void plan_steady(struct plan *p);

@@ -839,6 +839,11 @@ static const struct {
     { { "weights", "five peers hold what their weights say, as these change",
         5 },
       plan_weights },
+    { { "changes",
+        "one joins, one leaves, one dies, under load, nothing else "
+        "is wrong",
+        6 },
+      plan_changes },
     { { "down_out",
         "three of ten peers die together; one is replaced at a time", 10 },
       plan_down_out },

@@ -68,6 +68,85 @@ void plan_weights(struct plan *p)
     p->heavy_last = true;
 }
 
+/* What clients felt of the time before. */
+static size_t say_waits(struct plan *p, size_t at, const char *what)
+{
+    struct workload_waits waits;
+    char *text = p->result->remark;
+    size_t size = sizeof p->result->remark;
+    workload_waits(p->clients, &waits);
+    int n =
+        snprintf(text + at, size - at, "%s%s %.1f/%.0f", at ? ", " : "", what,
+                 (double)waits.p99_ns / 1e6, (double)waits.longest_ns / 1e6);
+    return n > 0 && (size_t)n < size - at ? at + (size_t)n : at;
+}
+
+/* Five of six; the sixth comes, the second leaves, the third dies for good.
+ * Each is followed until nothing moves any more. */
+static bool start_all_but_one(struct plan *p)
+{
+    for (size_t i = 0; i + 1 < p->world.peer_count; i++) {
+        plan_start_one(p, i);
+        if (!plan_run_for(p, WORLD_S))
+            return false;
+    }
+    return plan_await_whole(p);
+}
+
+static bool act_changes(struct plan *p)
+{
+    struct balance_story *s = balance_story_new(p->w, rng_next(&p->rng));
+    size_t at = say_waits(p, 0, "p99/longest ms: start");
+    bool sound =
+        balance_story_rest(s, p->bound_ns) && plan_run_for(p, 10 * WORLD_S);
+    at = say_waits(p, at, "rest");
+    if (sound) {
+        plan_start_one(p, p->world.peer_count - 1);
+        sound =
+            plan_run_for(p, 4 * WORLD_S) && balance_story_rest(s, p->bound_ns);
+    }
+    at = say_waits(p, at, "join");
+    sound = sound && plan_leave(p, 1) && balance_story_rest(s, p->bound_ns);
+    at = say_waits(p, at, "leave");
+    if (sound) {
+        world_crash(p->w, 2, true);
+        world_set_wanted(p->w, 2, false);
+        sound = plan_run_for(p, 3 * WORLD_S);
+    }
+    at = say_waits(p, at, "death");
+    sound = sound && plan_run_for(p, 4 * WORLD_S) &&
+            balance_story_rest(s, p->bound_ns);
+    say_waits(p, at, "replace");
+    balance_story_free(s);
+    return sound;
+}
+
+void plan_changes(struct plan *p)
+{
+    p->start = start_all_but_one;
+    p->act = act_changes;
+    p->loads = true;
+    p->world.node.vnodes = 8;
+    p->world.node.floor_keys = 20;
+    p->world.node.map_fingers = false;
+    p->world.node.quiet_ns = 0;
+    p->world.node.down_out_ns = 5 * WORLD_S;
+    p->world.net.delay_min_ns = 50 * 1000;
+    p->world.net.delay_max_ns = 200 * 1000;
+    p->world.net.jitter_ns = 100 * 1000;
+    p->world.disk.sync_max_ns = WORLD_MS;
+    p->world.disk.slow_chance = 0;
+    p->workload = (struct workload_config){ .seed = p->workload.seed,
+                                            .client_count = 12,
+                                            .key_count = 2000,
+                                            .think_ns = 10 * WORLD_MS,
+                                            .timeout_ms = 5000,
+                                            .value_len_max = 100,
+                                            .put = 50,
+                                            .get = 50 };
+    p->bound_ns = 120 * WORLD_S;
+}
+
 /* Three of ten die together, and come back in the end. */
 static bool act_down_out(struct plan *p)
 {

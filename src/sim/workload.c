@@ -37,6 +37,15 @@ void workload_config_default(struct workload_config *config)
 static void attempt(struct client *client);
 static void think(struct client *client);
 
+static void *need(void *memory)
+{
+    if (!memory) {
+        fputs("dlht-sim: out of memory\n", stderr);
+        abort();
+    }
+    return memory;
+}
+
 /* The end of a request. */
 
 static void count_success(struct client *client)
@@ -47,6 +56,30 @@ static void count_success(struct client *client)
         w->stats.longest_ns = now - client->success_ns;
     client->success_ns = now;
     w->stats.done++;
+    if (w->wait_count == w->wait_cap) {
+        w->wait_cap = w->wait_cap ? 2 * w->wait_cap : 1024;
+        w->waits = need(mem_resize(w->waits, w->wait_cap, sizeof *w->waits));
+    }
+    w->waits[w->wait_count++] = now - client->call_ns;
+}
+
+static int compare_waits(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+void workload_waits(struct workload *w, struct workload_waits *out)
+{
+    size_t n = w->wait_count;
+    *out = (struct workload_waits){ .count = n };
+    w->wait_count = 0;
+    if (n == 0)
+        return;
+    qsort(w->waits, n, sizeof *w->waits, compare_waits);
+    out->p50_ns = w->waits[n / 2];
+    out->p99_ns = w->waits[n - 1 - n / 100];
+    out->longest_ns = w->waits[n - 1];
 }
 
 static void close_request(struct client *client)
@@ -350,15 +383,6 @@ static void think(struct client *client)
 
 /* Life. */
 
-static void *need(void *memory)
-{
-    if (!memory) {
-        fputs("dlht-sim: out of memory\n", stderr);
-        abort();
-    }
-    return memory;
-}
-
 /* And the one that loads late keys. */
 static size_t all_clients(const struct workload *w)
 {
@@ -403,6 +427,7 @@ void workload_free(struct workload *w)
     history_free(w->history);
     free(w->versions);
     free(w->hot);
+    free(w->waits);
     free(w->clients);
     free(w);
 }

@@ -68,6 +68,14 @@ struct workload_stats {
 void workload_stats(const struct workload *workload,
                     struct workload_stats *out);
 
+/* How long requests took that were answered since the last call: the median,
+ * the 99th percentile and the longest. */
+struct workload_waits {
+    size_t count;
+    uint64_t p50_ns, p99_ns, longest_ns;
+};
+void workload_waits(struct workload *workload, struct workload_waits *out);
+
 struct history *workload_history(struct workload *workload);
 
 #endif

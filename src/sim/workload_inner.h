@@ -78,6 +78,8 @@ struct workload {
     size_t open_count;
     bool running;
     struct workload_stats stats;
+    uint64_t *waits; /* of requests, since workload_waits */
+    size_t wait_count, wait_cap;
 };
 
 /* workload.c */
