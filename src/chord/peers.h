@@ -34,6 +34,7 @@ struct peers_entry {
     bool is_news;  /* to be passed on */
     uint32_t sent; /* times it was */
     bool changed;  /* not yet taken by the node */
+    bool greeted;  /* it was told of us by swim_greet */
 
     /* Of a suspicion, kept by swim. */
     uint64_t suspect_ns; /* when it began, moved on by what we lost to lag */

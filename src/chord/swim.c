@@ -473,8 +473,10 @@ int swim_settle(struct swim *swim, uint64_t now_ns, const struct peer *peer)
     set_now(swim, now_ns);
     struct peers_entry *entry;
     int rc = peers_merge(&swim->peers, swim->now_ns, peer, &entry);
-    if (rc == DLHT_OK && entry)
+    if (rc == DLHT_OK && entry) {
         peers_hush(&swim->peers, entry);
+        entry->greeted = true;
+    }
     return rc;
 }
 
@@ -591,6 +593,21 @@ int swim_receive(struct swim *swim, uint64_t now_ns, const struct id *from,
     }
     answer_opinion(swim, from);
     return rc;
+}
+
+bool swim_greet(struct swim *swim, const struct id *to, struct swim_send *out)
+{
+    struct peers_entry *entry = peers_find(&swim->peers, to);
+    if (!entry || entry == swim->self || entry->greeted)
+        return false;
+    entry->greeted = true;
+    out->to = *to;
+    out->message.type = SWIM_PING;
+    out->message.number = ++swim->number;
+    out->message.target = (struct id){ 0 };
+    out->message.updates[0] = swim->self->peer;
+    out->message.update_count = 1;
+    return true;
 }
 
 void swim_hint_lost(struct swim *swim, const struct id *peer)

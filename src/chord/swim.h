@@ -105,6 +105,11 @@ bool swim_notice(struct swim *swim, uint64_t now_ns, const struct peer *news);
 MUST_USE int swim_settle(struct swim *swim, uint64_t now_ns,
                          const struct peer *peer);
 
+/* Who has just come asks before all have heard of it, and they could not answer:
+ * before the first request to a peer it is told of us. True: out must be sent
+ * first, once for each peer. */
+bool swim_greet(struct swim *swim, const struct id *to, struct swim_send *out);
+
 /* The link to this peer broke: probe it next. A hint, no verdict. */
 void swim_hint_lost(struct swim *swim, const struct id *peer);
 

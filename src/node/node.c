@@ -182,11 +182,9 @@ const char *node_peer_addr(const struct node *node, const struct id *peer)
     return p ? p->addr : NULL;
 }
 
-void node_send(struct node *node, const struct id *to,
-               const struct message *message)
+static void emit(struct node *node, const struct id *to,
+                 const struct message *message)
 {
-    if (!node->fx || !node->swim)
-        return;
     const char *addr = node_peer_addr(node, to);
     char *copy = addr ? effects_room(node->fx, PEER_ADDR_MAX) : NULL;
     struct effect *e = copy ? effects_add(node->fx, EFFECT_SEND) : NULL;
@@ -196,6 +194,25 @@ void node_send(struct node *node, const struct id *to,
     e->u.send.to = *to;
     e->u.send.addr = copy;
     e->u.send.message = *message;
+}
+
+void node_send(struct node *node, const struct id *to,
+               const struct message *message)
+{
+    if (!node->fx || !node->swim)
+        return;
+    if (message->type == MESSAGE_REQUEST) {
+        /* The effect points to it. */
+        struct swim_send greeting, *kept;
+        if (swim_greet(node->swim, to, &greeting) &&
+            (kept = effects_room(node->fx, sizeof *kept)) != NULL) {
+            *kept = greeting;
+            struct message m = { .type = MESSAGE_SWIM };
+            m.u.swim = &kept->message;
+            emit(node, to, &m);
+        }
+    }
+    emit(node, to, message);
 }
 
 void node_wake_at(struct node *node, uint64_t at_ns)
