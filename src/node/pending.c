@@ -276,9 +276,14 @@ static void back_off(struct node *node, struct pending *p)
     node_wake_at(node, p->due_ns);
 }
 
-static bool lost_just_now(const struct node *node, const struct id *peer)
+/* It is asked only if nobody else is: its link broke just now, or it is
+ * suspected. */
+static bool is_doubtful(const struct node *node, const struct id *peer)
 {
     const struct pending_table *t = node->pending;
+    const struct peer *p = swim_find(node->swim, peer);
+    if (p && p->state == PEER_SUSPECT)
+        return true;
     for (size_t i = 0; i < LOST_MAX; i++)
         if (t->lost[i].at_ns && node->now_ns - t->lost[i].at_ns < LOST_NS &&
             id_equal(&t->lost[i].peer, peer))
@@ -310,8 +315,7 @@ static bool choose_peer(struct node *node, const struct arc *arc,
     bool stale = (p->request.flags & REQUEST_STALE) != 0;
     if (!id_is_zero(&arc->owner) && p->attempts % 3 != 2 && !stale &&
         !node_is_self(node, &arc->owner) &&
-        node_peer_is_up(node, &arc->owner) &&
-        !lost_just_now(node, &arc->owner)) {
+        node_peer_is_up(node, &arc->owner) && !is_doubtful(node, &arc->owner)) {
         *to = arc->owner;
         return true;
     }
@@ -321,11 +325,11 @@ static bool choose_peer(struct node *node, const struct arc *arc,
             &arc->members[(p->attempts + i) % arc->member_count];
         if (node_is_self(node, &m->peer) || !node_peer_is_up(node, &m->peer))
             continue;
-        bool lost = lost_just_now(node, &m->peer);
-        if (!found || !lost)
+        bool doubtful = is_doubtful(node, &m->peer);
+        if (!found || !doubtful)
             *to = m->peer;
         found = true;
-        if (!lost)
+        if (!doubtful)
             break;
     }
     return found;
@@ -394,10 +398,9 @@ static bool go_around(struct node *node, size_t index, struct pending *p)
 /* It gave no answer. Others will ask it, too: better find out if it lives. */
 static void miss_answer(struct node *node, size_t index, struct pending *p)
 {
-    if (p->on_the_way) {
+    if (p->on_the_way)
         node->pending->timeouts++;
-        swim_hint_lost(node->swim, &p->asked);
-    }
+    swim_hint_lost(node->swim, &p->asked);
     if (!go_around(node, index, p))
         back_off(node, p);
 }
