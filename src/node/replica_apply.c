@@ -262,6 +262,7 @@ static int make_right(struct node *node, struct replica *r,
     if (replica_leads(r)) {
         raft_campaign(made->raft, node->now_ns);
         raft_announce(r->raft); /* the others make the child at once, too */
+        replica_touch(node, r);
     }
     replica_notice(node, made);
     return DLHT_OK;

@@ -6,6 +6,7 @@
 #include "sim/plan.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "sim/balance_story.h"
 #include "sim/idle_story.h"
@@ -68,19 +69,6 @@ void plan_weights(struct plan *p)
     p->heavy_last = true;
 }
 
-/* What clients felt of the time before. */
-static size_t say_waits(struct plan *p, size_t at, const char *what)
-{
-    struct workload_waits waits;
-    char *text = p->result->remark;
-    size_t size = sizeof p->result->remark;
-    workload_waits(p->clients, &waits);
-    int n =
-        snprintf(text + at, size - at, "%s%s %.1f/%.0f", at ? ", " : "", what,
-                 (double)waits.p99_ns / 1e6, (double)waits.longest_ns / 1e6);
-    return n > 0 && (size_t)n < size - at ? at + (size_t)n : at;
-}
-
 /* Five of six; the sixth comes, the second leaves, the third dies for good.
  * Each is followed until nothing moves any more. */
 static bool start_all_but_one(struct plan *p)
@@ -93,30 +81,54 @@ static bool start_all_but_one(struct plan *p)
     return plan_await_whole(p);
 }
 
+/* What clients felt of the time before, said and bounded; p99_ns 0: any. */
+static void judge_waits(struct plan *p, const char *what, uint64_t p99_ns,
+                        uint64_t longest_ns, struct workload_waits *waits)
+{
+    char *text = p->result->remark;
+    size_t size = sizeof p->result->remark, at = strlen(text);
+    workload_waits(p->clients, waits);
+    snprintf(text + at, size - at, "%s%s %.1f/%.0f",
+             at ? ", " : "p99/longest ms: ", what, (double)waits->p99_ns / 1e6,
+             (double)waits->longest_ns / 1e6);
+    if (world_failure(p->w, NULL))
+        return;
+    if (waits->longest_ns > longest_ns || (p99_ns && waits->p99_ns > p99_ns))
+        world_fail(p->w, "A13_waits",
+                   "%s: requests take %.1f ms at p99, %.0f "
+                   "ms at most",
+                   what, (double)waits->p99_ns / 1e6,
+                   (double)waits->longest_ns / 1e6);
+}
+
 static bool act_changes(struct plan *p)
 {
     struct balance_story *s = balance_story_new(p->w, rng_next(&p->rng));
-    size_t at = say_waits(p, 0, "p99/longest ms: start");
-    bool sound =
-        balance_story_rest(s, p->bound_ns) && plan_run_for(p, 10 * WORLD_S);
-    at = say_waits(p, at, "rest");
+    struct workload_waits waits;
+    workload_waits(p->clients, &waits); /* of the load */
+    bool sound = balance_story_rest(s, p->bound_ns);
+    judge_waits(p, "start", 0, WORLD_S, &waits);
+    sound = sound && plan_run_for(p, 10 * WORLD_S);
+    judge_waits(p, "rest", 0, 100 * WORLD_MS, &waits);
+    uint64_t p99_ns = 2 * waits.p99_ns;
     if (sound) {
         plan_start_one(p, p->world.peer_count - 1);
         sound =
             plan_run_for(p, 4 * WORLD_S) && balance_story_rest(s, p->bound_ns);
     }
-    at = say_waits(p, at, "join");
+    judge_waits(p, "join", p99_ns, 100 * WORLD_MS, &waits);
     sound = sound && plan_leave(p, 1) && balance_story_rest(s, p->bound_ns);
-    at = say_waits(p, at, "leave");
+    /* Who asked the leaver at its end asks another after a moment. */
+    judge_waits(p, "leave", p99_ns, 400 * WORLD_MS, &waits);
     if (sound) {
         world_crash(p->w, 2, true);
         world_set_wanted(p->w, 2, false);
         sound = plan_run_for(p, 3 * WORLD_S);
     }
-    at = say_waits(p, at, "death");
+    judge_waits(p, "death", 0, 3 * WORLD_S, &waits);
     sound = sound && plan_run_for(p, 4 * WORLD_S) &&
             balance_story_rest(s, p->bound_ns);
-    say_waits(p, at, "replace");
+    judge_waits(p, "replace", p99_ns, 100 * WORLD_MS, &waits);
     balance_story_free(s);
     return sound;
 }
