@@ -29,13 +29,16 @@ enum {
     ROUNDS_MAX = 64
 };
 #define OWNER_CHANCE 0.75
+#define UNSETTLED_NS (UINT64_C(3000) * NS_PER_MS)
 #define LONELY_NS (UINT64_C(4000) * NS_PER_MS)
 
 struct fingers {
     struct ring_message loop[LOOP_MAX]; /* from us to us, this turn */
     size_t loop_count;
-    bool busy;          /* some ring may have something to say */
-    uint64_t lonely_ns; /* when lonely replicas ask again */
+    bool busy;             /* some ring may have something to say */
+    uint64_t lonely_ns;    /* when lonely replicas ask again */
+    uint64_t unsettled_ns; /* since when some ring looks for its successor; 0:
+                            * none does */
 };
 
 int fingers_new(struct fingers **out)
@@ -376,18 +379,33 @@ void fingers_warm(struct node *node, const struct keyspace *ks)
     buf_deinit(&key);
 }
 
+/* Whoever a ring knows cannot lead it back to arcs that nobody it knows has
+ * heard of. */
+static void note_unsettled(struct node *node, bool unsettled)
+{
+    struct fingers *f = node->fingers;
+    if (!unsettled)
+        f->unsettled_ns = 0;
+    else if (f->unsettled_ns == 0)
+        f->unsettled_ns = node->now_ns;
+    else if (node->now_ns - f->unsettled_ns > UNSETTLED_NS)
+        gossip_note_lost(node);
+}
+
 void fingers_tick(struct node *node)
 {
     struct fingers *f = node->fingers;
     bool ask = node->phase == PHASE_SERVING && node->now_ns >= f->lonely_ns;
     if (ask)
         f->lonely_ns = node->now_ns + LONELY_NS;
+    bool unsettled = false;
     for (size_t i = 0; i < node->replica_count; i++) {
         struct replica *r = node->replicas[i];
         if (ask)
             ask_if_lonely(node, r);
         if (!r->ring)
             continue;
+        unsettled = unsettled || !ring_is_settled(r->ring);
         if (ring_timeout_ns(r->ring) <= node->now_ns) {
             const struct keyspace *ks = keyspaces_find(node, r->keyspace);
             ring_tick(r->ring, node->now_ns);
@@ -398,6 +416,7 @@ void fingers_tick(struct node *node)
         node_wake_at(node, (ring_timeout_ns(r->ring) / NODE_TICK_NS + 1) *
                                NODE_TICK_NS);
     }
+    note_unsettled(node, unsettled);
 }
 
 /* Knowledge. */

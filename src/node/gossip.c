@@ -34,6 +34,7 @@ enum {
  * to peer, each of them takes half of it. */
 #define GOSSIP_NS (UINT64_C(100) * NS_PER_MS)
 #define DIGEST_NS (UINT64_C(2000) * NS_PER_MS)
+#define LOST_NS (UINT64_C(5000) * NS_PER_MS)
 
 struct rumour {
     keyspace_id keyspace;
@@ -42,6 +43,7 @@ struct rumour {
 };
 
 struct gossip {
+    uint64_t lost_ns;       /* 0: never */
     struct rumour *rumours; /* ascending (keyspace, arc) */
     size_t count, cap;
     size_t next; /* the first to be passed on next time */
@@ -300,6 +302,17 @@ static void spread(struct node *node)
     send_to_some(node, &p);
 }
 
+void gossip_note_lost(struct node *node)
+{
+    node->gossip->lost_ns = node->now_ns;
+}
+
+static bool is_lost(const struct node *node)
+{
+    const struct gossip *g = node->gossip;
+    return g->lost_ns && node->now_ns - g->lost_ns < LOST_NS;
+}
+
 static uint64_t arcs_digest(const struct node *node)
 {
     uint64_t h = 0;
@@ -308,7 +321,7 @@ static uint64_t arcs_digest(const struct node *node)
         if (map_count(node->keyspaces[i].map) == 0)
             return NO_ARCS;
     if (node->config.map_fingers)
-        return NO_MAP;
+        return is_lost(node) ? NO_ARCS : NO_MAP;
     for (size_t i = 0; i < node->keyspace_count; i++)
         h += hash64_mix(node->keyspaces[i].record.id,
                         map_digest(node->keyspaces[i].map));

@@ -22,6 +22,10 @@ bool gossip_learn_arc(struct node *node, const struct arc *arc);
 
 void gossip_queue_keyspace(struct node *node, keyspace_id id);
 
+/* Something was looked for and nobody known has it, or knows the way: without a
+ * whole map, the next digests ask for some arcs to begin with. */
+void gossip_note_lost(struct node *node);
+
 void gossip_tick(struct node *node);
 void gossip_receive(struct node *node, const struct message *message);
 void gossip_receive_digest(struct node *node, const struct id *from,

@@ -412,6 +412,7 @@ static void attempt(struct node *node, size_t index, struct pending *p)
     if (!arc || is_avoided(p, arc->id)) {
         p->avoid_len = 0; /* no way is left but those */
         p->last_status = DLHT_EUNAVAILABLE;
+        gossip_note_lost(node);
         p->attempts++;
         back_off(node, p);
         return;
@@ -440,6 +441,7 @@ static void attempt(struct node *node, size_t index, struct pending *p)
         if (burials_has(node, arc->id, BURIALS_DAMAGED))
             keep_why(p, op_damaged_text(node));
         p->last_status = DLHT_EUNAVAILABLE;
+        gossip_note_lost(node);
         p->attempts++;
         back_off(node, p);
         return;
