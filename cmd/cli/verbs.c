@@ -299,7 +299,7 @@ const struct verb verbs_table[] = {
       cmd_recover, 1, 1, recover_options },
     { "bench", "", "measure rate and latency",
       "Each client keeps its pipeline full (a closed loop). Uses the keys\n"
-      "bench:0... of the keyspace and leaves them there.",
+      "bench:0... of the keyspace and leaves them there. Ctrl-C ends it early.",
       cmd_bench, 0, 0, bench_options },
     { "hashring", "NODE... | --from FILE",
       "what nodes would hold on a hash ring",

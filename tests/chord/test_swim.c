@@ -297,6 +297,30 @@ Test(swim, a_removed_peer_learns_it)
     net_deinit(&net);
 }
 
+Test(swim, a_greeting_makes_us_known_and_is_said_once)
+{
+    struct net net;
+    net_init(&net, 11, 4, true);
+    net_run_for(&net, 2 * SECOND);
+    struct swim *young = net.peers[2].swim, *old = net.peers[1].swim;
+    struct id us = net.peers[2].self.id, them = net.peers[1].self.id;
+    struct swim_send greeting;
+    /* They have not heard of our last start. */
+    struct peer told = net.peers[2].self;
+    snprintf(told.zone, sizeof told.zone, "elsewhere");
+    swim_set_self(young, net.now_ns, &told);
+    cr_assert(swim_greet(young, &them, &greeting));
+    cr_expect(id_equal(&greeting.to, &them));
+    cr_expect_eq(swim_receive(old, net.now_ns, &us, &greeting.message),
+                 DLHT_OK);
+    cr_expect_str_eq(swim_find(old, &us)->zone, "elsewhere");
+    cr_expect_not(swim_greet(young, &them, &greeting), "once");
+    cr_expect_not(swim_greet(young, &us, &greeting), "not ourselves");
+    struct id stranger = { .bytes = { 7 } };
+    cr_expect_not(swim_greet(young, &stranger, &greeting));
+    net_deinit(&net);
+}
+
 Test(swim, the_forgotten_stay_so_until_a_later_start)
 {
     struct net net;

@@ -490,6 +490,33 @@ Test(keeper, moves_give_way_to_clients, .timeout = 60)
     alone_deinit(&a);
 }
 
+Test(keeper, moves_begin_slowly_while_clients_are_served, .timeout = 60)
+{
+    struct alone a;
+    alone_init(&a, 14);
+    alone_run(&a, 12000);
+    const struct keeper_pace *pace = &a.node->keeper->pace;
+    keeper_pace_begin(a.node);
+    cr_expect_eq(keeper_rate_now(a.node), 64 << 20, "nobody to give way to");
+    for (int i = 0; i < 10; i++)
+        second(&a, 500, false);
+    keeper_pace_begin(a.node);
+    cr_expect_eq(keeper_rate_now(a.node), 2 << 20);
+    cr_expect_eq(keeper_moves_max(a.node, 16), 16);
+    for (int i = 0; i < 3; i++)
+        second(&a, 500, true);
+    uint32_t ramp = pace->ramp;
+    cr_expect(ramp == 3 || ramp == 4, "faster, by %u", ramp);
+    for (int i = 0; i < 4; i++)
+        second(&a, 3000, true);
+    cr_expect_eq(pace->ramp, ramp, "not while they wait");
+    for (int i = 0; i < 60; i++)
+        second(&a, 500, true);
+    cr_expect_eq(pace->ramp, 0);
+    cr_expect_eq(keeper_rate_now(a.node), 64 << 20);
+    alone_deinit(&a);
+}
+
 Test(keeper, few_requests_say_nothing, .timeout = 60)
 {
     struct alone a;

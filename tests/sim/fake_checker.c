@@ -207,6 +207,11 @@ void plan_recovered(struct plan *p)
     (void)p;
 }
 
+void plan_changes(struct plan *p)
+{
+    (void)p;
+}
+
 void plan_weights(struct plan *p)
 {
     (void)p;
