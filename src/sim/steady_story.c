@@ -12,7 +12,8 @@
 #include "node/inspect.h"
 
 enum {
-    ARCS_MAX = 512
+    ARCS_MAX = 512,
+    CHANGES_MAX = 3 /* of leaders while messages are lost, peers not */
 };
 #define STALL_EVERY_NS (60 * WORLD_S) /* mean */
 #define DOUBT_NS (15 * WORLD_S)       /* after a stall begins */
@@ -133,12 +134,13 @@ void steady_story_turn(struct steady_story *s, size_t peer)
             continue; /* it has not heard yet that it was followed */
         if (o->term && term > o->term) {
             s->changes[s->phase]++;
-            if (s->phase == PHASE_LOSS)
+            /* The balancer may move one for its share of the requests. */
+            if (s->changes[PHASE_LOSS] > CHANGES_MAX)
                 world_fail(s->world, "steady_leaders",
-                           "arc %llx has another leader, n%zu in term %llu, "
-                           "with all alive",
-                           (unsigned long long)r.id, peer,
-                           (unsigned long long)term);
+                           "%zu changes of leaders with all alive, the last: "
+                           "arc %llx, n%zu in term %llu",
+                           s->changes[PHASE_LOSS], (unsigned long long)r.id,
+                           peer, (unsigned long long)term);
         }
         if (s->phase != PHASE_SETTLING && o->term)
             check_members(s, o, r.arc);
