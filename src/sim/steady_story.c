@@ -13,7 +13,7 @@
 
 enum {
     ARCS_MAX = 512,
-    CHANGES_MAX = 3 /* of leaders while messages are lost, peers not */
+    CHANGES_MAX = 6 /* of leaders while messages are lost, peers not */
 };
 #define STALL_EVERY_NS (60 * WORLD_S) /* mean */
 #define DOUBT_NS (15 * WORLD_S)       /* after a stall begins */
