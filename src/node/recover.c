@@ -168,10 +168,7 @@ static void journal_order(struct node *node, arc_id arc, uint64_t index,
     mp_write_uint(&payload, o->generation);
     codec_pack_arc(&payload, o->known);
     mp_write_bin(&payload, span_of(node->self.bytes, ID_BYTES));
-    if (payload.failed)
-        node->failed = true;
-    node_journal(node, JOURNAL_RECOVER, arc, o->term, index,
-                 buf_span(&payload));
+    node_journal_buf(node, JOURNAL_RECOVER, arc, o->term, index, &payload);
     buf_deinit(&payload);
 }
 

@@ -223,16 +223,14 @@ static uint8_t draw_write(struct story *s)
     return at < 50 ? OP_PUT : at < 70 ? OP_DEL : at < 80 ? OP_CAS : OP_BATCH;
 }
 
-static bool write_some(struct story *s)
+/* Of a kind, 0: of any. */
+static bool write_some(struct story *s, size_t count, uint8_t wanted)
 {
     size_t space = (size_t)rng_below(&s->rng, STORY_SPACES);
     if (s->states[space] != STORY_PRESENT)
         space = 0;
-    size_t count = rng_chance(&s->rng, 0.5)
-                       ? 1
-                       : (size_t)rng_range(&s->rng, 2, STORY_WINDOW);
     for (size_t i = 0; i < count; i++) {
-        uint8_t kind = draw_write(s);
+        uint8_t kind = wanted ? wanted : draw_write(s);
         struct story_op *op = new_op(s, kind, space);
         size_t keys =
             kind == OP_BATCH ? (size_t)rng_range(&s->rng, 1, STORY_OP_KEYS) : 1;
@@ -257,9 +255,8 @@ static bool write_some(struct story *s)
 }
 
 /* A keyspace comes or goes. */
-static bool change_space(struct story *s)
+static bool change_space(struct story *s, size_t space)
 {
-    size_t space = (size_t)rng_range(&s->rng, 1, STORY_SPACES - 1);
     bool there = s->states[space] == STORY_PRESENT;
     struct buf doc = { 0 };
     mp_write_map(&doc, there ? 1 : 2);
@@ -282,13 +279,13 @@ static bool change_space(struct story *s)
     return ok;
 }
 
-static void cut_or_join(struct story *s)
+static void cut_or_join(struct story *s, bool join)
 {
     size_t space = (size_t)rng_below(&s->rng, STORY_SPACES);
     if (space == 2 || s->states[space] != STORY_PRESENT)
         space = 0;
     size_t count = rig_arc_count(s->rig, SPACES[space]);
-    if (count > 1 && rng_chance(&s->rng, 0.5)) {
+    if (count > 1 && join) {
         rig_merge(s->rig, SPACES[space],
                   (size_t)rng_range(&s->rng, 1, count - 1));
     } else if (count) {
@@ -301,19 +298,44 @@ static void cut_or_join(struct story *s)
         rig_run(s->rig, rng_range(&s->rng, 10, 600), false);
 }
 
-bool story_step(struct story *s)
+static size_t draw_space(struct story *s, bool there)
 {
-    uint64_t at = rng_below(&s->rng, 100);
+    size_t space = (size_t)rng_range(&s->rng, 1, STORY_SPACES - 1);
+    size_t other = STORY_SPACES - space;
+    bool is = s->states[space] == STORY_PRESENT;
+    return is == there ? space : other;
+}
+
+bool story_do(struct story *s, enum story_kind kind)
+{
+    static const uint8_t OPS[] = { OP_PUT, OP_DEL, OP_CAS, OP_BATCH };
     bool ok = true;
-    if (at < 80)
-        ok = write_some(s);
-    else if (at < 84)
-        ok = change_space(s);
-    else if (at < 93)
-        cut_or_join(s);
+    if (kind <= STORY_BATCH)
+        ok = write_some(s, 1, OPS[kind]);
+    else if (kind == STORY_CREATE || kind == STORY_DROP)
+        ok = change_space(s, draw_space(s, kind == STORY_DROP));
+    else if (kind == STORY_SPLIT || kind == STORY_MERGE)
+        cut_or_join(s, kind == STORY_MERGE);
     else
         rig_run(s->rig, rng_range(&s->rng, 10, 800), false);
     return ok && !s->rig->failed;
+}
+
+bool story_step(struct story *s)
+{
+    uint64_t at = rng_below(&s->rng, 100);
+    if (at < 80) {
+        bool one = rng_chance(&s->rng, 0.5);
+        size_t count = one ? 1 : (size_t)rng_range(&s->rng, 2, STORY_WINDOW);
+        return write_some(s, count, 0) && !s->rig->failed;
+    }
+    if (at < 84)
+        return story_do(s,
+                        rng_chance(&s->rng, 0.5) ? STORY_CREATE : STORY_DROP);
+    if (at < 93)
+        return story_do(s,
+                        rng_chance(&s->rng, 0.5) ? STORY_SPLIT : STORY_MERGE);
+    return story_do(s, STORY_WAIT);
 }
 
 /* --- reading back */
@@ -341,7 +363,7 @@ static bool note_triples(const struct response *r, struct story_cell *cells)
 static bool read_space(struct rig *rig, size_t space, struct story_content *out)
 {
     struct buf cursor = { 0 };
-    struct request q = { .op = OP_RANGE, .limit = 25, .timeout_ms = 20000 };
+    struct request q = { .op = OP_RANGE, .limit = 25, .timeout_ms = 10000 };
     q.keyspace_name = span_str(SPACES[space]);
     if (space == 2)
         q.flags |= REQUEST_SCAN;

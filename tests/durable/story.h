@@ -66,6 +66,21 @@ void story_use(struct story *s, struct rig *rig);
 /* One more thing happens. False: the rig has failed, or did not answer. */
 bool story_step(struct story *s);
 
+/* One thing of a kind. */
+enum story_kind {
+    STORY_PUT,
+    STORY_DEL,
+    STORY_CAS,
+    STORY_BATCH,
+    STORY_CREATE, /* a keyspace, or if both are there: */
+    STORY_DROP,   /* one goes, or if none is there comes */
+    STORY_SPLIT,
+    STORY_MERGE,
+    STORY_WAIT, /* time passes: checkpoints, upkeep */
+    STORY_KINDS
+};
+bool story_do(struct story *s, enum story_kind kind);
+
 /* What the rig's node holds. */
 struct story_content {
     bool there[STORY_SPACES];
