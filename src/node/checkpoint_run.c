@@ -88,7 +88,7 @@ static struct replica *unbased_child(struct node *node, arc_id arc)
 static void begin(struct node *node, struct replica *r)
 {
     struct checkpoint_run *run = node->checkpoint;
-    run->view = records_snapshot_new(r->records);
+    run->view = r->half_applied ? NULL : records_snapshot_new(r->records);
     if (!run->view)
         return;
     run->arc = r->id;

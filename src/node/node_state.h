@@ -131,6 +131,7 @@ struct replica {
     struct records *records;
     struct sessions sessions;
     uint64_t applied;
+    bool half_applied; /* memory ran out inside the next entry */
     uint64_t applied_term;
     struct raft_members applied_members; /* as of applied */
     uint64_t counter; /* version of the newest applied write */

@@ -255,14 +255,15 @@ static bool may_send(struct node *node, const struct outgoing *o)
 static void fill_window(struct node *node, struct replica *r,
                         struct outgoing *o)
 {
-    while (o->last == UINT64_MAX && o->filled < o->acked + WINDOW_CHUNKS &&
-           may_send(node, o)) {
+    while (!o->broken && o->last == UINT64_MAX &&
+           o->filled < o->acked + WINDOW_CHUNKS && may_send(node, o)) {
         struct buf *b = &o->window[o->filled % WINDOW_CHUNKS];
         buf_reset(b);
         bool more = arc_block_pack(o->view, CHUNK_BYTES, b);
         if (b->failed) {
             /* What it lacks would be taken for removed: begun again. */
             o->broken = true;
+            node_wake_at(node, node->now_ns);
             return;
         }
         /* A last chunk may be empty: it says that there was no more. */
@@ -289,7 +290,7 @@ static void begin(struct node *node, struct replica *r, replica_id to)
             slot = i;
     }
     /* While something is staged: later. */
-    bool can = slot < RAFT_MEMBERS_MAX && !r->staging;
+    bool can = slot < RAFT_MEMBERS_MAX && !r->staging && !r->half_applied;
     struct outgoing *o = can ? mem_zero(1, sizeof *o) : NULL;
     if (o)
         o->view = records_snapshot_new(r->records);
