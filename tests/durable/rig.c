@@ -70,6 +70,23 @@ static int restore(struct rig *rig, uint64_t seed)
     return rc;
 }
 
+int rig_open_by(struct rig *rig, const struct disk *disk,
+                const struct node_config *config, rig_restore_fn fn,
+                void *context)
+{
+    memset(rig, 0, sizeof *rig);
+    rig->now_ns = 1000000000;
+    rig->has_disk = true;
+    rig->disk = *disk;
+    int rc = node_new(config, &rig->node);
+    if (rc != DLHT_OK)
+        return rc;
+    rc = fn(context, rig->node, config->seed, &rig->journal);
+    if (rc != DLHT_OK)
+        rig_close(rig);
+    return rc;
+}
+
 int rig_open(struct rig *rig, const struct disk *disk,
              const struct node_config *config)
 {

@@ -76,6 +76,13 @@ void rig_config(struct node_config *config, uint64_t seed);
 int rig_open(struct rig *rig, const struct disk *disk,
              const struct node_config *config);
 
+/* The same, restored by another's hand from another's disk. */
+typedef int (*rig_restore_fn)(void *context, struct node *node, uint64_t seed,
+                              struct journal **out);
+int rig_open_by(struct rig *rig, const struct disk *disk,
+                const struct node_config *config, rig_restore_fn fn,
+                void *context);
+
 /* Boots it and lets time pass until it serves; false: it does not. */
 bool rig_boot(struct rig *rig);
 
