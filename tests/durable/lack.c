@@ -22,6 +22,7 @@ int __wrap_node_step(struct node *node, const struct event *event,
                      struct effects *effects);
 
 static unsigned inside;
+static int pauses;
 static uint64_t nth;
 static bool for_good;
 static uint64_t one_of;
@@ -68,9 +69,14 @@ void lack_leave(void)
     inside--;
 }
 
+void lack_pause(bool pause)
+{
+    pauses += pause ? 1 : -1;
+}
+
 static bool fails(void)
 {
-    if (!inside)
+    if (!inside || pauses)
         return false;
     bool now = nth > 0 && --nth == 0;
     if (now && for_good)

@@ -29,4 +29,7 @@ uint64_t lack_count(void);
 void lack_enter(void);
 void lack_leave(void);
 
+/* Until it is called with false, nothing lacks memory. */
+void lack_pause(bool pause);
+
 #endif

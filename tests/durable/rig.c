@@ -90,7 +90,14 @@ int rig_open_by(struct rig *rig, const struct disk *disk,
 int rig_open(struct rig *rig, const struct disk *disk,
              const struct node_config *config)
 {
+    return rig_open_watched(rig, disk, config, NULL);
+}
+
+int rig_open_watched(struct rig *rig, const struct disk *disk,
+                     const struct node_config *config, void (*in_store)(bool))
+{
     memset(rig, 0, sizeof *rig);
+    rig->in_store = in_store;
     rig->segment_bytes = 8 << 10;
     rig->now_ns = 1000000000;
     rig->has_disk = disk != NULL;
@@ -98,7 +105,11 @@ int rig_open(struct rig *rig, const struct disk *disk,
     if (rc != DLHT_OK || !disk)
         return rc;
     rig->disk = *disk;
+    if (in_store)
+        in_store(true);
     rc = restore(rig, config->seed);
+    if (in_store)
+        in_store(false);
     if (rc != DLHT_OK)
         rig_close(rig);
     return rc;
@@ -306,8 +317,16 @@ void rig_step(struct rig *rig, struct event *event)
     event->now_ns = rig->now_ns;
     int rc = node_step(rig->node, event, &rig->fx);
     RIG_CHECK(rc == DLHT_OK || rc == DLHT_ENOMEM, "%s", dlht_errname(rc));
-    for (size_t i = 0; i < rig->fx.count; i++)
-        carry_out(rig, &rig->fx.list[i]);
+    for (size_t i = 0; i < rig->fx.count; i++) {
+        const struct effect *e = &rig->fx.list[i];
+        bool in_store = rig->in_store && e->kind >= EFFECT_APPEND &&
+                        e->kind <= EFFECT_CHECKPOINT_REMOVE;
+        if (in_store)
+            rig->in_store(true);
+        carry_out(rig, e);
+        if (in_store)
+            rig->in_store(false);
+    }
 }
 
 static void flush(struct rig *rig)

@@ -66,6 +66,8 @@ struct rig {
     /* Called with each answer as it is given; NULL is allowed. */
     void (*on_reply)(void *context, uint64_t ticket, const struct response *r);
     void *context;
+    void (*in_store)(bool in); /* as the journal, a checkpoint or a restore is
+                                * entered and left; NULL is allowed */
 };
 
 /* Small arcs, journals and timers, so that all happens often. */
@@ -75,6 +77,10 @@ void rig_config(struct node_config *config, uint64_t seed);
  * failure there is none. Codes of journal_open, checkpoint_each. */
 int rig_open(struct rig *rig, const struct disk *disk,
              const struct node_config *config);
+
+/* The same, with rig->in_store from the first. */
+int rig_open_watched(struct rig *rig, const struct disk *disk,
+                     const struct node_config *config, void (*in_store)(bool));
 
 /* The same, restored by another's hand from another's disk. */
 typedef int (*rig_restore_fn)(void *context, struct node *node, uint64_t seed,

@@ -8,11 +8,22 @@
 
 static int before(struct tap *tap, enum tap_call call)
 {
-    return tap->before ? tap->before(tap->context, call) : DLHT_OK;
+    int rc = tap->before ? tap->before(tap->context, call) : DLHT_OK;
+    if (rc == DLHT_OK && tap->inside)
+        tap->inside(true);
+    return rc;
+}
+
+static int leave(const struct tap *tap, int rc)
+{
+    if (tap->inside)
+        tap->inside(false);
+    return rc;
 }
 
 static int after(struct tap *tap, enum tap_call call, int rc)
 {
+    leave(tap, rc);
     if (tap->after)
         tap->after(tap->context, call);
     return rc;
@@ -32,14 +43,18 @@ static int tap_open(void *self, const char *name, bool create, int *handle)
 static int tap_close(void *self, int handle)
 {
     struct tap *tap = self;
-    return disk_close(tap->inner, handle);
+    if (tap->inside)
+        tap->inside(true);
+    return leave(tap, disk_close(tap->inner, handle));
 }
 
 static int tap_size(void *self, int handle, uint64_t *bytes)
 {
     struct tap *tap = self;
     int rc = before(tap, TAP_SIZE);
-    return rc == DLHT_OK ? disk_size(tap->inner, handle, bytes) : rc;
+    if (rc != DLHT_OK)
+        return rc;
+    return leave(tap, disk_size(tap->inner, handle, bytes));
 }
 
 static int tap_allocate(void *self, int handle, uint64_t bytes)
@@ -57,8 +72,9 @@ static int tap_read(void *self, int handle, uint64_t offset, void *data,
 {
     struct tap *tap = self;
     int rc = before(tap, TAP_READ);
-    return rc == DLHT_OK ? disk_read(tap->inner, handle, offset, data, len)
-                         : rc;
+    if (rc != DLHT_OK)
+        return rc;
+    return leave(tap, disk_read(tap->inner, handle, offset, data, len));
 }
 
 static int tap_write(void *self, int handle, uint64_t offset, const void *data,
@@ -106,7 +122,9 @@ static int tap_list(void *self, disk_list_fn fn, void *context)
 {
     struct tap *tap = self;
     int rc = before(tap, TAP_LIST);
-    return rc == DLHT_OK ? disk_list(tap->inner, fn, context) : rc;
+    if (rc != DLHT_OK)
+        return rc;
+    return leave(tap, disk_list(tap->inner, fn, context));
 }
 
 static int tap_sync_names(void *self)

@@ -31,6 +31,9 @@ struct tap {
      * nothing. NULL is allowed. */
     int (*before)(void *context, enum tap_call call);
     void *context;
+    /* True as the inner disk is entered, false as it is left; NULL is
+     * allowed. */
+    void (*inside)(bool inner);
 };
 
 struct disk tap_disk(struct tap *tap);
