@@ -131,7 +131,7 @@ static const struct {
     { "keyspace", { .op = OP_KEYSPACE_SHOW }, NULL },
     { "model", { .op = OP_MODEL }, "show" },
     { "train", { .op = OP_MODEL }, "train" },
-    { "balance", { .op = OP_BALANCE }, "show" },
+    { "balance", { .op = OP_BALANCE }, "status" },
 };
 
 static bool ask(struct memory *m, size_t i, struct buf *out, int *status)
