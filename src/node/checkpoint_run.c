@@ -19,7 +19,8 @@ struct checkpoint_run {
     arc_id arc; /* 0: none is under way */
     uint64_t number;
     uint64_t index;
-    struct records_snapshot *view; /* NULL: all was read, END is under way */
+    struct records_snapshot *view; /* NULL: all was read */
+    bool ended;                    /* END is under way */
     uint64_t next_ns;              /* when the next block is due */
     struct buf block;
 };
@@ -38,6 +39,30 @@ static struct effect *add(struct node *node, enum effect_kind kind)
         e->u.checkpoint.number = node->checkpoint->number;
     }
     return e;
+}
+
+/* The same with what is in the block. False: no memory, nothing was added. */
+static bool add_block(struct node *node, enum effect_kind kind)
+{
+    const struct buf *block = &node->checkpoint->block;
+    struct span bytes = effects_copy(node->fx, buf_span(block));
+    bool whole = !block->failed && bytes.len == block->len;
+    struct effect *e = whole ? add(node, kind) : NULL;
+    if (e)
+        e->u.checkpoint.bytes = bytes;
+    return e != NULL;
+}
+
+/* A checkpoint that lacks a part must not be committed: the journal would be
+ * shortened on its account. */
+static void give_up(struct node *node)
+{
+    struct checkpoint_run *run = node->checkpoint;
+    if (!add(node, EFFECT_CHECKPOINT_ABORT))
+        node->failed = true; /* the disk would wait for more of it for ever */
+    records_snapshot_free(run->view);
+    run->view = NULL;
+    run->arc = 0;
 }
 
 static void release(struct node *node, arc_id arc, uint64_t index)
@@ -63,17 +88,20 @@ static struct replica *unbased_child(struct node *node, arc_id arc)
 static void begin(struct node *node, struct replica *r)
 {
     struct checkpoint_run *run = node->checkpoint;
-    run->view = records_snapshot_new(r->records);
+    run->view = r->half_applied ? NULL : records_snapshot_new(r->records);
     if (!run->view)
         return;
     run->arc = r->id;
     run->number = ++r->checkpoint_number;
     run->index = r->applied;
+    run->ended = false;
     buf_reset(&run->block);
     arc_state_pack(r, &run->block);
-    struct effect *e = add(node, EFFECT_CHECKPOINT_BEGIN);
-    if (e)
-        e->u.checkpoint.bytes = effects_copy(node->fx, buf_span(&run->block));
+    if (add_block(node, EFFECT_CHECKPOINT_BEGIN))
+        return;
+    records_snapshot_free(run->view);
+    run->view = NULL;
+    run->arc = 0;
 }
 
 /* Who is to be removed, or to take a snapshot, waits for its children. */
@@ -116,19 +144,19 @@ static void choose(struct node *node)
         begin(node, r);
 }
 
-static void add_block(struct node *node)
+static void add_next(struct node *node)
 {
     struct checkpoint_run *run = node->checkpoint;
+    run->next_ns = node->now_ns + NS_PER_MS;
     buf_reset(&run->block);
-    if (!arc_block_pack(run->view, BLOCK_BYTES, &run->block)) {
+    bool more = arc_block_pack(run->view, BLOCK_BYTES, &run->block);
+    if (run->block.failed ||
+        (more && !add_block(node, EFFECT_CHECKPOINT_ADD))) {
+        give_up(node);
+    } else if (!more) {
         records_snapshot_free(run->view);
         run->view = NULL;
-        add(node, EFFECT_CHECKPOINT_END);
-        return;
     }
-    struct effect *e = add(node, EFFECT_CHECKPOINT_ADD);
-    if (e)
-        e->u.checkpoint.bytes = effects_copy(node->fx, buf_span(&run->block));
 }
 
 void checkpoint_run_tick(struct node *node)
@@ -138,14 +166,12 @@ void checkpoint_run_tick(struct node *node)
     struct checkpoint_run *run = node->checkpoint;
     if (run->arc == 0 && !node->disk_full)
         choose(node);
-    if (run->arc == 0 || !run->view)
-        return;
-    if (node->now_ns >= run->next_ns) {
-        run->next_ns = node->now_ns + NS_PER_MS;
-        add_block(node);
-    }
-    if (run->view)
-        node_wake_at(node, run->next_ns);
+    if (run->arc && run->view && node->now_ns >= run->next_ns)
+        add_next(node);
+    if (run->arc && !run->view && !run->ended)
+        run->ended = add(node, EFFECT_CHECKPOINT_END) != NULL;
+    if (run->arc && !run->ended)
+        node_wake_at(node, node->now_ns + NS_PER_MS);
 }
 
 void checkpoint_run_done(struct node *node, arc_id arc, uint64_t number,
@@ -175,8 +201,8 @@ void checkpoint_run_forget(struct node *node, struct replica *r)
     struct checkpoint_run *run = node->checkpoint;
     if (!run || run->arc != r->id)
         return;
-    if (run->view && node->fx)
-        add(node, EFFECT_CHECKPOINT_ABORT);
+    if (!run->ended && node->fx)
+        give_up(node);
     records_snapshot_free(run->view);
     run->view = NULL;
     run->arc = 0;

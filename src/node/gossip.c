@@ -218,8 +218,11 @@ static bool parcel_add_keyspace(struct node *node, struct parcel *p,
         struct span copy =
             effects_copy(node->fx, span_of(record->first_arcs, bytes));
         record->first_arcs = (const struct arc *)(const void *)copy.data;
-        if (!copy.data)
-            record->first_arc_count = 0;
+        if (!copy.data) {
+            /* Whoever heard of it without them would never found them. */
+            codec_arena_deinit(&arena);
+            return false;
+        }
     }
     codec_arena_deinit(&arena);
     p->keyspace_count++;

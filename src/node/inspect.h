@@ -24,10 +24,12 @@ struct inspect_replica {
     const struct raft *raft;
     const struct records *records;
     uint64_t applied;
-    uint64_t counter; /* version of the newest applied write */
-    uint64_t merge;   /* hash of what is replicated of merges */
-    bool staging;     /* holds records of the arc after it, invisibly */
-    bool frozen;      /* serves nothing: is on its way into another */
+    bool half_applied; /* for want of memory a part of the next entry may be
+                        * done; it is done again from its start */
+    uint64_t counter;  /* version of the newest applied write */
+    uint64_t merge;    /* hash of what is replicated of merges */
+    bool staging;      /* holds records of the arc after it, invisibly */
+    bool frozen;       /* serves nothing: is on its way into another */
     bool closed;
     size_t absorbed; /* arcs of which copies may be left */
     int merge_phase; /* of a run led here; 0: none */

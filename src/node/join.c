@@ -66,7 +66,7 @@ static void journal_identity(struct node *node)
     mp_write_bin(&payload, span_of(node->cluster.bytes, ID_BYTES));
     mp_write_bin(&payload, span_of(node->self.bytes, ID_BYTES));
     mp_write_uint(&payload, node->incarnation);
-    node_journal(node, JOURNAL_IDENTITY, 0, 0, 0, buf_span(&payload));
+    node_journal_buf(node, JOURNAL_IDENTITY, 0, 0, 0, &payload);
     buf_deinit(&payload);
 }
 
@@ -101,8 +101,10 @@ void join_remember(struct node *node)
             mp_write_cstr(&payload, p->addr);
     }
     uint64_t h = hash64(buf_span(&payload));
+    if (payload.failed) /* another time */
+        h = node->remembered_hash;
     if (h != node->remembered_hash)
-        node_journal(node, JOURNAL_PEERS, 0, 0, 0, buf_span(&payload));
+        node_journal_buf(node, JOURNAL_PEERS, 0, 0, 0, &payload);
     node->remembered_hash = h;
     buf_deinit(&payload);
 }

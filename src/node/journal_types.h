@@ -5,7 +5,8 @@
  * Records with an index belong to the log of their arc and go when a
  * checkpoint covers them. Records with index 0 are facts: of each (arc, type)
  * the newest is kept for ever, and none may be misread if it comes again after
- * younger records of other types: each names the replica it speaks of.
+ * younger records of other types: each names the replica it speaks of. Nor may
+ * any be misread because it comes before the first IDENTITY that is left.
  * Payloads are MessagePack values one after the other. */
 
 #ifndef NODE_JOURNAL_TYPES_H
@@ -28,7 +29,7 @@ enum journal_type {
     JOURNAL_IDENTITY = 8, /* 0, arc 0; cluster, peer, incarnation */
     JOURNAL_PEERS = 9,    /* 0, arc 0; addresses last heard of */
     JOURNAL_RECOVER = 10  /* index, term; old replica, new replica, generation,
-                           * descriptor: all before index is committed, and
+                           * descriptor, peer: all before index is committed, and
                            * the copy is a group of its own from then on; old
                            * replica 0: with nothing in it */
 };

@@ -214,16 +214,22 @@ static bool forget(struct node *node, const struct keyspace_record *record)
     return true;
 }
 
-static void found_groups(struct node *node,
+/* False: no memory for all of them. */
+static bool found_groups(struct node *node,
                          const struct keyspace_record *record)
 {
+    bool all = true;
     for (size_t i = 0; i < record->first_arc_count; i++) {
         struct arc arc = record->first_arcs[i];
         arc.keyspace = record->id;
         gossip_notice_arc(node, &arc);
-        if (replica_found(node, &arc) != DLHT_OK)
+        if (replica_found(node, &arc) != DLHT_OK) {
             node_log(node, LOG_ERROR, "out of memory founding an arc");
+            all = false;
+        }
     }
+    node->keyspaces_late = node->keyspaces_late || !all;
+    return all;
 }
 
 bool keyspaces_notice(struct node *node, const struct keyspace_record *record)
@@ -240,7 +246,11 @@ bool keyspaces_notice(struct node *node, const struct keyspace_record *record)
     struct buf packed = { 0 };
     codec_pack_keyspace(&packed, record);
     char *options = malloc(record->options.len + 1);
-    if (packed.failed || !options || (is_new && add(node, record) != DLHT_OK)) {
+    int rc = packed.failed || !options ? DLHT_ENOMEM : DLHT_OK;
+    if (rc == DLHT_OK && is_new)
+        rc = add(node, record);
+    if (rc != DLHT_OK) {
+        node->keyspaces_late = node->keyspaces_late || rc == DLHT_ENOMEM;
         buf_deinit(&packed);
         free(options);
         return false;
@@ -262,7 +272,7 @@ bool keyspaces_notice(struct node *node, const struct keyspace_record *record)
     if (record->dropped)
         close_dropped(node, record->id);
     else if (is_new)
-        found_groups(node, record);
+        ks->unfounded = !found_groups(node, record);
     return true;
 }
 
@@ -274,7 +284,9 @@ static void notice_value(struct node *node, struct span value, uint64_t version)
     struct mp_reader r;
     mp_reader_init(&r, value);
     codec_unpack_keyspace(&r, &arena, &record);
-    if (r.bad) {
+    if (arena.failed) {
+        node->keyspaces_late = true;
+    } else if (r.bad) {
         node_log(node, LOG_ERROR, "a keyspace record is not understood");
     } else {
         record.version = version;
@@ -309,6 +321,37 @@ void keyspaces_scan(struct node *node)
         notice_value(node, record.value, record.version);
         there = records_next(&at);
     }
+}
+
+static bool found_again(struct node *node, const struct keyspace *ks)
+{
+    struct codec_arena arena = { 0 };
+    struct keyspace_record record;
+    struct mp_reader r;
+    mp_reader_init(&r, span_of(ks->packed, ks->packed_len));
+    codec_unpack_keyspace(&r, &arena, &record);
+    record.id = ks->record.id;
+    bool all = !r.bad && found_groups(node, &record);
+    codec_arena_deinit(&arena);
+    return all;
+}
+
+void keyspaces_tick(struct node *node)
+{
+    if (!node->keyspaces_late)
+        return;
+    node->keyspaces_late = false;
+    keyspaces_scan(node);
+    for (size_t i = 0; i < node->keyspace_count; i++) {
+        struct keyspace *ks = &node->keyspaces[i];
+        if (ks->unfounded && !ks->record.dropped)
+            ks->unfounded = !found_again(node, ks);
+        node->keyspaces_late = node->keyspaces_late || ks->unfounded;
+    }
+    for (size_t i = node->replica_count; i-- > 0;)
+        if (!node->replicas[i]->empty &&
+            keyspaces_is_gone(node, node->replicas[i]->keyspace))
+            replica_remove(node, node->replicas[i]);
 }
 
 struct span keyspaces_key(struct node *node, struct span name)

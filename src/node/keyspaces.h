@@ -39,6 +39,10 @@ void keyspaces_applied(struct node *node, const struct command *command,
  * after a restart or a snapshot. */
 void keyspaces_scan(struct node *node);
 
+/* What could not be done for want of memory (a keyspace taken in, an arc of it
+ * founded or given up) is done now. */
+void keyspaces_tick(struct node *node);
+
 /* The key of a keyspace's record in the system arc, in the step's arena. */
 struct span keyspaces_key(struct node *node, struct span name);
 

@@ -536,8 +536,10 @@ static void receive_ask(struct node *node, struct keyspace *ks,
     part.u.model.bytes = span_tail(packed, (size_t)m->offset);
     if (part.u.model.bytes.len > MODEL_PART_MAX)
         part.u.model.bytes.len = MODEL_PART_MAX;
+    size_t len = part.u.model.bytes.len;
     part.u.model.bytes = effects_copy(node->fx, part.u.model.bytes);
-    node_send(node, from, &part);
+    if (part.u.model.bytes.len == len)
+        node_send(node, from, &part);
 }
 
 static void receive_part(struct node *node, struct keyspace *ks,

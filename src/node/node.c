@@ -275,11 +275,27 @@ void node_answer(struct node *node, const struct origin *origin,
         return;
     }
     struct effect *e = effects_add(node->fx, EFFECT_REPLY);
-    if (!e)
+    if (!e) {
+        if (node->unsaid_count < NODE_UNSAID_MAX)
+            node->unsaid[node->unsaid_count++] = origin->ticket;
         return;
+    }
     kept.arc = NULL; /* between peers only */
     e->u.reply.ticket = origin->ticket;
     e->u.reply.response = kept;
+}
+
+/* Clients to whom nothing could be said for want of memory. */
+static void answer_unsaid(struct node *node)
+{
+    while (node->unsaid_count) {
+        struct effect *e = effects_add(node->fx, EFFECT_REPLY);
+        if (!e)
+            return;
+        e->u.reply.ticket = node->unsaid[--node->unsaid_count];
+        e->u.reply.response.status = DLHT_EUNKNOWN;
+        e->u.reply.response.text = span_str("no memory for the answer");
+    }
 }
 
 void node_answer_status(struct node *node, const struct origin *origin,
@@ -296,9 +312,10 @@ void node_journal(struct node *node, uint8_t type, arc_id arc, uint64_t term,
 {
     if (!node->config.durable || node->phase == PHASE_NEW)
         return;
-    struct effect *e = effects_add(node->fx, EFFECT_APPEND);
     struct span kept = effects_copy(node->fx, payload);
-    if (!e || kept.len != payload.len) {
+    bool whole = kept.len == payload.len;
+    struct effect *e = whole ? effects_add(node->fx, EFFECT_APPEND) : NULL;
+    if (!e) {
         node->failed = true; /* what must be on disk would not be */
         return;
     }
@@ -310,6 +327,16 @@ void node_journal(struct node *node, uint8_t type, arc_id arc, uint64_t term,
         .payload = kept,
     };
     node->unsynced = true;
+}
+
+void node_journal_buf(struct node *node, uint8_t type, arc_id arc,
+                      uint64_t term, uint64_t index, const struct buf *payload)
+{
+    bool is_open = node->config.durable && node->phase != PHASE_NEW;
+    if (is_open && payload->failed)
+        node->failed = true;
+    else
+        node_journal(node, type, arc, term, index, buf_span(payload));
 }
 
 void node_sync(struct node *node)
@@ -508,6 +535,7 @@ static void tick(struct node *node)
     }
     node->memory_used = memory;
     pending_tick(node);
+    keyspaces_tick(node);
     gossip_tick(node);
     keeper_tick(node);
     models_tick(node);
@@ -606,6 +634,7 @@ int node_step(struct node *node, const struct event *event,
     empty_graveyard(node);
     effects_reset(effects);
     node->fx = effects;
+    answer_unsaid(node);
     if (event->now_ns > node->now_ns)
         node->now_ns = event->now_ns;
     switch (event->kind) {

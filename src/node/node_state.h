@@ -28,6 +28,7 @@ enum {
     SYSTEM_KEYSPACE = 0,
     SYSTEM_ARC = 1,
     NODE_REPLICAS_MAX = 65536,
+    NODE_UNSAID_MAX = 256, /* beyond it a client hears at its own deadline */
     KEYSPACES_MAX = 4096,
     KEYSPACES_GONE_MAX = 65536, /* all are told to a peer that comes back */
     MAP_ARCS_MAX = 1 << 20,
@@ -68,6 +69,7 @@ struct keyspace {
     const struct ring **rings; /* of arcs led here; fingers.c */
     size_t ring_count, ring_cap;
     size_t reported; /* arcs that leaders report; keeper.c */
+    bool unfounded;  /* there was no memory to found a first arc */
     char *options;   /* what record.options points to; owned */
 
     struct held_model *held;   /* newest adopted; models.c; NULL: none */
@@ -129,6 +131,7 @@ struct replica {
     struct records *records;
     struct sessions sessions;
     uint64_t applied;
+    bool half_applied; /* memory ran out inside the next entry */
     uint64_t applied_term;
     struct raft_members applied_members; /* as of applied */
     uint64_t counter; /* version of the newest applied write */
@@ -257,6 +260,10 @@ struct node {
 
     struct keyspace *keyspaces; /* ascending id; [0] is the system keyspace */
     size_t keyspace_count, keyspace_cap;
+    /* Tickets of clients that are to be told in a later step. */
+    uint64_t unsaid[NODE_UNSAID_MAX];
+    size_t unsaid_count;
+    bool keyspaces_late; /* memory was lacking: keyspaces_tick has work */
     struct gone_keyspace *gone; /* ascending id */
     size_t gone_count, gone_cap;
 
@@ -351,6 +358,10 @@ void node_answer_status(struct node *node, const struct origin *origin,
 /* Appends a journal record of a fact or entry and asks for a sync. */
 void node_journal(struct node *node, uint8_t type, arc_id arc, uint64_t term,
                   uint64_t index, struct span payload);
+/* The same of a payload that may lack a part for want of memory: then nothing
+ * is written, and the node cannot go on. */
+void node_journal_buf(struct node *node, uint8_t type, arc_id arc,
+                      uint64_t term, uint64_t index, const struct buf *payload);
 
 /* Asks for all that was journaled so far to be made durable; the disk carries
  * out what comes after only then. */

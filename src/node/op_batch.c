@@ -212,6 +212,10 @@ static struct item *read_items(struct node *node, struct span list,
         items[i].key = hash ? op_hashed_key(node, key) : key;
         items[i].value = mp_read_bytes(&r);
         items[i].order = i;
+        if (items[i].key.len == 0) { /* there was none for the hashed one */
+            free(items);
+            items = NULL;
+        }
     }
     return items;
 }
@@ -326,8 +330,10 @@ static void mget_release(struct node *node, struct mget *m)
         buf_deinit(&k->value);
     }
     response.list = effects_copy(node->fx, buf_span(&list));
-    if (m->status == DLHT_ETOOBIG || list.failed ||
-        response.list.len != list.len || list.len > WIRE_BODY_MAX - 4096) {
+    if (list.failed || response.list.len != list.len) {
+        memset(&response, 0, sizeof response);
+        response.status = DLHT_EBUSY;
+    } else if (m->status == DLHT_ETOOBIG || list.len > WIRE_BODY_MAX - 4096) {
         memset(&response, 0, sizeof response);
         response.status = DLHT_ETOOBIG;
         response.text = span_str("the answer passes 32 MiB: ask for fewer "

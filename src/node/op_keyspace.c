@@ -118,17 +118,23 @@ static bool make_record(struct node *node, struct change *c,
 {
     struct codec_arena arena = { 0 };
     struct keyspace_record record = { 0 };
-    bool there = now->status == DLHT_OK;
+    bool there = now->status == DLHT_OK, bad = false;
     if (there) {
         struct mp_reader r;
         mp_reader_init(&r, now->value);
         codec_unpack_keyspace(&r, &arena, &record);
         if (record.id == 0)
             record.id = (keyspace_id)now->version;
-        there = !r.bad && !record.dropped;
+        there = !record.dropped;
+        bad = r.bad;
     }
     bool ok = true;
-    if (c->kind != CHANGE_CREATE && !there) {
+    if (bad) {
+        /* Not to be taken for none: a new one would be written over it. */
+        change_end(node, c, arena.failed ? DLHT_EBUSY : DLHT_ECORRUPT,
+                   arena.failed ? NULL : "its record cannot be read");
+        ok = false;
+    } else if (c->kind != CHANGE_CREATE && !there) {
         change_end(node, c, DLHT_ENOKEYSPACE, "no such keyspace");
         ok = false;
     } else if (c->kind == CHANGE_CREATE && there) {

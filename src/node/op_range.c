@@ -312,9 +312,9 @@ static bool advance(struct part *part, struct span cursor)
     return !b->failed;
 }
 
-/* Cuts what a part has beyond count records: it goes on at the first of
- * them. */
-static void cut_list(struct part *part, uint32_t count)
+/* Cuts what a part has beyond count records: it goes on at the first of them.
+ * False: no memory. */
+static bool cut_list(struct part *part, uint32_t count)
 {
     struct mp_reader r;
     mp_reader_init(&r, buf_span(&part->list));
@@ -326,6 +326,7 @@ static void cut_list(struct part *part, uint32_t count)
     part->list.len = (size_t)(at - part->list.data);
     part->list_count = count;
     part->more = true;
+    return !part->from.failed;
 }
 
 /* Adds a part's answer to the walk's; true: the walk is answered. */
@@ -333,8 +334,11 @@ static bool take_over(struct node *node, struct walk *w, struct part *part)
 {
     uint64_t limit = w->request.limit;
     bool reverse = w->request.flags & REQUEST_REVERSE;
-    if (limit && w->list_count + part->list_count > limit)
-        cut_list(part, (uint32_t)(limit - w->list_count));
+    if (limit && w->list_count + part->list_count > limit &&
+        !cut_list(part, (uint32_t)(limit - w->list_count))) {
+        walk_fail(node, w, DLHT_EBUSY, span_empty());
+        return true;
+    }
     w->count += part->count;
     w->list_count += part->list_count;
     buf_append_span(&w->list, buf_span(&part->list));
@@ -388,7 +392,7 @@ static void piece_done(struct node *node, void *context,
     part->count += piece->count;
     part->list_count += piece->list_count;
     buf_append_span(&part->list, piece->list);
-    if (piece->more && !advance(part, piece->cursor)) {
+    if (part->list.failed || (piece->more && !advance(part, piece->cursor))) {
         walk_fail(node, w, DLHT_EBUSY, span_empty());
     } else if (piece->more && !is_full(w, part->list.len, part->list_count)) {
         ask(node, part, true);
@@ -589,6 +593,9 @@ void op_range_begin(struct node *node, const struct request *q,
     w->request.end = buf_span(&w->end);
     w->request.value = w->request.list = span_empty();
     w->request.keyspace_name = span_empty();
-    begin_parts(node, w, buf_span(&w->from));
+    if (w->from.failed || w->end.failed)
+        walk_fail(node, w, DLHT_EBUSY, span_empty());
+    else
+        begin_parts(node, w, buf_span(&w->from));
     walk_settle(w);
 }

@@ -33,7 +33,9 @@ uint64_t op_deadline_ns(const struct node *node, const struct request *request)
 static void answer_write_refusal(struct node *node, const struct origin *origin,
                                  int rc, const struct replica *r)
 {
-    struct response response = { .status = rc };
+    /* Without memory it was not done, and may be asked again. */
+    struct response response = { .status =
+                                     rc == DLHT_ENOMEM ? DLHT_EBUSY : rc };
     if (rc == DLHT_ENOTOWNER && r && !r->empty)
         response.arc = r->arc;
     node_answer(node, origin, &response);

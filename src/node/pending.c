@@ -473,10 +473,26 @@ static void doubt(struct node *node, const struct pending *p)
         map_forget(ks->map, p->request.arc, p->request.generation);
 }
 
+/* Everybody who names a key has one: else there was no memory to make it. */
+static bool lacks_key(const struct request *request)
+{
+    switch (request->op) {
+    case OP_PUT:
+    case OP_GET:
+    case OP_DEL:
+    case OP_CAS:
+        return request->key.len == 0;
+    default:
+        return false;
+    }
+}
+
 int pending_begin(struct node *node, const struct request *request,
                   uint64_t deadline_ns, const struct pending_target *target)
 {
     struct pending_table *t = node->pending;
+    if (lacks_key(request))
+        return DLHT_ENOMEM;
     if (t->free_count == 0) {
         int rc = grow(t);
         if (rc != DLHT_OK)

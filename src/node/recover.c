@@ -42,7 +42,8 @@ static void own(struct node *node, const struct recover_order *o,
     arc->generation = o->generation;
     arc->member_count = 1;
     arc->members[0].replica = o->fresh;
-    arc->members[0].peer = node->self;
+    /* While the journal is read this node may not know its id yet. */
+    arc->members[0].peer = id_is_zero(&o->self) ? node->self : o->self;
     arc->members[0].voter = true;
     arc->term = 0;
     arc->owner = (struct id){ { 0 } };
@@ -166,10 +167,8 @@ static void journal_order(struct node *node, arc_id arc, uint64_t index,
     mp_write_uint(&payload, o->fresh);
     mp_write_uint(&payload, o->generation);
     codec_pack_arc(&payload, o->known);
-    if (payload.failed)
-        node->failed = true;
-    node_journal(node, JOURNAL_RECOVER, arc, o->term, index,
-                 buf_span(&payload));
+    mp_write_bin(&payload, span_of(node->self.bytes, ID_BYTES));
+    node_journal_buf(node, JOURNAL_RECOVER, arc, o->term, index, &payload);
     buf_deinit(&payload);
 }
 
@@ -252,6 +251,8 @@ int recover_restore(struct node *node, const struct journal_record *record,
     o.fresh = mp_read_uint(reader);
     o.generation = mp_read_uint(reader);
     codec_unpack_arc(reader, &known);
+    if (!reader->bad && !mp_at_end(reader))
+        mp_read_fixed(reader, o.self.bytes, ID_BYTES);
     if (reader->bad || o.fresh == 0 || known.id != record->arc)
         return DLHT_ECORRUPT;
     struct replica *r = node_replica(node, record->arc);

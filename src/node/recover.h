@@ -28,6 +28,7 @@ struct recover_order {
     uint64_t generation;
     uint64_t term;
     const struct arc *known; /* the newest descriptor that anybody knew */
+    struct id self; /* of the peer whose copy it is; zero: this node's */
 };
 
 /* Does it, or nothing. The replica leads once its vote is durable.

@@ -171,7 +171,7 @@ int replica_found(struct node *node, const struct arc *arc)
     struct buf payload = { 0 };
     mp_write_uint(&payload, r->self);
     codec_pack_arc(&payload, arc);
-    node_journal(node, JOURNAL_FOUND, r->id, 1, 1, buf_span(&payload));
+    node_journal_buf(node, JOURNAL_FOUND, r->id, 1, 1, &payload);
     buf_deinit(&payload);
     /* One of them stands at once; the others would only get in its way. */
     if (id_equal(&arc->members[0].peer, &node->self))
@@ -196,7 +196,7 @@ int replica_create(struct node *node, arc_id arc, keyspace_id keyspace,
     struct buf payload = { 0 };
     mp_write_uint(&payload, self);
     mp_write_uint(&payload, keyspace);
-    node_journal(node, JOURNAL_CREATE, arc, 0, 0, buf_span(&payload));
+    node_journal_buf(node, JOURNAL_CREATE, arc, 0, 0, &payload);
     buf_deinit(&payload);
     if (burials_has(node, arc, BURIALS_DAMAGED) && node->fx) {
         /* Somebody leads it: it is learned anew, and what could not be read
@@ -251,7 +251,7 @@ void replica_journal_burials(struct node *node, arc_id arc)
         mp_write_uint(&payload, t->replica);
         t->fresh = node->phase == PHASE_NEW; /* the journal is not open */
     }
-    node_journal(node, JOURNAL_REMOVE, arc, 0, 0, buf_span(&payload));
+    node_journal_buf(node, JOURNAL_REMOVE, arc, 0, 0, &payload);
     buf_deinit(&payload);
 }
 
@@ -272,6 +272,7 @@ void replica_remove(struct node *node, struct replica *r)
                  "%u replicas were removed here: no more can be; let this "
                  "peer leave and come back with an empty data directory",
                  (unsigned)BURIALS_MAX);
+    node->keyspaces_late = node->keyspaces_late || rc == DLHT_ENOMEM;
     if (rc != DLHT_OK)
         return; /* tried again when the next message says so */
     replica_journal_burials(node, r->id);
@@ -569,8 +570,7 @@ static void journal_entry(struct node *node, struct replica *r,
     if (entry->type == RAFT_ENTRY_MEMBERS)
         codec_pack_members(b, &entry->members);
     mp_write_bin(b, entry->data);
-    node_journal(node, JOURNAL_ENTRY, r->id, entry->term, entry->index,
-                 buf_span(b));
+    node_journal_buf(node, JOURNAL_ENTRY, r->id, entry->term, entry->index, b);
 }
 
 static void persist(struct node *node, struct replica *r,
@@ -584,7 +584,7 @@ static void persist(struct node *node, struct replica *r,
         mp_write_uint(b, r->self);
         mp_write_uint(b, out->term);
         mp_write_uint(b, out->vote);
-        node_journal(node, JOURNAL_VOTE, r->id, out->term, 0, buf_span(b));
+        node_journal_buf(node, JOURNAL_VOTE, r->id, out->term, 0, b);
         r->vote_term = out->term;
         r->vote = out->vote;
     }

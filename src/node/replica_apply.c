@@ -408,8 +408,10 @@ void replica_apply(struct node *node, struct replica *r)
         struct session_result result = { 0 };
         if (apply_entry(node, r, entry, &result) != DLHT_OK) {
             replica_touch(node, r); /* no memory now: again later */
+            r->half_applied = true;
             return;
         }
+        r->half_applied = false;
         r->applied++;
         r->applied_term = entry->term;
         answer_waiter(node, r, r->applied, &result);

@@ -118,18 +118,19 @@ static int restore_entry(struct node *node, struct replica *r,
     return rc;
 }
 
+/* The record says which member is meant. To ask for the one with this node's
+ * id would not do: each start writes the identity anew, so once the journal was
+ * trimmed its oldest record of it may come after this one. */
 static int restore_found(struct node *node, struct mp_reader *reader)
 {
-    mp_read_uint(reader);
+    replica_id self = mp_read_uint(reader);
     struct arc arc;
     codec_unpack_arc(reader, &arc);
     if (reader->bad)
         return DLHT_ECORRUPT;
-    const struct arc_member *me = arc_member_of(&arc, &node->self);
-    if (!me || node_replica(node, arc.id) ||
-        burials_has(node, arc.id, me->replica))
+    if (node_replica(node, arc.id) || burials_has(node, arc.id, self))
         return DLHT_OK;
-    struct replica_parts parts = replica_founding(node, &arc, me->replica);
+    struct replica_parts parts = replica_founding(node, &arc, self);
     struct replica *r;
     return replica_new_with(node, &parts, &r);
 }

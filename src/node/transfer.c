@@ -46,6 +46,7 @@ struct outgoing {
     uint64_t last; /* number of the last chunk, UINT64_MAX: not known */
     uint64_t heard_ns;
     uint64_t sent_ns;
+    bool broken; /* no memory for a chunk: to be begun again */
 };
 
 struct incoming {
@@ -205,6 +206,7 @@ static void send_chunk(struct node *node, struct replica *r, struct outgoing *o,
                        uint64_t sequence)
 {
     struct id peer;
+    const struct buf *b = &o->window[sequence % WINDOW_CHUNKS];
     if (!replica_peer_of(r, o->to, &peer))
         return;
     struct message m = { .type = MESSAGE_SNAPSHOT_CHUNK };
@@ -216,11 +218,11 @@ static void send_chunk(struct node *node, struct replica *r, struct outgoing *o,
         .transfer = o->transfer,
         .sequence = sequence,
         .last = sequence == o->last,
-        .bytes = effects_copy(node->fx,
-                              buf_span(&o->window[sequence % WINDOW_CHUNKS])),
+        .bytes = effects_copy(node->fx, buf_span(b)),
     };
-    node_send(node, &peer, &m);
     o->sent_ns = node->now_ns;
+    if (m.u.chunk.bytes.len == b->len) /* else it is sent again, later */
+        node_send(node, &peer, &m);
 }
 
 /* Bytes a second; 0: no bound. */
@@ -255,13 +257,20 @@ static bool may_send(struct node *node, const struct outgoing *o)
 static void fill_window(struct node *node, struct replica *r,
                         struct outgoing *o)
 {
-    for (int i = 0; i < CHUNKS_A_CALL && o->last == UINT64_MAX &&
+    for (int i = 0; i < CHUNKS_A_CALL && !o->broken && o->last == UINT64_MAX &&
                     o->filled < o->acked + WINDOW_CHUNKS && may_send(node, o);
          i++) {
         struct buf *b = &o->window[o->filled % WINDOW_CHUNKS];
         buf_reset(b);
+        bool more = arc_block_pack(o->view, CHUNK_BYTES, b);
+        if (b->failed) {
+            /* What it lacks would be taken for removed: begun again. */
+            o->broken = true;
+            node_wake_at(node, node->now_ns);
+            return;
+        }
         /* A last chunk may be empty: it says that there was no more. */
-        if (!arc_block_pack(o->view, CHUNK_BYTES, b)) {
+        if (!more) {
             o->last = o->filled;
             records_snapshot_free(o->view);
             o->view = NULL;
@@ -284,7 +293,7 @@ static void begin(struct node *node, struct replica *r, replica_id to)
             slot = i;
     }
     /* While something is staged: later. */
-    bool can = slot < RAFT_MEMBERS_MAX && !r->staging;
+    bool can = slot < RAFT_MEMBERS_MAX && !r->staging && !r->half_applied;
     struct outgoing *o = can ? mem_zero(1, sizeof *o) : NULL;
     if (o)
         o->view = records_snapshot_new(r->records);
@@ -300,6 +309,11 @@ static void begin(struct node *node, struct replica *r, replica_id to)
     o->last = UINT64_MAX;
     o->heard_ns = node->now_ns;
     arc_state_pack(r, &o->window[0]);
+    if (o->window[0].failed) {
+        outgoing_free(o);
+        raft_snapshot_done(r->raft, node->now_ns, to, 0);
+        return;
+    }
     o->filled = 1;
     r->outgoing[slot] = o;
     send_chunk(node, r, o, 0);
@@ -321,7 +335,7 @@ void transfer_tick(struct node *node, struct replica *r)
             continue;
         if (o->acked == o->filled)
             o->heard_ns = node->now_ns; /* it is we who are waited for */
-        if (node->now_ns - o->heard_ns > GIVE_UP_NS) {
+        if (o->broken || node->now_ns - o->heard_ns > GIVE_UP_NS) {
             end_outgoing(node, r, i, 0);
         } else if (node->now_ns - o->sent_ns > RESEND_NS) {
             for (uint64_t n = o->acked; n < o->filled; n++)
@@ -395,30 +409,35 @@ static struct incoming *open_incoming(struct node *node, struct replica *r,
     return in;
 }
 
-/* Writes along: the state must be durable before it is taken over. */
-static void write_along(struct node *node, struct replica *r,
+/* Writes along: the state must be durable before it is taken over. False: no
+ * memory. */
+static bool write_along(struct node *node, struct replica *r,
                         enum effect_kind kind, struct span bytes)
 {
     if (!node->config.durable)
-        return;
+        return true;
     struct effect *e = effects_add(node->fx, kind);
     if (!e)
-        return;
+        return false;
     e->u.checkpoint.arc = r->id;
     e->u.checkpoint.number = r->incoming->checkpoint;
     e->u.checkpoint.bytes = bytes;
+    return true;
 }
 
 void transfer_drop_incoming(struct node *node, struct replica *r)
 {
+    /* Else the disk would wait for more of it for ever. */
     if (r->incoming && r->incoming->checkpoint && !r->incoming->complete &&
-        node->fx)
-        write_along(node, r, EFFECT_CHECKPOINT_ABORT, span_empty());
+        node->fx &&
+        !write_along(node, r, EFFECT_CHECKPOINT_ABORT, span_empty()))
+        node->failed = true;
     incoming_free(r->incoming);
     r->incoming = NULL;
 }
 
-/* The header as it is kept here: with this replica's own id. */
+/* The header as it is kept here: with this replica's own id. Empty: no
+ * memory. */
 static struct span own_header(struct node *node, const struct replica *r)
 {
     const struct arc_state *s = &r->incoming->state;
@@ -433,7 +452,9 @@ static struct span own_header(struct node *node, const struct replica *r)
                             .merge = s->merge };
     buf_reset(&node->scratch);
     arc_state_pack(&view, &node->scratch);
-    return effects_copy(node->fx, buf_span(&node->scratch));
+    return node->scratch.failed
+               ? span_empty()
+               : effects_copy(node->fx, buf_span(&node->scratch));
 }
 
 static void begin_incoming(struct node *node, struct replica *r,
@@ -446,14 +467,19 @@ static void begin_incoming(struct node *node, struct replica *r,
     }
     r->children_first = false;
     checkpoint_run_forget(node, r); /* two writers of one arc's file */
-    if (r->incoming && r->incoming->checkpoint && !r->incoming->complete)
-        write_along(node, r, EFFECT_CHECKPOINT_ABORT, span_empty());
-    incoming_free(r->incoming);
+    transfer_drop_incoming(node, r);
     r->incoming = open_incoming(node, r, from, chunk);
     if (!r->incoming)
         return;
+    struct span header =
+        node->config.durable ? own_header(node, r) : span_empty();
     r->incoming->checkpoint = ++r->checkpoint_number;
-    write_along(node, r, EFFECT_CHECKPOINT_BEGIN, own_header(node, r));
+    if (node->config.durable &&
+        (header.len == 0 ||
+         !write_along(node, r, EFFECT_CHECKPOINT_BEGIN, header))) {
+        r->incoming->checkpoint = 0; /* nothing was begun */
+        transfer_drop_incoming(node, r);
+    }
 }
 
 bool transfer_awaits(const struct replica *r, uint64_t number)
@@ -513,8 +539,8 @@ void transfer_install(struct node *node, struct replica *r, int status)
         r->checkpoint_index_before = r->checkpoint_index = s->index;
         struct buf payload = { 0 };
         mp_write_uint(&payload, r->self);
-        node_journal(node, JOURNAL_INSTALL, r->id, s->term, s->index,
-                     buf_span(&payload));
+        node_journal_buf(node, JOURNAL_INSTALL, r->id, s->term, s->index,
+                         &payload);
         buf_deinit(&payload);
         gossip_notice_arc(node, r->arc);
     }
@@ -535,9 +561,11 @@ static bool take_chunk(struct node *node, struct replica *r,
     if (arc_block_unpack(chunk->bytes, in->records) != DLHT_OK)
         return false;
     in->next++;
-    if (chunk->bytes.len)
-        write_along(node, r, EFFECT_CHECKPOINT_ADD, chunk->bytes);
-    return true;
+    if (chunk->bytes.len &&
+        !write_along(node, r, EFFECT_CHECKPOINT_ADD, chunk->bytes))
+        return false;
+    return !chunk->last ||
+           write_along(node, r, EFFECT_CHECKPOINT_END, span_empty());
 }
 
 void transfer_receive_chunk(struct node *node, const struct id *from,
@@ -571,9 +599,7 @@ void transfer_receive_chunk(struct node *node, const struct id *from,
         }
         if (chunk->last) {
             in->complete = true;
-            if (node->config.durable)
-                write_along(node, r, EFFECT_CHECKPOINT_END, span_empty());
-            else
+            if (!node->config.durable)
                 transfer_install(node, r, DLHT_OK);
             return;
         }

@@ -31,7 +31,8 @@ MUST_USE int arc_state_unpack(struct span bytes, struct arc_state *out);
 void arc_state_deinit(struct arc_state *state);
 
 /* The next block of a view: records until about bytes_max; false at the end
- * (out is empty then). One record always fits. */
+ * (out is empty then). One record always fits. If out has failed, what was
+ * read of the view is lost: it must be given up. */
 bool arc_block_pack(struct records_snapshot *view, size_t bytes_max,
                     struct buf *out);
 MUST_USE int arc_block_unpack(struct span bytes, struct records *into);

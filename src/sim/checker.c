@@ -169,6 +169,8 @@ static void check_agreement(struct checker *c, size_t peer,
                             const struct inspect_replica *r)
 {
     struct seen seen;
+    if (r->half_applied)
+        return;
     uint64_t state = fingerprint(r);
     /* A recovered group is another one, with a log of its own. */
     arc_id group = r->id + (r->arc->generation >> 32 << 1);

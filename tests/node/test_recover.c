@@ -369,3 +369,51 @@ Test(recover, an_arc_without_a_copy_begins_with_nothing)
     end(&second);
     end_first(&first);
 }
+
+/* As after a start, which writes the identity anew, and a trim, which drops the
+ * one that was written first. */
+static void identities_last(struct life *l)
+{
+    struct kept *moved = calloc(l->count, sizeof *moved);
+    size_t at = 0;
+    for (int last = 0; last < 2; last++)
+        for (size_t i = 0; i < l->count; i++)
+            if ((l->journal[i].record.type == JOURNAL_IDENTITY) == last)
+                moved[at++] = l->journal[i];
+    free(l->journal);
+    l->journal = moved;
+}
+
+Test(recover, a_group_is_restored_before_the_node_knows_its_name)
+{
+    struct life first = { 0 }, second = { 0 };
+    begin(&first, 1);
+    turn(&first, EVENT_BOOT);
+    run(&first, 10000, &first.ready);
+    struct request put = op(OP_PUT, "k"), get = op(OP_GET, "k");
+    cr_assert_eq(ask(&first, &put), DLHT_OK);
+    identities_last(&first);
+    begin(&second, 2);
+    restore(&second, &first, first.count);
+    cr_expect_eq(ask(&second, &get), DLHT_OK);
+    end(&second);
+    end(&first);
+}
+
+Test(recover, a_recovered_group_is_restored_before_the_node_knows_its_name)
+{
+    struct life first = { 0 }, second = { 0 }, third = { 0 };
+    arc_id arc = first_life(&first);
+    begin(&second, 2);
+    restore(&second, &first, first.count);
+    run(&second, 6000, NULL);
+    cr_assert_eq(ask_recover(&second, arc, true, false), DLHT_OK);
+    cr_assert(is_new(&second));
+    identities_last(&second);
+    begin(&third, 3);
+    restore(&third, &second, second.count);
+    cr_expect(is_new(&third));
+    end(&third);
+    end(&second);
+    end_first(&first);
+}
