@@ -176,8 +176,8 @@ void fuzz_make(struct rng *rng, struct buf *out)
     struct fuzz_world fw;
     struct arcs arcs = { .count = 0 };
     fuzz_world_init(&fw, 1, true, rng_below(rng, 8));
-    fuzz_world_fill(&fw, 2 + (int)rng_below(rng, 30));
-    fuzz_world_run_ms(&fw, 4000);
+    fuzz_world_fill(&fw, 120 + (int)rng_below(rng, 100));
+    fuzz_world_run_ms(&fw, 20000);
     struct disk disk = fuzz_world_disk(&fw, 0);
     int rc = checkpoint_each(disk, note_arc, &arcs);
     assert(rc == DLHT_OK);

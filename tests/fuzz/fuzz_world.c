@@ -180,7 +180,7 @@ void fuzz_world_fill(struct fuzz_world *fw, int count)
     for (int i = 0; i < count; i++) {
         char key[16];
         struct request request = { .op = OP_PUT };
-        int n = snprintf(key, sizeof key, "key%d", i);
+        int n = snprintf(key, sizeof key, "key%d", i % 24);
         request.key = span_of(key, (size_t)n);
         request.value = span_of(value, sizeof value);
         fuzz_world_ask(fw, (size_t)i % fw->peer_count, &request);

@@ -53,7 +53,7 @@ void fuzz_world_deinit(struct fuzz_world *fw);
 
 void fuzz_world_run_ms(struct fuzz_world *fw, uint64_t ms);
 
-/* Stores so many records, by put and batch. */
+/* Puts so many times, to two dozen keys. */
 void fuzz_world_fill(struct fuzz_world *fw, int count);
 
 /* Asks a peer; the answer is checked when it comes. A peer that is down is not
