@@ -26,7 +26,7 @@ static size_t header(uint8_t tag, const uint8_t *at, size_t room,
 {
     static const uint8_t fixed[] = {
         /* from 0xc0: the bytes of the header, 0 where a length follows */
-        1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 5, 9, 2, 3, 5, 9,
+        1, 1, 1, 1, 0, 0, 0, 0,  0,  0, 5, 9, 2, 3, 5, 9,
         2, 3, 5, 9, 3, 4, 6, 10, 18, 0, 0, 0, 0, 0, 0, 0
     };
     size_t width = 0;
