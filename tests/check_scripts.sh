@@ -18,6 +18,6 @@ while IFS= read -r file; do
         failed=1
     }
 done < <(find src include cmd tests bench examples scripts cmake .ci -type f \
-    ! -name '*.pyc' ! -name '*.seeds' ! -path '*/golden/*' ! -name '*.md' ! -name '*.in')
+    ! -name '*.pyc' ! -name '*.seeds' ! -path '*/golden/*' ! -path '*/corpus/*' ! -name '*.md' ! -name '*.in')
 echo "${#scripts[@]} scripts"
 exit $failed

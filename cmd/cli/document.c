@@ -10,12 +10,78 @@
 
 #include "output.h"
 
+static uint64_t big_endian(const uint8_t *at, size_t len)
+{
+    uint64_t n = 0;
+
+    while (len-- > 0)
+        n = n << 8 | *at++;
+    return n;
+}
+
+/* Bytes of the header at tag; how many values or bytes follow that belong to
+ * it. */
+static size_t header(uint8_t tag, const uint8_t *at, size_t room,
+                     uint64_t *values, uint64_t *bytes)
+{
+    static const uint8_t fixed[] = {
+        /* from 0xc0: the bytes of the header, 0 where a length follows */
+        1, 1, 1, 1, 0, 0, 0, 0,  0,  0, 5, 9, 2, 3, 5, 9,
+        2, 3, 5, 9, 3, 4, 6, 10, 18, 0, 0, 0, 0, 0, 0, 0
+    };
+    size_t width = 0;
+
+    *values = *bytes = 0;
+    if (tag >= 0x80 && tag < 0xa0)
+        *values = (uint64_t)(tag & 15) << (tag < 0x90);
+    else if (tag >= 0xa0 && tag < 0xc0)
+        *bytes = tag & 31;
+    if (tag < 0xc0 || tag >= 0xe0 || fixed[tag - 0xc0])
+        return tag < 0xc0 || tag >= 0xe0 ? 1 : fixed[tag - 0xc0];
+    if (tag <= 0xc6)
+        width = (size_t)1 << (tag - 0xc4); /* bin */
+    else if (tag <= 0xc9)
+        width = (size_t)1 << (tag - 0xc7); /* ext */
+    else if (tag <= 0xdb)
+        width = (size_t)1 << (tag - 0xd9); /* str */
+    else
+        width = tag & 1 ? 4 : 2; /* array, map */
+    if (room < 1 + width)
+        return room + 1;
+    if (tag >= 0xdc)
+        *values = big_endian(at + 1, width) << (tag >= 0xde);
+    else
+        *bytes = big_endian(at + 1, width) + (tag >= 0xc7 && tag <= 0xc9);
+    return 1 + width;
+}
+
+/* One value, and no more. Checked before msgpack-c sees it, which takes memory
+ * for as many elements as an array claims to have. */
+static bool is_whole(struct dlht_bytes document)
+{
+    const uint8_t *at = document.data;
+    size_t left = document.len;
+    uint64_t due = 1;
+
+    while (due > 0 && due <= left) {
+        uint64_t values, bytes;
+        size_t len = header(*at, at, left, &values, &bytes);
+        if (len > left || bytes > left - len)
+            return false;
+        at += len + bytes;
+        left -= len + bytes;
+        due += values - 1;
+    }
+    return due == 0 && left == 0;
+}
+
 bool document_open(struct document *document, struct dlht_bytes bytes)
 {
     size_t at = 0;
 
     msgpack_unpacked_init(&document->unpacked);
-    return msgpack_unpack_next(&document->unpacked, bytes.data, bytes.len,
+    return is_whole(bytes) &&
+           msgpack_unpack_next(&document->unpacked, bytes.data, bytes.len,
                                &at) == MSGPACK_UNPACK_SUCCESS &&
            at == bytes.len;
 }

@@ -109,6 +109,7 @@ int conn_read(struct conn *conn, conn_take_fn take, void *context)
 static void conn_sent(struct conn *conn, size_t n)
 {
     conn->out_at += n;
+    conn->sent += n;
     if (conn->out_at == conn->out.len) {
         conn_clear(&conn->out);
         conn->out_at = 0;

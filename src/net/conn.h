@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/must_use.h"
@@ -28,6 +29,7 @@ struct conn {
     struct buf in;
     struct buf out;
     size_t out_at; /* written so far */
+    uint64_t sent; /* bytes ever */
 };
 
 /* All zeros but fd is what a closed one looks like. */

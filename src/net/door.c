@@ -27,6 +27,8 @@ enum {
     DOOR_REPLY_GUESS = DOOR_UNSENT_PAUSE / 16
 };
 
+static const uint64_t DOOR_SECOND_NS = 1000000000;
+
 enum caller_kind {
     CALLER_NEW,    /* said nothing yet */
     CALLER_FRAMES, /* a hello is to come */
@@ -46,6 +48,8 @@ struct caller {
     size_t reply_bytes; /* of a typical answer, larger ones weigh more */
     uint64_t since_ns;  /* when the message now incomplete began, or the
                          * connection; 0: no message is incomplete */
+    uint64_t taken;     /* bytes of answers, when last looked at */
+    uint64_t taken_ns;  /* when that last grew, or nothing waited */
     bool stalled;       /* has input that waits for answers to be taken */
     bool broken;        /* to be closed */
     bool leaving;       /* to be closed when all is sent */
@@ -91,6 +95,7 @@ struct door {
     uint32_t ticket_free;
     size_t in_flight;
     size_t held;
+    size_t unsent;   /* of all callers at most, see door_bound_unsent */
     uint64_t now_ns; /* of the last read */
     uint32_t dirty;  /* slot + 1 */
     size_t stalled;
@@ -237,6 +242,30 @@ static int reply_pack(const struct ticket *t, const struct response *response,
     return codec_pack(&m, out);
 }
 
+/* Who has the most unsent gives way when all have too much. It is counted
+ * when it might be so: the sum grows by each answer, and what was sent is only
+ * seen by counting. */
+static void door_bound_unsent(struct door *door, size_t more)
+{
+    struct caller *most = NULL;
+    size_t sum = 0;
+    door->unsent += more;
+    if (door->unsent <= DOOR_UNSENT_ALL_MAX)
+        return;
+    for (size_t i = 0; i < door->seat_count; i++) {
+        struct caller *caller = door->seats[i].caller;
+        size_t unsent =
+            caller && !caller->broken ? conn_unsent(&caller->conn) : 0;
+        sum += unsent;
+        if (unsent && (!most || unsent > conn_unsent(&most->conn)))
+            most = caller;
+    }
+    door->unsent = sum;
+    if (sum > DOOR_UNSENT_ALL_MAX)
+        caller_break(most, "answers that nobody takes fill the memory for "
+                           "them: who had most was closed");
+}
+
 static void reply_to(struct caller *caller, const struct ticket *t,
                      const struct response *response)
 {
@@ -262,6 +291,7 @@ static void reply_to(struct caller *caller, const struct ticket *t,
     size_t mean = caller->reply_bytes - caller->reply_bytes / 16 + bytes / 16;
     caller->reply_bytes = bytes > mean ? bytes : mean;
     caller_dirty(caller);
+    door_bound_unsent(caller->door, out->len - before);
 }
 
 void door_reply(struct door *door, uint64_t number,
@@ -679,9 +709,32 @@ static void door_bound_held(struct door *door)
                            "the largest was closed");
 }
 
+/* Has answers waiting and took nothing of them for too long. */
+static bool caller_takes_nothing(struct caller *caller, uint64_t now_ns)
+{
+    const struct conn *conn = &caller->conn;
+    if (conn_unsent(conn) == 0 || conn->sent != caller->taken ||
+        caller->taken_ns == 0) {
+        caller->taken = conn->sent;
+        caller->taken_ns = now_ns;
+    }
+    return now_ns > caller->taken_ns &&
+           now_ns - caller->taken_ns > DOOR_UNTAKEN_S * DOOR_SECOND_NS;
+}
+
+/* Has begun a message, or a connection, and does not go on. */
+static bool caller_is_slow(const struct caller *caller, uint64_t now_ns)
+{
+    if (caller->since_ns == 0 || caller->stalled)
+        return false;
+    bool greeting = caller->kind == CALLER_NEW || caller->kind == CALLER_FRAMES;
+    uint64_t limit =
+        (greeting ? DOOR_GREETING_S : DOOR_PARTIAL_S) * DOOR_SECOND_NS;
+    return now_ns > caller->since_ns && now_ns - caller->since_ns > limit;
+}
+
 void door_sweep(struct door *door, uint64_t now_ns)
 {
-    const uint64_t second = 1000000000;
     if (door->logs_dropped) {
         char text[80];
         snprintf(text, sizeof text, "%u more lines like these",
@@ -692,14 +745,12 @@ void door_sweep(struct door *door, uint64_t now_ns)
     door->logs_left = DOOR_LOGS_PER_SWEEP;
     for (size_t i = 0; i < door->seat_count; i++) {
         struct caller *caller = door->seats[i].caller;
-        if (!caller || caller->broken || caller->since_ns == 0 ||
-            caller->stalled)
+        if (!caller || caller->broken)
             continue;
-        bool greeting =
-            caller->kind == CALLER_NEW || caller->kind == CALLER_FRAMES;
-        uint64_t limit = (greeting ? DOOR_GREETING_S : DOOR_PARTIAL_S) * second;
-        if (now_ns > caller->since_ns && now_ns - caller->since_ns > limit)
+        if (caller_is_slow(caller, now_ns))
             caller_break(caller, "half a message for too long: closed");
+        else if (caller_takes_nothing(caller, now_ns))
+            caller_break(caller, "takes none of its answers: closed");
     }
     if (door->held > DOOR_HELD_MAX)
         door_bound_held(door);

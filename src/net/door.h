@@ -9,9 +9,10 @@
  * connection and nothing else.
  *
  * Bounds: connections; requests in flight on each (fewer when its answers are
- * large, so that a client which never reads costs little); unsent answers;
- * memory for input that is not whole; the time an incomplete message may take.
- * A caller at its bound is not read from until it took its answers.
+ * large, so that a client which never reads costs little); unsent answers, of
+ * each and of all; memory for input that is not whole; the time an incomplete
+ * message may take, and that answers may wait for somebody who takes none. A
+ * caller at its bound is not read from until it took its answers.
  *
  * Everything written in a turn leaves by door_flush. Calls of struct
  * door_calls are made from inside loop_turn and door_resume. */
@@ -32,12 +33,14 @@ struct door;
 
 enum {
     DOOR_CALLERS_MAX = 20000,
-    DOOR_IN_FLIGHT_MAX = 4096,   /* requests of one caller */
-    DOOR_UNSENT_PAUSE = 4 << 20, /* not read from while more is unsent */
-    DOOR_UNSENT_MAX = 64 << 20,  /* an answer beyond it is refused: EBUSY */
-    DOOR_HELD_MAX = 256 << 20,   /* incomplete input of all callers */
-    DOOR_GREETING_S = 10,        /* to say the first whole thing */
-    DOOR_PARTIAL_S = 60          /* to end what was begun */
+    DOOR_IN_FLIGHT_MAX = 4096,       /* requests of one caller */
+    DOOR_UNSENT_PAUSE = 4 << 20,     /* not read from while more is unsent */
+    DOOR_UNSENT_MAX = 64 << 20,      /* an answer beyond it is refused: EBUSY */
+    DOOR_UNSENT_ALL_MAX = 512 << 20, /* then who has the most is closed */
+    DOOR_UNTAKEN_S = 60,             /* to take some of its answers */
+    DOOR_HELD_MAX = 256 << 20,       /* incomplete input of all callers */
+    DOOR_GREETING_S = 10,            /* to say the first whole thing */
+    DOOR_PARTIAL_S = 60              /* to end what was begun */
 };
 
 struct door_calls {

@@ -17,6 +17,15 @@
 #include "wire/codec.h"
 #include "wire/mp.h"
 
+/* Starts of a node; the ring's peers take no greater number. */
+static const uint64_t RESTORE_STARTS_MAX = UINT64_MAX / 4;
+
+/* What a group cannot be made of was not written by this program. */
+static int as_damage(int rc)
+{
+    return rc == DLHT_EINVAL ? DLHT_ECORRUPT : rc;
+}
+
 static int restore_header(struct node *node, arc_id arc, uint64_t number,
                           struct span bytes)
 {
@@ -40,7 +49,7 @@ static int restore_header(struct node *node, arc_id arc, uint64_t number,
                    .now_ns = node->now_ns },
     };
     struct replica *r;
-    rc = replica_new_with(node, &parts, &r);
+    rc = as_damage(replica_new_with(node, &parts, &r));
     if (rc == DLHT_OK) {
         r->counter = state.counter;
         r->time_ms = state.time_ms;
@@ -132,7 +141,7 @@ static int restore_found(struct node *node, struct mp_reader *reader)
         return DLHT_OK;
     struct replica_parts parts = replica_founding(node, &arc, self);
     struct replica *r;
-    return replica_new_with(node, &parts, &r);
+    return as_damage(replica_new_with(node, &parts, &r));
 }
 
 static int restore_create(struct node *node, arc_id arc,
@@ -145,7 +154,7 @@ static int restore_create(struct node *node, arc_id arc,
         return DLHT_ECORRUPT;
     if (r) /* from its checkpoint, or repeated when the journal was trimmed */
         return DLHT_OK;
-    return replica_create(node, arc, keyspace, self, &r);
+    return as_damage(replica_create(node, arc, keyspace, self, &r));
 }
 
 /* All ids of the arc that are buried here. */
@@ -215,8 +224,11 @@ static int restore_identity(struct node *node, struct mp_reader *reader)
     mp_read_fixed(reader, node->cluster.bytes, ID_BYTES);
     mp_read_fixed(reader, node->self.bytes, ID_BYTES);
     node->incarnation = mp_read_uint(reader);
+    if (reader->bad || id_is_zero(&node->self) ||
+        node->incarnation >= RESTORE_STARTS_MAX)
+        return DLHT_ECORRUPT;
     node->restored = true;
-    return reader->bad ? DLHT_ECORRUPT : DLHT_OK;
+    return DLHT_OK;
 }
 
 static int restore_peers(struct node *node, struct mp_reader *reader)
@@ -308,7 +320,7 @@ int node_restore_record(struct node *node, const struct journal_record *record)
     case JOURNAL_CREATE:
         return restore_create(node, record->arc, &reader);
     case JOURNAL_RECOVER:
-        return recover_restore(node, record, &reader);
+        return as_damage(recover_restore(node, record, &reader));
     case JOURNAL_REMOVE:
         return restore_remove(node, record->arc, &reader);
     default:

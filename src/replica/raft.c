@@ -131,7 +131,8 @@ int raft_restore_entry(struct raft *raft, const struct raft_entry *entry)
     }
     if (entry->term < raft->log.base_term)
         return DLHT_OK; /* left over from before the snapshot came */
-    if (entry->index > raft_end(raft) + 1)
+    if (entry->index > raft_end(raft) + 1 ||
+        entry->term < raft_log_term(&raft->log, entry->index - 1))
         return DLHT_ECORRUPT;
     int rc = raft_log_replace(&raft->log, entry->index, entry, 1);
     if (rc != DLHT_OK)

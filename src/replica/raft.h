@@ -174,7 +174,7 @@ void raft_free(struct raft *raft);
 
 /* Recovery, before any other call: the next entry of the persisted log
  * (copied). An index already held replaces it and all after it.
- *   DLHT_ECORRUPT  a gap */
+ *   DLHT_ECORRUPT  a gap, or a term below that of the entry before */
 MUST_USE int raft_restore_entry(struct raft *raft,
                                 const struct raft_entry *entry);
 

@@ -238,6 +238,9 @@ static bool unpack_knot(struct unpack *u, struct span before, bool is_end,
 static int unpack_knots(struct unpack *u, const struct unpack_head *h,
                         uint32_t *at, struct buf *bytes)
 {
+    /* All may be empty, and is pointed into. */
+    if (buf_reserve(bytes, 1) != DLHT_OK)
+        return DLHT_ENOMEM;
     buf_append_span(bytes, unpack_bytes(u, h->prefix_len));
     if (u->failed)
         return DLHT_ECORRUPT;

@@ -114,6 +114,13 @@ static void try_mp(struct span input)
     assert(rc != 1 || (!r.bad && raw.len == len));
 }
 
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    (void)argc;
+    (void)argv;
+    return 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
