@@ -19,15 +19,16 @@ from ring import Failure, ensure, find_program, spawn
 class Shell:
     """One dlht-cli that is fed commands and answers in JSON, one each."""
 
-    def __init__(self, nodes, timeout_ms=5000):
+    def __init__(self, nodes, timeout_ms=5000, netns=None):
         self.nodes = nodes
         self.timeout_ms = timeout_ms
+        self.netns = netns
         self.open()
 
     def open(self):
         self.process = spawn(
             [find_program("dlht-cli"), "-n", self.nodes, "--json",
-             "--timeout", str(self.timeout_ms)],
+             "--timeout", str(self.timeout_ms)], self.netns,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL)
 
