@@ -214,10 +214,12 @@ class Ring:
         self.nodes.append(node)
         return node
 
-    def up(self, count):
-        """A fresh ring of count, whole."""
+    def up(self, count, equip=None):
+        """A fresh ring of count, whole; equip is told of each node before."""
         for _ in range(count):
-            self.new_node()
+            node = self.new_node()
+            if equip:
+                equip(node)
         self.nodes[0].start()
         self.nodes[0].await_ready()
         for node in self.nodes[1:]:
@@ -235,6 +237,10 @@ class Ring:
 
     def addresses(self):
         return ",".join(n.address for n in self.nodes if n.runs())
+
+    def every_address(self):
+        """Of those that are down, too."""
+        return ",".join(n.address for n in self.nodes)
 
     def cli(self, *args, nodes=None, data=None, seconds=60):
         """Runs dlht-cli; data goes to its standard input."""

@@ -32,12 +32,18 @@ class Shell:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL)
 
-    def ask(self, line):
+    def send(self, line):
         self.process.stdin.write(line.encode() + b"\n")
         self.process.stdin.flush()
+
+    def receive(self, line):
         answer = self.process.stdout.readline()
         ensure(answer, f"dlht-cli ended with {self.process.poll()} at: {line}")
         return json.loads(answer)
+
+    def ask(self, line):
+        self.send(line)
+        return self.receive(line)
 
     def close(self):
         try:
