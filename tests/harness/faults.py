@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from ring import ensure, find_program
+from ring import ensure, find_program, spawn, wait_for
 
 FAKETIME = [f"/usr/lib/{d}/faketime/libfaketimeMT.so.1" for d in
             ("x86_64-linux-gnu", "aarch64-linux-gnu")]
@@ -103,9 +103,10 @@ class SmallDisk:
 
 
 class Faults:
-    """Of a NetRing. disk: the SmallDisk of its first node, or None."""
+    """Of a NetRing. disk: the SmallDisk of its first node, or None. changes:
+    nodes join and leave, too."""
 
-    def __init__(self, ring, rng, log, disk=None, gentle=False):
+    def __init__(self, ring, rng, log, disk=None, changes=False):
         self.ring = ring
         self.rng = rng
         self.log = log
@@ -115,14 +116,15 @@ class Faults:
         self.busy = {}    # node: what is wrong with its process
         self.undo = []    # (when, name, function)
         self.counts = {}
+        self.leaving = []
         self.began = time.monotonic()
         self.kinds = [self.kill, self.pause, self.one_way, self.deaf,
                       self.mute, self.isolate, self.divide, self.bad_links,
-                      self.slow_disk, self.skew]
+                      self.slow_disk, self.skew, self.kill_all]
         if disk:
             self.kinds.append(self.full_disk)
-        if not gentle:
-            self.kinds.append(self.kill_all)
+        if changes:
+            self.kinds += [self.join, self.leave]
         self.slow = {}
 
     def equip(self, node):
@@ -250,7 +252,7 @@ class Faults:
 
     def bad_links(self):
         draw = self.rng.uniform
-        self.noise = {"loss": draw(0, 0.1), "delay_ms": draw(0, 20),
+        self.noise = {"loss": draw(0, self.rng.choice([0.02, 0.1, 0.3])), "delay_ms": draw(0, 20),
                       "jitter_ms": draw(0, 30), "double": draw(0, 0.1),
                       "reorder": draw(0, 0.1)}
         self.push()
@@ -276,6 +278,47 @@ class Faults:
     def full_disk(self):
         self.disk.fill()
         return "disk of 1 full", self.disk.make_room
+
+    def join(self):
+        if len(self.ring.nodes) + 1 >= len(self.ring.net.hosts):
+            return None
+        node = self.ring.new_node()
+        self.equip(node)
+        node.start([n.address for n in self.ring.nodes[:-1]])
+        return f"{self.host(node)} joins", lambda: None
+
+    def leave(self):
+        """It is asked to; that it does is seen to when all is healed."""
+        staying = [n for n in self.ring.nodes if n not in self.leaving]
+        node = self.some()
+        if not node or len(staying) <= 3:
+            return None
+        self.take(node, "leaving")
+        node.ended_by_us = True
+        self.leaving.append(node)
+        asked = spawn([find_program("dlht-cli"), "-n",
+                       self.ring.every_address(), "--timeout", "2000",
+                       "leave", node.address, "--wait", "1"],
+                      self.ring.client_netns, stdout=subprocess.DEVNULL,
+                      stderr=subprocess.DEVNULL)
+        return f"{self.host(node)} leaves", asked.wait
+
+    def see_off(self):
+        """Those that leave have left; a ring's others are what stays."""
+        staying = [n for n in self.ring.nodes if n not in self.leaving]
+        others = ",".join(n.address for n in staying)
+        for node in self.leaving:
+            def left():
+                peers = self.ring.cli("--json", "peers", nodes=others)
+                if peers.code == 0 and node.address.encode() not in peers.out:
+                    return True
+                self.ring.cli("leave", node.address, "--wait", "10",
+                              nodes=others)
+                return False
+            wait_for(f"{node.address} leaves", 180, left, 0.5)
+            if node.runs():
+                node.terminate()
+        return len(staying)
 
     # --- all of it
 
@@ -312,11 +355,12 @@ class Faults:
                 next_harm = time.monotonic() + self.rng.uniform(0.1, 2)
             for node in self.ring.nodes:
                 node.check()
-            check()
+            check()  # of the clients
             time.sleep(0.02)
 
     def heal(self):
         self.mend(everything=True)
         self.say("all healed")
         for node in self.ring.nodes:
-            node.await_ready(90)
+            if node not in self.leaving:
+                node.await_ready(90)

@@ -12,7 +12,7 @@ from mixed import load_file, some_words
 
 def kills(case):
     """kill -9 cycles of a loaded ring of three: nothing acked is lost."""
-    cycles = case.kills or (4 if case.quick else 20)
+    cycles = case.kills or (3 if case.quick else 20)
     seed = case.seed or random.SystemRandom().getrandbits(32)
     rng = random.Random(seed)
     print(f"  kills: seed {seed}", flush=True)

@@ -49,13 +49,19 @@ def mixed(case):
 
 def run(case, seed, rng, disk):
     count = 3 if case.quick else rng.choice([3, 3, 4, 5])
-    seconds = 12 if case.quick else rng.uniform(30, 60)
-    net = Net(count, seed)
-    ring = case.ring(make=lambda path, **options: NetRing(path, net,
-                                                          **options))
+    seconds = 8 if case.quick else rng.uniform(30, 60)
+    spare = 0 if case.quick else 2
+    options = ["--join-timeout", "600s"]
+    if not case.quick:
+        options += ["--down-out", rng.choice(["3s", "300s"]),
+                    "--map", rng.choice(["full", "full", "fingers"]),
+                    "--replicas", rng.choice(["3", "3", "5"])]
+    net = Net(count + spare, seed)
+    ring = case.ring(options=options,
+                     make=lambda path, **more: NetRing(path, net, **more))
     words = some_words(rng)
     with open(os.path.join(case.directory, "faults"), "w") as log:
-        faults = Faults(ring, rng, log, disk)
+        faults = Faults(ring, rng, log, disk, changes=spare > 0)
         ring.up(count, faults.equip)
         load_file(case, ring, words)
         ring.await_safe(count)
@@ -65,14 +71,14 @@ def run(case, seed, rng, disk):
         faults.run(seconds, loads.check)
         faults.heal()
         healed = time.monotonic()
-        ring.await_whole(count, 120)
+        ring.await_whole(faults.see_off(), 120)
         whole = time.monotonic() - healed
         loads.await_progress(60)
         loads.stop()
         said = loads.verify()
     stats = net.stats()
     harm = ", ".join(f"{n} {c}" for n, c in sorted(faults.counts.items()))
-    return (f"seed {seed}: {count} nodes, {seconds:.0f} s of {harm}; "
+    return (f"seed {seed}: {count} nodes {' '.join(options[2:])}, {seconds:.0f} s of {harm}; "
             f"whole {whole:.1f} s after; {said}; {history.acknowledged} "
             f"writes acknowledged, {history.unknown} unknown; packets: " +
             ", ".join(f"{v} {k}" for k, v in stats.items() if v))

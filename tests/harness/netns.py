@@ -30,6 +30,12 @@ _IFF_TUN, _IFF_NO_PI = 0x1, 0x1000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def enter(namespace):
+    """Of the thread that calls it, and what it starts from then on."""
+    if _libc.setns(namespace, _CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
+
+
 def _ip(*args):
     subprocess.run(["ip", *args], check=True, stdout=subprocess.DEVNULL,
                    stderr=subprocess.PIPE)
@@ -62,7 +68,7 @@ class Host:
                 "16sH22x", b"net0", _IFF_TUN | _IFF_NO_PI))
             _ip("link", "set", "lo", "up")
             _ip("addr", "add", self.address + "/24", "dev", "net0")
-            _ip("link", "set", "net0", "up")
+            _ip("link", "set", "net0", "up", "txqueuelen", "10000")
         except subprocess.CalledProcessError as problem:
             self.problem = problem.stderr.decode().strip()
         except OSError as problem:
