@@ -19,6 +19,8 @@ import time
 from history import MARK
 from ring import Failure, ensure
 
+HISTORY_LONG = 500000  # operations, after which clients are slow
+
 
 class Load:
     clients = 2
@@ -295,6 +297,8 @@ class Loads:
             while not self.stopping.is_set():
                 load.step(client, rng)
                 time.sleep(rng.random() * 2 * self.pace)
+                if self.history.count > HISTORY_LONG:
+                    time.sleep(0.1)
         except (Failure, OSError, ValueError, KeyError) as problem:
             self.problems.append(f"{type(load).__name__}: {problem!r}")
         finally:
