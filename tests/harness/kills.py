@@ -60,7 +60,7 @@ def clear(ring, loads):
     """Takes away what the workloads wrote; the words stay."""
     keys = [key for load in loads.loads for key in load.keys()]
     lines = "".join(f'del "{key}"\n' for key in keys)
-    ring.cli("--json", data=lines.encode(), seconds=120)
+    ring.cli("--json", data=lines.encode(), seconds=600)
 
 
 def kill_some(ring, rng, loads):

@@ -128,6 +128,10 @@ static const char OTHER_KEY[] =
     "{\"client\": 2, \"op\": \"put\", \"key\": \"l\", \"value\": \"a\", "
     "\"call\": 1, \"return\": 2, \"outcome\": \"done\"}";
 
+static const char NO_VALUE[] =
+    "{\"client\": 1, \"op\": \"put\", \"key\": \"k\", \"call\": 1, "
+    "\"return\": 2, \"outcome\": \"done\"}";
+
 Test(transcript, keys_are_judged_each_by_itself_and_the_bad_one_is_named)
 {
     struct transcript *t = transcript_new();
@@ -183,8 +187,7 @@ Test(transcript, what_is_no_line_is_refused)
         LINE(1, "put", "\\n", 1, 2, "done", ""),
         LINE(1, "put", "a", 1, 2, "done", ", \"value\": \"b\""),
         LINE(1, "put", "a", 1, 2, "done", ", \"other\": 1"),
-        "{\"client\": 1, \"op\": \"put\", \"key\": \"k\", \"call\": 1, "
-        "\"return\": 2, \"outcome\": \"done\"}",
+        NO_VALUE,
     };
     struct transcript *t = transcript_new();
     const char *why;
