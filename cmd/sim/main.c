@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "check.h"
 #include "sim/scenario.h"
 
 enum {
@@ -35,6 +36,7 @@ static const char HELP[] =
     "dlht-sim run SCENARIO [--seed N] [--peers N] [--trace] [--progress]\n"
     "dlht-sim swarm [SCENARIO] [--seeds A..B] [--jobs N] [--peers N]\n"
     "               [--keep-going]\n"
+    "dlht-sim check FILE\n"
     "\n"
     "Runs a cluster of real nodes on virtual time, with a network, disks and\n"
     "clocks that fail, all drawn from one seed. The same seed gives the same\n"
@@ -43,6 +45,9 @@ static const char HELP[] =
     "  list          the scenarios\n"
     "  run           one seed (default 1) of a scenario\n"
     "  swarm         many seeds (default five_faults, 1..100)\n"
+    "  check         whether a history of clients of real nodes, a JSON "
+    "object\n"
+    "                a line (sim/transcript.h), is linearizable\n"
     "\n"
     "  --seed N      the seed\n"
     "  --seeds A..B  the seeds, both included\n"
@@ -458,6 +463,8 @@ int main(int argc, char **argv)
         fputs(HELP, stdout);
         return 0;
     }
+    if (strcmp(argv[1], "check") == 0)
+        return argc == 3 ? check_file(argv[2]) : usage("one file is meant", "");
     for (int i = 2; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0) {
             fputs(HELP, stdout);

@@ -27,7 +27,8 @@ struct cut {
 };
 
 struct key {
-    char text[KEY_BYTES_MAX];
+    char text[KEY_BYTES_MAX]; /* drawn */
+    const char *name;         /* that, or the caller's */
     size_t len;
     struct linear_op *ops;
     size_t count, cap;
@@ -114,7 +115,22 @@ struct history *history_new(uint64_t seed, size_t key_count, size_t late_count)
         assert(words < 20000); /* there are enough words */
     }
     draw_times(&rng, history->keys + words, late_count);
+    for (size_t i = 0; i < key_count; i++)
+        history->keys[i].name = history->keys[i].text;
     history->key_count = key_count;
+    return history;
+}
+
+struct history *history_of(const struct span *keys, size_t key_count)
+{
+    struct history *history = need(mem_zero(1, sizeof *history));
+    history->keys = need(mem_zero(key_count + 1, sizeof *history->keys));
+    history->key_count = key_count;
+    for (size_t i = 0; i < key_count; i++) {
+        assert(i == 0 || span_compare(keys[i - 1], keys[i]) < 0);
+        history->keys[i].name = (const char *)keys[i].data;
+        history->keys[i].len = keys[i].len;
+    }
     return history;
 }
 
@@ -136,7 +152,7 @@ size_t history_key_count(const struct history *history)
 struct span history_key(const struct history *history, size_t key)
 {
     assert(key < history->key_count);
-    return span_of(history->keys[key].text, history->keys[key].len);
+    return span_of(history->keys[key].name, history->keys[key].len);
 }
 
 size_t history_key_at(const struct history *history, struct span key)
@@ -262,13 +278,19 @@ static size_t sort_ops(struct key *key)
     return kept;
 }
 
+/* Bytes of its name that a report shows. */
+static int shown(const struct key *key)
+{
+    return key->len < 60 ? (int)key->len : 60;
+}
+
 void history_print(struct history *history, size_t index, history_line_fn fn,
                    void *context)
 {
     struct key *key = &history->keys[index];
     char line[300];
     qsort(key->ops, key->count, sizeof *key->ops, compare_calls);
-    snprintf(line, sizeof line, "history of key %s:", key->text);
+    snprintf(line, sizeof line, "history of key %.*s:", shown(key), key->name);
     fn(context, line);
     for (size_t i = 0; i < key->count; i++) {
         describe(&key->ops[i], line, sizeof line);
@@ -370,8 +392,8 @@ static void check_stretch(struct key *key, const struct linear_op *ops,
     describe(&ops[report.blocked], op, sizeof op);
     out->verdict = LINEAR_NO;
     snprintf(out->text, sizeof out->text,
-             "key %s, %zu of %zu operations in order, then no place for %s",
-             key->text, report.placed, count, op);
+             "key %.*s, %zu of %zu operations in order, then no place for %s",
+             shown(key), key->name, report.placed, count, op);
 }
 
 static void check_key(struct key *key, struct history_verdict *out)
@@ -398,8 +420,8 @@ static void check_key(struct key *key, struct history_verdict *out)
             continue;
         out->verdict = LINEAR_NO;
         snprintf(out->text, sizeof out->text,
-                 "key %s was recovered with a value that nobody wrote",
-                 key->text);
+                 "key %.*s was recovered with a value that nobody wrote",
+                 shown(key), key->name);
     }
     free(ops);
 }

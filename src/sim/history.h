@@ -21,6 +21,8 @@ struct history;
 /* Draws key_count keys from the seed: words, and at the end late_count numbers
  * that rise in bursts as times do. Aborts without memory. */
 struct history *history_new(uint64_t seed, size_t key_count, size_t late_count);
+/* With keys of the caller's, in ascending order and each once; borrowed. */
+struct history *history_of(const struct span *keys, size_t key_count);
 void history_free(struct history *history); /* NULL is allowed */
 
 size_t history_key_count(const struct history *history);

@@ -24,6 +24,10 @@ class Failure(Exception):
     """What a scenario found wrong, in one line."""
 
 
+class Skipped(Exception):
+    """Why a scenario cannot run here, in one line."""
+
+
 def ensure(condition, text):
     if not condition:
         raise Failure(text)
@@ -74,8 +78,13 @@ def die_with_parent():
 _children = set()
 
 
-def spawn(args, **options):
-    process = subprocess.Popen(args, preexec_fn=die_with_parent, **options)
+def spawn(args, netns=None, **options):
+    """netns: the descriptor of a network namespace to run it in."""
+    def begin():
+        die_with_parent()
+        if netns is not None and _libc.setns(netns, 0) != 0:
+            os._exit(127)
+    process = subprocess.Popen(args, preexec_fn=begin, **options)
     _children.add(process)
     return process
 
@@ -96,10 +105,13 @@ _DISASTER = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|"
 
 
 class Node:
-    def __init__(self, directory, port, options):
+    def __init__(self, directory, port, options, host="127.0.0.1",
+                 netns=None):
         self.directory = directory
-        self.address = f"127.0.0.1:{port}"
+        self.address = f"{host}:{port}"
         self.options = options
+        self.netns = netns
+        self.environment = {}  # besides ours
         self.data = None
         self.process = None
         self.ended_by_us = True
@@ -114,8 +126,10 @@ class Node:
         for peer in bootstrap:
             args += ["--bootstrap", peer]
         with open(self.out, "wb") as out, open(self.log, "ab") as log:
-            self.process = spawn(args + list(self.options), stdout=out,
-                                 stderr=log, stdin=subprocess.DEVNULL)
+            self.process = spawn(args + list(self.options), self.netns,
+                                 stdout=out, stderr=log,
+                                 stdin=subprocess.DEVNULL,
+                                 env={**os.environ, **self.environment})
         self.ended_by_us = False
 
     def has_said_ready(self):
@@ -186,20 +200,26 @@ class Ring:
         self.options = list(options)
         self.durable = durable
         self.nodes = []
+        self.client_netns = None
+
+    def make_node(self, home):
+        return Node(home, free_ports(1)[0], self.options)
 
     def new_node(self):
         index = len(self.nodes)
         home = os.path.join(self.directory, f"node-{index}")
-        node = Node(home, free_ports(1)[0], self.options)
+        node = self.make_node(home)
         if self.durable:
             node.data = os.path.join(home, "data")
         self.nodes.append(node)
         return node
 
-    def up(self, count):
-        """A fresh ring of count, whole."""
+    def up(self, count, equip=None):
+        """A fresh ring of count, whole; equip is told of each node before."""
         for _ in range(count):
-            self.new_node()
+            node = self.new_node()
+            if equip:
+                equip(node)
         self.nodes[0].start()
         self.nodes[0].await_ready()
         for node in self.nodes[1:]:
@@ -218,12 +238,17 @@ class Ring:
     def addresses(self):
         return ",".join(n.address for n in self.nodes if n.runs())
 
+    def every_address(self):
+        """Of those that are down, too."""
+        return ",".join(n.address for n in self.nodes)
+
     def cli(self, *args, nodes=None, data=None, seconds=60):
         """Runs dlht-cli; data goes to its standard input."""
         program = [find_program("dlht-cli"), "-n", nodes or self.addresses(),
                    "--timeout", str(TIMEOUT_MS)]
-        process = spawn(program + list(args), stdin=subprocess.PIPE,
-                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = spawn(program + list(args), self.client_netns,
+                        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE)
         try:
             out, err = process.communicate(data, timeout=seconds)
         except subprocess.TimeoutExpired:

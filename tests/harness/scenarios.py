@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from ring import Ring, ensure, find_program, wait_for
+from ring import Ring, Skipped, ensure, find_program, wait_for
 from workload import Load
 
 WORDS = "/usr/share/dict/american-english"
@@ -21,14 +21,15 @@ WORDS = "/usr/share/dict/american-english"
 class Case:
     """What a scenario is given."""
 
-    def __init__(self, directory, quick, kills=0):
+    def __init__(self, directory, quick, kills=0, seed=None):
         self.directory = directory
         self.quick = quick
-        self.kills = kills  # of kill_one; 0: as many as is usual
+        self.kills = kills  # of kill_one and kills; 0: as many as is usual
+        self.seed = seed    # of mixed; None: any
         self.rings = []
 
-    def ring(self, name="ring", **options):
-        ring = Ring(os.path.join(self.directory, name), **options)
+    def ring(self, name="ring", make=Ring, **options):
+        ring = make(os.path.join(self.directory, name), **options)
         self.rings.append(ring)
         return ring
 
@@ -578,7 +579,7 @@ def full_one_of_three(case, disk):
 def full_disk(case):
     """Reads go on while a disk is full, and writes once there is room."""
     if not may_mount(case.directory):
-        return "SKIPPED: it needs root and mount, for a small tmpfs"
+        raise Skipped("it needs root and mount, for a small tmpfs")
     said = []
     for name, run in (("one", full_alone), ("three", full_one_of_three)):
         disk = SmallDisk(os.path.join(case.directory, f"disk-{name}"), 500, 400)

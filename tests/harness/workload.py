@@ -19,24 +19,31 @@ from ring import Failure, ensure, find_program, spawn
 class Shell:
     """One dlht-cli that is fed commands and answers in JSON, one each."""
 
-    def __init__(self, nodes, timeout_ms=5000):
+    def __init__(self, nodes, timeout_ms=5000, netns=None):
         self.nodes = nodes
         self.timeout_ms = timeout_ms
+        self.netns = netns
         self.open()
 
     def open(self):
         self.process = spawn(
             [find_program("dlht-cli"), "-n", self.nodes, "--json",
-             "--timeout", str(self.timeout_ms)],
+             "--timeout", str(self.timeout_ms)], self.netns,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL)
 
-    def ask(self, line):
+    def send(self, line):
         self.process.stdin.write(line.encode() + b"\n")
         self.process.stdin.flush()
+
+    def receive(self, line):
         answer = self.process.stdout.readline()
         ensure(answer, f"dlht-cli ended with {self.process.poll()} at: {line}")
         return json.loads(answer)
+
+    def ask(self, line):
+        self.send(line)
+        return self.receive(line)
 
     def close(self):
         try:
