@@ -32,6 +32,10 @@ void checker_all(struct checker *checker);
  * missing. */
 bool checker_is_whole(struct checker *checker, const char **why);
 
+/* With nobody writing: all copies of each arc have applied as much and hold the
+ * same, by hash. As above. */
+bool checker_is_equal(struct checker *checker, const char **why);
+
 /* Arcs of the keyspace that has most. */
 size_t checker_arc_count(struct checker *checker);
 

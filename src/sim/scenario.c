@@ -64,10 +64,18 @@ bool plan_await_whole(struct plan *p)
     return true;
 }
 
+static bool all_idle(const struct plan *p)
+{
+    bool idle = workload_is_idle(p->clients);
+    for (size_t i = 0; i < p->more_count; i++)
+        idle = idle && workload_is_idle(p->more[i].clients);
+    return idle && world_open_requests(p->w) == 0;
+}
+
 bool plan_await_idle(struct plan *p)
 {
     uint64_t end = world_now_ns(p->w) + 2 * p->bound_ns;
-    while (!workload_is_idle(p->clients) || world_open_requests(p->w) > 0) {
+    while (!all_idle(p)) {
         if (world_now_ns(p->w) >= end)
             world_fail(p->w, "A10_answered",
                        "%zu requests have no answer after %.0f s",
@@ -93,7 +101,8 @@ void plan_start_one(struct plan *p, size_t peer)
 /* The founder, then each of the others by any that has started before. */
 static bool start_all(struct plan *p)
 {
-    for (size_t i = 0; i < p->world.peer_count; i++) {
+    size_t count = p->first_peers ? p->first_peers : p->world.peer_count;
+    for (size_t i = 0; i < count; i++) {
         plan_start_one(p, i);
         if (!plan_run_for(p, rng_below(&p->rng, p->pause_ns)))
             return false;
@@ -235,12 +244,36 @@ static bool act_mass_restart(struct plan *p)
 
 /* The common story. */
 
+/* The same of every keyspace. */
+static void each(struct plan *p, void (*fn)(struct workload *))
+{
+    fn(p->clients);
+    for (size_t i = 0; i < p->more_count; i++)
+        fn(p->more[i].clients);
+}
+
 static bool load(struct plan *p)
 {
     if (!p->loads)
         return true;
-    workload_load(p->clients);
+    each(p, workload_load);
     return plan_await_idle(p);
+}
+
+/* What was asked of the ring meanwhile is done, or the bound fails the world. */
+static bool await_errands(struct plan *p)
+{
+    uint64_t end = world_now_ns(p->w) + p->bound_ns;
+    while (!fault_is_idle(p->tormentor)) {
+        if (world_now_ns(p->w) >= end)
+            world_fail(p->w, "A10_operated",
+                       "a peer may not be stopped, or balancing not go on, "
+                       "after %.0f s",
+                       (double)p->bound_ns / 1e9);
+        if (!plan_run_for(p, p->poll_ns))
+            return false;
+    }
+    return true;
 }
 
 static bool torment(struct plan *p)
@@ -249,6 +282,8 @@ static bool torment(struct plan *p)
         return p->act(p);
     if (p->faults_ns == 0)
         return true;
+    if (p->has_faults_net)
+        world_set_net(p->w, &p->faults_net);
     fault_start(p->tormentor);
     if (p->matchmaker)
         merger_start(p->matchmaker);
@@ -270,34 +305,50 @@ static bool heal(struct plan *p)
     world_set_net(p->w, &net);
     world_set_disk(p->w, &disk);
     uint64_t from = world_now_ns(p->w);
-    if (!plan_await_whole(p))
+    if (!await_errands(p) || !plan_await_whole(p))
         return false;
     p->result->whole_ns = world_now_ns(p->w) - from;
     return true;
 }
 
+/* Copies of each arc are equal, within the bound. */
+static bool await_equal(struct plan *p)
+{
+    uint64_t end = world_now_ns(p->w) + p->bound_ns;
+    const char *why = "";
+    while (p->equal && !checker_is_equal(p->checker, &why)) {
+        if (world_now_ns(p->w) >= end)
+            world_fail(p->w, "A3_equal", "after %.0f s without writes: %s",
+                       (double)p->bound_ns / 1e9, why);
+        if (!plan_run_for(p, p->poll_ns))
+            return false;
+    }
+    return true;
+}
+
 static bool act_out(struct plan *p)
 {
-    if (!p->start(p) || (p->story && !models_story_set(p->story)) || !load(p))
+    if (!p->start(p) || !plan_make_keyspaces(p) ||
+        (p->story && !models_story_set(p->story)) || !load(p))
         return false;
-    workload_start(p->clients);
+    each(p, workload_start);
     if (!plan_run_for(p, p->calm_ns) || !torment(p))
         return false;
     if (p->ends)
         return world_failure(p->w, NULL) == NULL;
     if (!heal(p) || !plan_run_for(p, p->calm_ns))
         return false;
-    workload_stop(p->clients);
-    if (!plan_await_idle(p) || !plan_await_whole(p))
+    each(p, workload_stop);
+    if (!plan_await_idle(p) || !plan_await_whole(p) || !await_equal(p))
         return false;
     if (!p->unverified)
-        workload_verify(p->clients);
+        each(p, workload_verify);
     if (!plan_await_idle(p)) {
         checker_trace(p->checker, 0);
         return false;
     }
     checker_all(p->checker);
-    if (p->story && !models_story_settle(p->story))
+    if (p->story && !p->unsettled && !models_story_settle(p->story))
         return false;
     return world_failure(p->w, NULL) == NULL;
 }
@@ -307,10 +358,10 @@ static void print_line(void *context, const char *line)
     world_trace(context, "%s", line);
 }
 
-static void judge(struct plan *p)
+static void judge_one(struct plan *p, struct workload *clients)
 {
     struct history_verdict verdict;
-    struct history *history = workload_history(p->clients);
+    struct history *history = workload_history(clients);
     history_check(history, &verdict);
     if (verdict.verdict == LINEAR_NO) {
         history_print(history, verdict.key, print_line, p->w);
@@ -318,6 +369,19 @@ static void judge(struct plan *p)
     } else if (verdict.undecided > LINEAR_UNDECIDED_MAX) {
         world_fail(p->w, "A8_undecided", "%zu keys", verdict.undecided);
     }
+}
+
+static void judge(struct plan *p)
+{
+    judge_one(p, p->clients);
+    for (size_t i = 0; i < p->more_count; i++)
+        judge_one(p, p->more[i].clients);
+}
+
+static bool may_lose(void *context, size_t peer)
+{
+    struct plan *p = context;
+    return checker_may_lose(p->checker, peer);
 }
 
 static void on_exit(void *context, size_t peer, int status, const char *text)
@@ -353,30 +417,34 @@ static void remark_merges(struct plan *p)
              (unsigned long long)m.kills, (double)m.pause_ns_max / 1e6);
 }
 
-static void run_plan(struct plan *p)
+/* The world and who lives in it. False: no memory. */
+static bool open_plan(struct plan *p)
 {
     p->world.on_exit = on_exit;
     p->world.on_turn = on_turn;
     p->world.context = p;
     p->fault.is_whole = is_whole;
+    p->fault.may_lose = p->careful ? may_lose : NULL;
     p->fault.context = p;
-    if (world_new(&p->world, &p->w) != 0) {
-        p->result->invariant = "world";
-        return;
-    }
+    if (world_new(&p->world, &p->w) != 0)
+        return false;
+    char kinds[400];
+    fault_say(p->fault.kinds, kinds, sizeof kinds);
     const struct node_config *n = &p->world.node;
     world_trace(p->w,
                 "%zu peers, vnodes %u, floor %llu keys, %s maps, %s reads, "
-                "%zu keys, %zu clients, faults %x",
+                "%zu keys, %zu clients, %zu keyspaces more, faults %s",
                 p->world.peer_count, (unsigned)n->vnodes,
                 (unsigned long long)n->floor_keys,
                 n->map_fingers ? "fingers for" : "full",
                 n->strict ? "strict" : "lease", p->workload.key_count,
-                p->workload.client_count, (unsigned)p->fault.kinds);
+                p->workload.client_count, p->more_count, kinds);
     if (p->heavy_last)
         world_set_weight(p->w, p->world.peer_count - 1, 2000);
     p->checker = checker_new(p->w);
     p->clients = workload_new(p->w, &p->workload);
+    for (size_t i = 0; i < p->more_count; i++)
+        p->more[i].clients = workload_new(p->w, &p->more[i].config);
     p->tormentor = fault_new(p->w, &p->fault);
     if (p->merger.every_ns)
         p->matchmaker = merger_new(p->w, &p->merger);
@@ -390,12 +458,22 @@ static void run_plan(struct plan *p)
             recover_story_new(p->w, p->clients, p->checker, rng_next(&p->rng));
     if (p->lasting)
         p->steady = steady_story_new(p->w, rng_next(&p->rng));
-    /* What was answered is judged even if something else failed; but the
-     * first failure is the one that is told. */
-    if (act_out(p) || world_is_traced(p->w))
-        judge(p);
+    return true;
+}
+
+static void add_stats(struct scenario_result *r, struct workload *clients)
+{
     struct workload_stats stats;
-    workload_stats(p->clients, &stats);
+    workload_stats(clients, &stats);
+    r->ops += stats.done;
+    r->unknown += stats.unknown;
+    r->failed += stats.failed;
+    if (stats.longest_ns > r->longest_ns)
+        r->longest_ns = stats.longest_ns;
+}
+
+static void say_result(struct plan *p)
+{
     struct scenario_result *r = p->result;
     const char *text;
     r->invariant = world_failure(p->w, &text);
@@ -403,28 +481,47 @@ static void run_plan(struct plan *p)
         snprintf(r->text, sizeof r->text, "%s", text);
     r->hash = world_hash(p->w);
     r->virtual_ns = world_now_ns(p->w);
-    r->ops = stats.done;
-    r->unknown = stats.unknown;
-    r->failed = stats.failed;
-    r->longest_ns = stats.longest_ns;
+    add_stats(r, p->clients);
+    for (size_t i = 0; i < p->more_count; i++)
+        add_stats(r, p->more[i].clients);
     world_stats(p->w, &r->stats);
     if (p->story)
         models_story_remark(p->story, r->remark, sizeof r->remark);
     if (p->recovery)
         recover_story_remark(p->recovery, r->remark, sizeof r->remark);
-    recover_story_free(p->recovery);
     if (p->matchmaker)
         remark_merges(p);
-    merger_free(p->matchmaker);
     if (p->steady)
         steady_story_remark(p->steady, r->remark, sizeof r->remark);
+}
+
+static void close_plan(struct plan *p)
+{
+    recover_story_free(p->recovery);
+    merger_free(p->matchmaker);
     steady_story_free(p->steady);
     models_story_free(p->story);
     fault_free(p->tormentor);
     workload_free(p->clients);
+    for (size_t i = 0; i < p->more_count; i++)
+        workload_free(p->more[i].clients);
     checker_free(p->checker);
     world_free(p->w);
     settled_free(p->settled);
+}
+
+static void run_plan(struct plan *p)
+{
+    if (!open_plan(p)) {
+        p->result->invariant = "world";
+        return;
+    }
+    /* What was answered is judged even if something else failed; but the
+     * first failure is the one that is told. */
+    if (act_out(p) || world_is_traced(p->w))
+        judge(p);
+    say_result(p);
+    close_plan(p);
 }
 
 /* What differs from seed to seed. */
@@ -511,7 +608,9 @@ static void begin_plan(struct plan *p, const struct scenario *scenario,
     rng_init(&p->rng, hash64_mix(options->seed, 0x51));
     world_config_default(&p->world);
     workload_config_default(&p->workload);
-    p->world.peer_count = options->peers ? options->peers : scenario->peers;
+    p->knobs = &options->knobs;
+    p->world.peer_count =
+        options->knobs.peers ? options->knobs.peers : scenario->peers;
     p->world.trace = options->trace;
     p->progress = options->progress;
     p->world.trace_context = options->trace_context;
@@ -787,6 +886,12 @@ static const struct {
     struct scenario scenario;
     plan_fn plan;
 } SCENARIOS[] = {
+    { { "any", "anything at all: one to nine peers, drawn from the seed", 9 },
+      plan_any },
+    { { "any_32", "the same with 32 peers, with fewer faults", 32 },
+      plan_any_large },
+    { { "any_256", "the same with 256 peers", 256 }, plan_any_large },
+    { { "any_1024", "the same with 1,024 peers", 1024 }, plan_any_large },
     { { "one_node", "one peer crashes, tears its disk and comes back", 1 },
       plan_one_node },
     { { "five_calm", "five peers, nothing goes wrong", 5 }, plan_five_calm },
@@ -878,17 +983,59 @@ const struct scenario *scenario_find(const char *name)
     return NULL;
 }
 
+/* What was said goes before what was drawn; and what it all is, is told. Peers,
+ * keyspaces and how clients are shared among them are of the plan. */
+static void turn_knobs(struct plan *p)
+{
+    const struct scenario_knobs *k = p->knobs;
+    if (k->clients && p->more_count == 0)
+        p->workload.client_count = k->clients;
+    if (k->seconds)
+        p->faults_ns = k->seconds * WORLD_S;
+    if (k->has_kinds && !p->own_kinds)
+        p->fault.kinds = k->kinds;
+    struct scenario_knobs *drawn = &p->result->drawn;
+    *drawn =
+        (struct scenario_knobs){ .peers = p->first_peers ? p->first_peers
+                                                         : p->world.peer_count,
+                                 .clients = p->workload.client_count,
+                                 .keyspaces = 1 + p->more_count,
+                                 .seconds = (uint32_t)(p->faults_ns / WORLD_S),
+                                 .kinds = p->fault.kinds,
+                                 .has_kinds = true };
+    for (size_t i = 0; i < p->more_count; i++)
+        drawn->clients += p->more[i].config.client_count;
+}
+
+static void make_plan(struct plan *plan, const struct scenario *scenario,
+                      const struct scenario_options *options,
+                      struct scenario_result *result)
+{
+    memset(result, 0, sizeof *result);
+    begin_plan(plan, scenario, options);
+    plan->result = result;
+    for (size_t i = 0; i < scenario_count(); i++) {
+        if (&SCENARIOS[i].scenario == scenario)
+            SCENARIOS[i].plan(plan);
+    }
+    turn_knobs(plan);
+}
+
+void scenario_draw(const struct scenario *scenario,
+                   const struct scenario_options *options,
+                   struct scenario_knobs *out)
+{
+    struct plan plan;
+    struct scenario_result result;
+    make_plan(&plan, scenario, options, &result);
+    *out = result.drawn;
+}
+
 void scenario_run(const struct scenario *scenario,
                   const struct scenario_options *options,
                   struct scenario_result *result)
 {
     struct plan plan;
-    memset(result, 0, sizeof *result);
-    begin_plan(&plan, scenario, options);
-    plan.result = result;
-    for (size_t i = 0; i < scenario_count(); i++) {
-        if (&SCENARIOS[i].scenario == scenario)
-            SCENARIOS[i].plan(&plan);
-    }
+    make_plan(&plan, scenario, options, result);
     run_plan(&plan);
 }

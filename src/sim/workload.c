@@ -111,6 +111,8 @@ void workload_begin(struct client *client)
         wait_ns = FIND_NS;
     client->deadline_ns = client->call_ns + wait_ns;
     struct request *r = &client->ask.request;
+    if (w->config.keyspace)
+        r->keyspace_name = span_str(w->config.keyspace);
     r->session = client->session;
     r->number = client->number;
     r->lowest_open = client->number;
@@ -372,8 +374,8 @@ struct workload *workload_new(struct world *world,
     w->world = world;
     w->config = *config;
     rng_init(&w->rng, config->seed);
-    w->history =
-        history_new(rng_next(&w->rng), config->key_count, config->late_count);
+    w->history = history_new(rng_next(&w->rng), config->key_count,
+                             config->late_count, config->hashed);
     w->known_count = config->key_count - config->late_count;
     w->versions = need(mem_zero(config->key_count, sizeof *w->versions));
     if (w->config.hot_count > config->key_count)

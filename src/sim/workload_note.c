@@ -121,13 +121,14 @@ static void note_page(struct client *client, const struct response *response)
     const struct request *q = &client->ask.request;
     bool down = q->flags & REQUEST_REVERSE;
     size_t count = history_key_count(w->history);
-    size_t lo = history_key_at(w->history, q->key);
-    size_t hi =
-        q->flags & REQUEST_HAS_END ? history_key_at(w->history, q->end) : count;
+    size_t lo = history_place_at(w->history, q->key);
+    size_t hi = q->flags & REQUEST_HAS_END
+                    ? history_place_at(w->history, q->end)
+                    : count;
     if (response->more && down)
-        lo = history_key_at(w->history, response->cursor);
+        lo = history_place_at(w->history, response->cursor);
     else if (response->more)
-        hi = history_key_at(w->history, response->cursor);
+        hi = history_place_at(w->history, response->cursor);
     struct mp_reader r;
     mp_reader_init(&r, response->list);
     for (uint32_t i = 0; i < response->list_count; i++) {
