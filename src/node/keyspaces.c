@@ -226,6 +226,15 @@ static void found_groups(struct node *node,
     }
 }
 
+/* What is kept here may be newer than the first arcs. A group of one sends
+ * nothing that would tell of it later. */
+static void notice_kept(struct node *node, keyspace_id id)
+{
+    for (size_t i = 0; i < node->replica_count; i++)
+        if (node->replicas[i]->keyspace == id)
+            replica_notice(node, node->replicas[i]);
+}
+
 bool keyspaces_notice(struct node *node, const struct keyspace_record *record)
 {
     if (record->id == SYSTEM_KEYSPACE || record->name.len == 0 ||
@@ -263,6 +272,8 @@ bool keyspaces_notice(struct node *node, const struct keyspace_record *record)
         close_dropped(node, record->id);
     else if (is_new)
         found_groups(node, record);
+    if (is_new && !record->dropped)
+        notice_kept(node, record->id);
     return true;
 }
 

@@ -65,6 +65,13 @@ int node_restore_checkpoint(struct node *node, arc_id arc, uint64_t number,
     return r ? arc_block_unpack(bytes, r->records) : DLHT_ECORRUPT;
 }
 
+void node_restore_older(struct node *node, arc_id arc)
+{
+    struct replica *r = node_replica(node, arc);
+    if (r)
+        r->restore_older = true;
+}
+
 /* The log so far is void: what counts is the checkpoint, and the vote. */
 static int restart_log(struct node *node, struct replica *r)
 {
@@ -111,6 +118,8 @@ static int restore_entry(struct node *node, struct replica *r,
     if (entry.type == RAFT_ENTRY_MEMBERS)
         replica_learn_members(r, entry.data);
     int rc = raft_restore_entry(r->raft, &entry);
+    if (rc == DLHT_OK && record->index == r->checkpoint_index + 1)
+        r->restore_older = false; /* nor was anything behind it trimmed */
     if (rc == DLHT_ECORRUPT) {
         r->restore_gap = true;
         rc = DLHT_OK;

@@ -305,7 +305,10 @@ static bool heal(struct plan *p)
     world_set_net(p->w, &net);
     world_set_disk(p->w, &disk);
     uint64_t from = world_now_ns(p->w);
-    if (!await_errands(p) || !plan_await_whole(p))
+    checker_set_loose(p->checker, p->equal);
+    bool sound = await_errands(p) && plan_await_whole(p);
+    checker_set_loose(p->checker, false);
+    if (!sound)
         return false;
     p->result->whole_ns = world_now_ns(p->w) - from;
     return true;
@@ -317,6 +320,8 @@ static bool await_equal(struct plan *p)
     uint64_t end = world_now_ns(p->w) + p->bound_ns;
     const char *why = "";
     while (p->equal && !checker_is_equal(p->checker, &why)) {
+        if (world_now_ns(p->w) >= end)
+            checker_trace(p->checker, 0);
         if (world_now_ns(p->w) >= end)
             world_fail(p->w, "A3_equal", "after %.0f s without writes: %s",
                        (double)p->bound_ns / 1e9, why);

@@ -76,9 +76,13 @@ static bool next_triple(struct client *client, struct mp_reader *r,
     out->version = mp_read_uint(r);
     out->index = history_find(w->history, out->key);
     if (r->bad || out->index == SIZE_MAX) {
-        world_fail(w->world, "range_tiles",
-                   "client %u.%llu is given a key that nobody put",
-                   (unsigned)client->index, (unsigned long long)client->number);
+        world_fail(
+            w->world, "range_tiles",
+            "client %u.%llu is given a key of %zu bytes that nobody put, "
+            "%.*s",
+            (unsigned)client->index, (unsigned long long)client->number,
+            out->key.len, (int)out->key.len,
+            out->key.len ? (const char *)out->key.data : "");
         return false;
     }
     return true;

@@ -47,6 +47,8 @@ static int restore_arc(void *context, arc_id arc)
         world_fail(r->world, "checkpoint_whole",
                    "n%u: a crash damaged a checkpoint of arc %llx",
                    (unsigned)r->peer->index, (unsigned long long)arc);
+    if (rc == DLHT_OK && older)
+        node_restore_older(r->peer->node, arc);
     return rc == DLHT_ENOTFOUND ? DLHT_OK : rc;
 }
 
