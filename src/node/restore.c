@@ -127,18 +127,19 @@ static int restore_entry(struct node *node, struct replica *r,
     return rc;
 }
 
+/* Who we are may come later: the journal's oldest records with index 0 are
+ * appended again when it is trimmed, behind others that stay. So this asks for
+ * the replica, not for the peer. */
 static int restore_found(struct node *node, struct mp_reader *reader)
 {
-    mp_read_uint(reader);
+    replica_id self = mp_read_uint(reader);
     struct arc arc;
     codec_unpack_arc(reader, &arc);
     if (reader->bad)
         return DLHT_ECORRUPT;
-    const struct arc_member *me = arc_member_of(&arc, &node->self);
-    if (!me || node_replica(node, arc.id) ||
-        burials_has(node, arc.id, me->replica))
+    if (node_replica(node, arc.id) || burials_has(node, arc.id, self))
         return DLHT_OK;
-    struct replica_parts parts = replica_founding(node, &arc, me->replica);
+    struct replica_parts parts = replica_founding(node, &arc, self);
     struct replica *r;
     return replica_new_with(node, &parts, &r);
 }
@@ -218,12 +219,25 @@ static int restore_commit(struct node *node, struct replica *r,
     return DLHT_OK;
 }
 
+/* A copy that an operator made sole owner names this peer, whose name was not
+ * known yet. */
+static void name_owner(struct node *node, struct replica *r)
+{
+    for (size_t i = 0; !r->empty && i < r->arc->member_count; i++) {
+        struct arc_member *m = &r->arc->members[i];
+        if (m->replica == r->self && id_is_zero(&m->peer))
+            m->peer = node->self;
+    }
+}
+
 static int restore_identity(struct node *node, struct mp_reader *reader)
 {
     mp_read_fixed(reader, node->cluster.bytes, ID_BYTES);
     mp_read_fixed(reader, node->self.bytes, ID_BYTES);
     node->incarnation = mp_read_uint(reader);
     node->restored = true;
+    for (size_t i = 0; i < node->replica_count; i++)
+        name_owner(node, node->replicas[i]);
     return reader->bad ? DLHT_ECORRUPT : DLHT_OK;
 }
 
