@@ -2,7 +2,8 @@
 
 /* sim/plan.h - what a scenario is made of, for the files that tell scenarios.
  *
- * scenario.c       the common story, and most scenarios
+ * plan.c           the common story, from its start to the verdict
+ * scenario.c       most scenarios, and what differs from seed to seed
  * scenario_large.c those of many hundred peers
  * scenario_keep.c  what keeps a ring well: weights, deaths, recovery, sleep
  * scenario_any.c   anything at all, drawn from the seed
@@ -84,6 +85,9 @@ struct plan {
     size_t lookups, hops;    /* answered */
     struct settled *settled; /* NULL: it began otherwise */
 };
+
+/* Runs it to its end and tells p->result. */
+void plan_run(struct plan *p);
 
 /* Draws a network that loses, delays and cuts. */
 void plan_draw_net(struct plan *p);
