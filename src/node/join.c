@@ -129,7 +129,7 @@ static int bury_damaged(struct node *node)
 {
     for (size_t i = node->replica_count; i-- > 0;) {
         struct replica *r = node->replicas[i];
-        if (!r->restore_gap)
+        if (!r->restore_gap && !r->restore_older)
             continue;
         int rc = node_quarantine(node, r->id);
         if (rc != DLHT_OK)

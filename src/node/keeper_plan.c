@@ -490,6 +490,53 @@ void keeper_plan_tick(struct node *node)
     keeper_pace_tick(node);
 }
 
+static bool is_fresh_of(const struct node *node, const struct heard *h,
+                        const struct keyspace *ks)
+{
+    return h->arc->keyspace == ks->record.id && keeper_is_fresh(node, h);
+}
+
+/* With pointers for maps: fresh reports leave no part of the keyspace out. */
+static bool is_all_told(struct node *node, const struct keyspace *ks)
+{
+    const struct keeper *k = node->keeper;
+    const struct heard **list = mem_array(k->count + 1, sizeof *list);
+    size_t count = 0;
+    for (size_t i = 0; list && i < k->count; i++)
+        if (is_fresh_of(node, &k->list[i], ks))
+            list[count++] = &k->list[i];
+    if (count)
+        qsort(list, count, sizeof *list, compare_heard);
+    bool whole =
+        count > 0 && list[0]->arc->lo.len == 0 && !list[count - 1]->arc->has_hi;
+    for (size_t i = 1; i < count && whole; i++)
+        whole = list[i - 1]->arc->has_hi &&
+                span_compare(list[i - 1]->arc->hi, list[i]->arc->lo) >= 0;
+    free(list);
+    return whole;
+}
+
+/* Arcs that may have a copy at the peer though no fresh report says so: their
+ * leader is down, or has just begun to lead. */
+static size_t count_untold(struct node *node, const struct keyspace *ks,
+                           const struct id *peer)
+{
+    if (node->config.map_fingers && ks->record.id != SYSTEM_KEYSPACE)
+        return !is_all_told(node, ks);
+    size_t count = 0;
+    for (size_t i = 0; i < map_count(ks->map); i++) {
+        const struct arc *arc = map_at(ks->map, i);
+        if (!arc_member_of(arc, peer))
+            continue;
+        size_t at;
+        const struct heard *h = keeper_find_heard(node->keeper, arc->id, &at);
+        if (!h || !keeper_is_fresh(node, h) ||
+            h->arc->generation < arc->generation)
+            count++;
+    }
+    return count;
+}
+
 int keeper_leave(struct node *node, const struct id *peer, size_t *left)
 {
     struct keeper *k = node->keeper;
@@ -500,6 +547,9 @@ int keeper_leave(struct node *node, const struct id *peer, size_t *left)
         if (keeper_is_fresh(node, &k->list[i]) &&
             arc_member_of(k->list[i].arc, peer))
             ++*left;
+    for (size_t i = 0; i < node->keyspace_count; i++)
+        if (!node->keyspaces[i].record.dropped)
+            *left += count_untold(node, &node->keyspaces[i], peer);
     if (!keeper_is_leaving(node, peer) || *left ||
         node->now_ns - k->plan_since_ns < 3 * KEEPER_REPORT_NS)
         return DLHT_EBUSY;

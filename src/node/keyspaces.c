@@ -232,6 +232,15 @@ static bool found_groups(struct node *node,
     return all;
 }
 
+/* What is kept here may be newer than the first arcs. A group of one sends
+ * nothing that would tell of it later. */
+static void notice_kept(struct node *node, keyspace_id id)
+{
+    for (size_t i = 0; i < node->replica_count; i++)
+        if (node->replicas[i]->keyspace == id)
+            replica_notice(node, node->replicas[i]);
+}
+
 bool keyspaces_notice(struct node *node, const struct keyspace_record *record)
 {
     if (record->id == SYSTEM_KEYSPACE || record->name.len == 0 ||
@@ -273,6 +282,8 @@ bool keyspaces_notice(struct node *node, const struct keyspace_record *record)
         close_dropped(node, record->id);
     else if (is_new)
         ks->unfounded = !found_groups(node, record);
+    if (is_new && !record->dropped)
+        notice_kept(node, record->id);
     return true;
 }
 

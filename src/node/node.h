@@ -209,6 +209,12 @@ MUST_USE int node_restore_checkpoint(struct node *node, arc_id arc,
 MUST_USE int node_restore_record(struct node *node,
                                  const struct journal_record *record);
 
+/* The checkpoint that was just restored is the one before the newest, which is
+ * damaged. The journal may have been trimmed on account of that one: unless it
+ * goes on with the very entry that follows, the replica has lost some and is
+ * learned anew. */
+void node_restore_older(struct node *node, arc_id arc);
+
 /* Restoring met damage: of one arc (its checkpoints are unreadable), or of the
  * journal (arc 0: any arc may have lost a part). The replicas concerned will
  * not vote again under their old ids; they are learned anew. Says

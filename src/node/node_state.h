@@ -199,7 +199,9 @@ struct replica {
     /* As last journaled. */
     uint64_t vote_term;
     replica_id vote;
-    bool restore_gap; /* restore: the log has a hole */
+    bool restore_gap;   /* restore: the log has a hole */
+    bool restore_older; /* restore: of a checkpoint that is not the newest, and
+                         * no entry came yet that follows it */
 };
 
 /* A raft output that becomes durable with a sync. */

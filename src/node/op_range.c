@@ -188,12 +188,17 @@ void op_range_read(struct node *node, struct replica *r,
     struct response response = { .status = DLHT_OK };
     const struct keyspace *ks = keyspaces_find(node, r->keyspace);
     struct listing l = { .keys_only = (q->flags & REQUEST_KEYS_ONLY) != 0 };
-    if (ks && ks->record.placement == PLACEMENT_HASHED)
-        l.skip = OP_HASH_BYTES;
     if (!op_begins_in(r->arc, q)) {
         op_answer_not_owner(node, r, q, origin);
         return;
     }
+    if (!ks) { /* back from its disk: not told yet whether keys have hashes */
+        node_answer_status(node, origin, DLHT_EBUSY,
+                           "this peer has just started");
+        return;
+    }
+    if (ks->record.placement == PLACEMENT_HASHED)
+        l.skip = OP_HASH_BYTES;
     if (q->op == OP_COUNT) {
         count_piece(r, q, &response);
     } else {

@@ -405,6 +405,21 @@ static void miss_answer(struct node *node, size_t index, struct pending *p)
         back_off(node, p);
 }
 
+enum {
+    DOUBT_AFTER = 3 /* attempts */
+};
+
+/* Nobody asked for this arc knows better, or there is nobody to ask. In a cache
+ * it may be long gone. */
+static void doubt(struct node *node, const struct pending *p)
+{
+    struct keyspace *ks = keyspaces_find(node, p->request.keyspace);
+    if (ks && node->config.map_fingers && p->attempts % DOUBT_AFTER == 0 &&
+        p->request.keyspace != SYSTEM_KEYSPACE &&
+        !node_replica(node, p->request.arc))
+        map_forget(ks->map, p->request.arc, p->request.generation);
+}
+
 static void attempt(struct node *node, size_t index, struct pending *p)
 {
     p->request.avoid = span_of(p->avoid, p->avoid_len);
@@ -443,6 +458,7 @@ static void attempt(struct node *node, size_t index, struct pending *p)
         p->last_status = DLHT_EUNAVAILABLE;
         gossip_note_lost(node);
         p->attempts++;
+        doubt(node, p);
         back_off(node, p);
         return;
     }
@@ -455,22 +471,12 @@ static void attempt(struct node *node, size_t index, struct pending *p)
     m.u.request = p->request;
     uint64_t left =
         p->deadline_ns > node->now_ns ? p->deadline_ns - node->now_ns : 0;
-    m.u.request.timeout_ms = (uint32_t)(left / NS_PER_MS) + 1;
+    /* More than the most that may be asked for would break the link. */
+    uint64_t left_ms = left / NS_PER_MS + 1;
+    m.u.request.timeout_ms = left_ms < REQUEST_TIMEOUT_MS_MAX
+                                 ? (uint32_t)left_ms
+                                 : REQUEST_TIMEOUT_MS_MAX;
     node_send(node, &to, &m);
-}
-
-enum {
-    DOUBT_AFTER = 3 /* attempts */
-};
-
-/* Nobody asked for this arc knows better. In a cache it may be long gone. */
-static void doubt(struct node *node, const struct pending *p)
-{
-    struct keyspace *ks = keyspaces_find(node, p->request.keyspace);
-    if (ks && node->config.map_fingers && p->attempts % DOUBT_AFTER == 0 &&
-        p->request.keyspace != SYSTEM_KEYSPACE &&
-        !node_replica(node, p->request.arc))
-        map_forget(ks->map, p->request.arc, p->request.generation);
 }
 
 /* Everybody who names a key has one: else there was no memory to make it. */

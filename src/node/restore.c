@@ -74,6 +74,13 @@ int node_restore_checkpoint(struct node *node, arc_id arc, uint64_t number,
     return r ? arc_block_unpack(bytes, r->records) : DLHT_ECORRUPT;
 }
 
+void node_restore_older(struct node *node, arc_id arc)
+{
+    struct replica *r = node_replica(node, arc);
+    if (r)
+        r->restore_older = true;
+}
+
 /* The log so far is void: what counts is the checkpoint, and the vote. */
 static int restart_log(struct node *node, struct replica *r)
 {
@@ -120,6 +127,8 @@ static int restore_entry(struct node *node, struct replica *r,
     if (entry.type == RAFT_ENTRY_MEMBERS)
         replica_learn_members(r, entry.data);
     int rc = raft_restore_entry(r->raft, &entry);
+    if (rc == DLHT_OK && record->index == r->checkpoint_index + 1)
+        r->restore_older = false; /* nor was anything behind it trimmed */
     if (rc == DLHT_ECORRUPT) {
         r->restore_gap = true;
         rc = DLHT_OK;
@@ -219,6 +228,17 @@ static int restore_commit(struct node *node, struct replica *r,
     return DLHT_OK;
 }
 
+/* A copy that an operator made sole owner names this peer, whose name was not
+ * known yet. */
+static void name_owner(struct node *node, struct replica *r)
+{
+    for (size_t i = 0; !r->empty && i < r->arc->member_count; i++) {
+        struct arc_member *m = &r->arc->members[i];
+        if (m->replica == r->self && id_is_zero(&m->peer))
+            m->peer = node->self;
+    }
+}
+
 static int restore_identity(struct node *node, struct mp_reader *reader)
 {
     mp_read_fixed(reader, node->cluster.bytes, ID_BYTES);
@@ -228,6 +248,8 @@ static int restore_identity(struct node *node, struct mp_reader *reader)
         node->incarnation >= RESTORE_STARTS_MAX)
         return DLHT_ECORRUPT;
     node->restored = true;
+    for (size_t i = 0; i < node->replica_count; i++)
+        name_owner(node, node->replicas[i]);
     return DLHT_OK;
 }
 

@@ -48,6 +48,7 @@ struct checker {
     struct seen leaders[SEEN_COUNT];
     struct last (*lasts)[SEEN_COUNT / 64]; /* of each peer */
     uint64_t turns;
+    bool loose;
     char why[300];
 };
 
@@ -340,7 +341,12 @@ static bool find_replica(const struct node *node, arc_id id,
 
 static bool is_settling(const struct checker *c)
 {
-    return world_peer_count(c->world) <= SETTLED_MAX;
+    return !c->loose && world_peer_count(c->world) <= SETTLED_MAX;
+}
+
+void checker_set_loose(struct checker *c, bool loose)
+{
+    c->loose = loose;
 }
 
 /* The greatest odd number of voters within the copies; but one of a pair. */
@@ -644,6 +650,49 @@ bool checker_is_whole(struct checker *c, const char **why)
     for (size_t i = 0; i < inspect_keyspace_count(first); i++) {
         if (!keyspace_is_whole(c, first, i, members))
             return false;
+    }
+    return true;
+}
+
+/* Of one arc, against the copy of its leader. */
+static bool copies_are_equal(struct checker *c,
+                             const struct inspect_replica *leader)
+{
+    for (size_t i = 0; i < leader->arc->member_count; i++) {
+        const struct arc_member *m = &leader->arc->members[i];
+        size_t peer = world_peer_of(c->world, &m->peer);
+        const struct node *node =
+            peer == SIZE_MAX ? NULL : world_node(c->world, peer);
+        struct inspect_replica r;
+        if (!node || !find_replica(node, leader->id, &r) || r.empty)
+            return lacks(c, "arc %llx: a copy is not there",
+                         (unsigned long long)leader->id);
+        if (r.applied != leader->applied ||
+            fingerprint(&r) != fingerprint(leader))
+            return lacks(
+                c,
+                "arc %llx: n%zu has applied %llu of %llu entries and "
+                "is %s",
+                (unsigned long long)r.id, peer, (unsigned long long)r.applied,
+                (unsigned long long)leader->applied,
+                fingerprint(&r) == fingerprint(leader) ? "equal" : "different");
+    }
+    return true;
+}
+
+bool checker_is_equal(struct checker *c, const char **why)
+{
+    *why = c->why;
+    c->why[0] = 0;
+    for (size_t i = 0; i < world_peer_count(c->world); i++) {
+        const struct node *node = world_node(c->world, i);
+        for (size_t k = 0; node && k < inspect_replica_count(node); k++) {
+            struct inspect_replica r;
+            inspect_replica_at(node, k, &r);
+            if (!r.empty && raft_role(r.raft) == RAFT_LEADER &&
+                !copies_are_equal(c, &r))
+                return false;
+        }
     }
     return true;
 }

@@ -31,6 +31,13 @@ void checker_all(struct checker *checker);
  * know each other and have the same map, or the right pointers. Else says in why (never NULL) what is
  * missing. */
 bool checker_is_whole(struct checker *checker, const char **why);
+/* Loose: with clients at work the planner may go on moving arcs, so a copy too
+ * many or one on its way is no matter. Large rings are always judged so. */
+void checker_set_loose(struct checker *checker, bool loose);
+
+/* With nobody writing: all copies of each arc have applied as much and hold the
+ * same, by hash. As above. */
+bool checker_is_equal(struct checker *checker, const char **why);
 
 /* Arcs of the keyspace that has most. */
 size_t checker_arc_count(struct checker *checker);

@@ -213,6 +213,24 @@ bool disk_sim_flip(struct disk_sim *sim, const char *name, uint64_t offset,
     return true;
 }
 
+bool disk_sim_overwrite(struct disk_sim *sim, const char *name, uint64_t offset,
+                        const uint8_t *bytes, size_t len)
+{
+    const struct name *named = disk_sim_names_find(&sim->seen, name);
+    if (!named)
+        return false;
+    struct file *file = &sim->files[named->file];
+    if (offset > file->seen.size || len > file->seen.size - offset)
+        return false;
+    memcpy(file->seen.bytes + offset, bytes, len);
+    if (offset < file->durable.size) {
+        uint64_t left = file->durable.size - offset;
+        memcpy(file->durable.bytes + offset, bytes,
+               left < len ? (size_t)left : len);
+    }
+    return true;
+}
+
 bool disk_sim_file_size(const struct disk_sim *sim, const char *name,
                         uint64_t *bytes)
 {

@@ -113,6 +113,11 @@ uint64_t disk_sim_changes(const struct disk_sim *sim);
 bool disk_sim_flip(struct disk_sim *sim, const char *name, uint64_t offset,
                    uint8_t bits);
 
+/* Exchanges bytes in both images, as a write that went astray would. False: no
+ * such file, or it is shorter. */
+bool disk_sim_overwrite(struct disk_sim *sim, const char *name, uint64_t offset,
+                        const uint8_t *bytes, size_t len);
+
 /* Size of a file as a reader sees it. False: no such file. */
 bool disk_sim_file_size(const struct disk_sim *sim, const char *name,
                         uint64_t *bytes);

@@ -1,30 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The tormentor. */
+/* The tormentor: when, and what happens to processes and links. */
 
 #include "sim/fault.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "sim/fault_inner.h"
 
-struct fault {
-    struct world *world;
-    struct fault_config config;
-    struct rng rng;
-    bool running;
-    uint32_t seen;
-};
-
-static uint64_t draw_time(struct fault *fault, uint64_t mean)
+uint64_t fault_draw_time(struct fault *fault, uint64_t mean)
 {
     return rng_range(&fault->rng, mean / 10, mean * 2);
 }
 
-/* A peer for which the question has the wanted answer; SIZE_MAX: none. */
-static size_t draw_peer(struct fault *fault, bool up)
+size_t fault_draw_peer(struct fault *fault, bool up)
 {
     size_t count = world_peer_count(fault->world), fit = 0;
     for (size_t i = 0; i < count; i++)
@@ -49,31 +40,32 @@ static void on_start(void *context, uint64_t peer)
         world_start(fault->world, (size_t)peer);
 }
 
-static void start_later(struct fault *fault, size_t peer)
+void fault_start_later(struct fault *fault, size_t peer)
 {
-    world_after(fault->world, draw_time(fault, fault->config.lasts_ns),
+    world_after(fault->world, fault_draw_time(fault, fault->config.lasts_ns),
                 on_start, fault, peer);
 }
 
 void fault_note_exit(struct fault *fault, size_t peer)
 {
-    world_after(fault->world, draw_time(fault, WORLD_S), on_start, fault, peer);
+    world_after(fault->world, fault_draw_time(fault, WORLD_S), on_start, fault,
+                peer);
 }
 
 static void crash_one(struct fault *fault, bool power)
 {
-    size_t peer = draw_peer(fault, true);
+    size_t peer = fault_draw_peer(fault, true);
     if (peer == SIZE_MAX)
         return;
     world_crash(fault->world, peer, power);
-    start_later(fault, peer);
+    fault_start_later(fault, peer);
 }
 
 /* Argument: how often still. */
 static void on_flicker(void *context, uint64_t left)
 {
     struct fault *fault = context;
-    size_t peer = draw_peer(fault, true);
+    size_t peer = fault_draw_peer(fault, true);
     if (!fault->running || peer == SIZE_MAX)
         return;
     world_crash(fault->world, peer, rng_chance(&fault->rng, 0.8));
@@ -90,7 +82,7 @@ static void blackout(struct fault *fault)
         if (!world_is_up(fault->world, i))
             continue;
         world_crash(fault->world, i, true);
-        start_later(fault, i);
+        fault_start_later(fault, i);
     }
 }
 
@@ -115,7 +107,7 @@ static void cut_for(struct fault *fault, size_t from, size_t to,
 static void cut_parts(struct fault *fault)
 {
     size_t count = world_peer_count(fault->world);
-    uint64_t for_ns = draw_time(fault, fault->config.lasts_ns);
+    uint64_t for_ns = fault_draw_time(fault, fault->config.lasts_ns);
     uint64_t sides = rng_next(&fault->rng);
     world_trace(fault->world, "two parts are cut for %.3f s, sides %llx",
                 (double)for_ns / 1e9, (unsigned long long)sides);
@@ -129,8 +121,8 @@ static void cut_parts(struct fault *fault)
 
 static void isolate_one(struct fault *fault)
 {
-    size_t peer = draw_peer(fault, true);
-    uint64_t for_ns = draw_time(fault, fault->config.lasts_ns);
+    size_t peer = fault_draw_peer(fault, true);
+    uint64_t for_ns = fault_draw_time(fault, fault->config.lasts_ns);
     if (peer == SIZE_MAX)
         return;
     world_trace(fault->world, "n%zu is alone for %.3f s", peer,
@@ -143,8 +135,9 @@ static void isolate_one(struct fault *fault)
 
 static void touch_link(struct fault *fault, enum fault_kind kind)
 {
-    size_t from = draw_peer(fault, true), to = draw_peer(fault, true);
-    uint64_t for_ns = draw_time(fault, fault->config.lasts_ns);
+    size_t from = fault_draw_peer(fault, true),
+           to = fault_draw_peer(fault, true);
+    uint64_t for_ns = fault_draw_time(fault, fault->config.lasts_ns);
     if (from == to || from == SIZE_MAX)
         return;
     if (kind == FAULT_ONE_WAY) {
@@ -158,72 +151,26 @@ static void touch_link(struct fault *fault, enum fault_kind kind)
     }
 }
 
-static void on_disk_is_fast(void *context, uint64_t peer)
-{
-    struct fault *fault = context;
-    if (world_is_up(fault->world, (size_t)peer))
-        world_slow_disk(fault->world, (size_t)peer, 0);
-}
-
 static void touch_peer(struct fault *fault, enum fault_kind kind)
 {
-    size_t peer = draw_peer(fault, true);
+    size_t peer = fault_draw_peer(fault, true);
     if (peer == SIZE_MAX)
         return;
-    uint64_t for_ns = draw_time(fault, fault->config.lasts_ns);
-    if (kind == FAULT_PAUSE) {
-        if (for_ns > 10 * WORLD_S)
-            for_ns = 10 * WORLD_S;
-        world_pause(fault->world, peer, for_ns);
-    } else if (kind == FAULT_SLOW_DISK) {
-        world_slow_disk(fault->world, peer, draw_time(fault, 200 * WORLD_MS));
-        world_after(fault->world, for_ns, on_disk_is_fast, fault, peer);
-    } else if (kind == FAULT_SYNC_FAILS) {
-        world_fail_sync(fault->world, peer);
-    } else {
+    if (kind == FAULT_STOP) {
         world_stop(fault->world, peer);
+    } else if (kind == FAULT_CLOCK) {
+        world_jump_clock(fault->world, peer,
+                         rng_range(&fault->rng, WORLD_MS, JUMP_NS_MAX));
+    } else if (kind == FAULT_DRIFT) {
+        int64_t max = (int64_t)world_drift_max(fault->world);
+        world_drift_clock(
+            fault->world, peer,
+            (int64_t)rng_below(&fault->rng, (uint64_t)(2 * max + 1)) - max);
+    } else {
+        uint64_t for_ns = fault_draw_time(fault, fault->config.lasts_ns);
+        world_pause(fault->world, peer,
+                    for_ns < PAUSE_NS_MAX ? for_ns : PAUSE_NS_MAX);
     }
-}
-
-static void on_disk_has_room(void *context, uint64_t peer)
-{
-    struct fault *fault = context;
-    world_fill_disk(fault->world, (size_t)peer, false);
-}
-
-static void fill_disks(struct fault *fault)
-{
-    bool all = rng_chance(&fault->rng, 0.3);
-    size_t peer = draw_peer(fault, true);
-    for (size_t i = 0; i < world_peer_count(fault->world); i++) {
-        if (i != peer && !(all && world_is_up(fault->world, i)))
-            continue;
-        world_fill_disk(fault->world, i, true);
-        world_after(fault->world, draw_time(fault, fault->config.lasts_ns),
-                    on_disk_has_room, fault, i);
-    }
-}
-
-static void lose_one(struct fault *fault)
-{
-    const struct fault_config *c = &fault->config;
-    if (!c->is_whole || !c->is_whole(c->context))
-        return;
-    size_t peer = draw_peer(fault, true);
-    if (peer == SIZE_MAX)
-        return;
-    world_crash(fault->world, peer, true);
-    world_lose_disk(fault->world, peer);
-    /* It must not found a cluster of its own. */
-    size_t from[NODE_BOOTSTRAP_MAX], count = 0;
-    for (size_t i = 0;
-         i < world_peer_count(fault->world) && count < NODE_BOOTSTRAP_MAX;
-         i++) {
-        if (i != peer && world_is_wanted(fault->world, i))
-            from[count++] = i;
-    }
-    world_set_bootstrap(fault->world, peer, from, count);
-    start_later(fault, peer);
 }
 
 static void make_trouble(struct fault *fault, enum fault_kind kind)
@@ -252,16 +199,31 @@ static void make_trouble(struct fault *fault, enum fault_kind kind)
         touch_link(fault, kind);
         break;
     case FAULT_PAUSE:
-    case FAULT_SLOW_DISK:
-    case FAULT_SYNC_FAILS:
+    case FAULT_CLOCK:
+    case FAULT_DRIFT:
     case FAULT_STOP:
         touch_peer(fault, kind);
         break;
+    case FAULT_SLOW_DISK:
+    case FAULT_SYNC_FAILS:
     case FAULT_LOSE_DISK:
-        lose_one(fault);
-        break;
     case FAULT_FULL_DISK:
-        fill_disks(fault);
+    case FAULT_ROT:
+    case FAULT_MISDIRECT:
+        fault_disk(fault, kind);
+        break;
+    case FAULT_JOIN:
+    case FAULT_LEAVE:
+    case FAULT_TRAIN:
+    case FAULT_BALANCE:
+        fault_operate(fault, kind);
+        break;
+    case FAULT_SPLIT:
+    case FAULT_MERGE:
+    case FAULT_MOVE:
+    case FAULT_LOSS:
+    case FAULT_DUPLICATE:
+    case FAULT_REORDER:
         break;
     }
 }
@@ -272,16 +234,17 @@ static void on_trouble(void *context, uint64_t argument)
     (void)argument;
     if (!fault->running)
         return;
-    uint32_t kinds[32];
+    uint32_t kinds[FAULT_KINDS], all = fault->config.kinds;
     size_t count = 0;
-    for (uint32_t bit = 0; bit < 31; bit++) {
-        if (fault->config.kinds >> bit & 1)
+    all &= ~(uint32_t)(FAULT_STEPS | FAULT_LINKS);
+    for (uint32_t bit = 0; bit < FAULT_KINDS; bit++) {
+        if (all >> bit & 1)
             kinds[count++] = (uint32_t)1 << bit;
     }
     if (count == 0)
         return;
     make_trouble(fault, (enum fault_kind)kinds[rng_below(&fault->rng, count)]);
-    world_after(fault->world, draw_time(fault, fault->config.every_ns),
+    world_after(fault->world, fault_draw_time(fault, fault->config.every_ns),
                 on_trouble, fault, 0);
 }
 
@@ -300,13 +263,15 @@ struct fault *fault_new(struct world *world, const struct fault_config *config)
 
 void fault_free(struct fault *fault)
 {
+    if (fault)
+        fault_drop_errands(fault);
     free(fault);
 }
 
 void fault_start(struct fault *fault)
 {
     fault->running = true;
-    world_after(fault->world, draw_time(fault, fault->config.every_ns),
+    world_after(fault->world, fault_draw_time(fault, fault->config.every_ns),
                 on_trouble, fault, 0);
 }
 
@@ -324,6 +289,7 @@ void fault_stop(struct fault *fault)
         else
             world_slow_disk(fault->world, i, 0);
     }
+    fault_stop_operating(fault);
 }
 
 uint32_t fault_seen(const struct fault *fault)

@@ -17,6 +17,7 @@
 enum {
     CUTS_MAX = 4, /* of one key */
     KEY_BYTES_MAX = 24,
+    HASH_BYTES = 8,
     VALUE_ID_BYTES = 8
 };
 
@@ -27,9 +28,10 @@ struct cut {
 };
 
 struct key {
-    char text[KEY_BYTES_MAX]; /* drawn */
-    const char *name;         /* that, or the caller's */
-    size_t len;
+    char place[HASH_BYTES + KEY_BYTES_MAX]; /* the text, behind a hash or not */
+    size_t skip;                            /* bytes of hash */
+    const char *name;                       /* the caller's text; NULL: drawn */
+    size_t len;                             /* of the text */
     struct linear_op *ops;
     size_t count, cap;
     struct cut cuts[CUTS_MAX];
@@ -37,6 +39,7 @@ struct key {
 };
 
 struct history {
+    bool hashed;
     struct key *keys;
     size_t key_count;
     size_t op_count;
@@ -49,6 +52,22 @@ static void *need(void *memory)
         abort();
     }
     return memory;
+}
+
+static char *text_of(struct key *key)
+{
+    return key->place + key->skip;
+}
+
+static const char *name_of(const struct key *key)
+{
+    return key->name ? key->name : key->place + key->skip;
+}
+
+static struct span place_of(const struct key *key)
+{
+    return key->name ? span_of(key->name, key->len)
+                     : span_of(key->place, key->skip + key->len);
 }
 
 /* Something like a word, so that keys share prefixes as real ones do. */
@@ -72,7 +91,7 @@ static size_t draw_word(struct rng *rng, char *text)
 static int compare_keys(const void *a, const void *b)
 {
     const struct key *x = a, *y = b;
-    return span_compare(span_of(x->text, x->len), span_of(y->text, y->len));
+    return span_compare(place_of(x), place_of(y));
 }
 
 /* Drops repeated words; the rest is in order. */
@@ -95,28 +114,43 @@ static void draw_times(struct rng *rng, struct key *keys, size_t count)
         now += 1 + rng_below(rng, 9);
         if (rng_chance(rng, 0.02))
             now += rng_below(rng, 20000);
-        keys[i].len = (size_t)snprintf(keys[i].text, KEY_BYTES_MAX, "z%08llu",
-                                       (unsigned long long)now);
+        keys[i].len = (size_t)snprintf(text_of(&keys[i]), KEY_BYTES_MAX,
+                                       "z%08llu", (unsigned long long)now);
     }
 }
 
-struct history *history_new(uint64_t seed, size_t key_count, size_t late_count)
+/* As op_hashed_key. */
+static void put_hash(struct key *key)
+{
+    uint64_t hash = hash64(span_of(text_of(key), key->len));
+    for (int i = 0; i < HASH_BYTES; i++)
+        key->place[i] = (char)(uint8_t)(hash >> (56 - 8 * i));
+}
+
+struct history *history_new(uint64_t seed, size_t key_count, size_t late_count,
+                            bool hashed)
 {
     struct rng rng;
     rng_init(&rng, seed);
     struct history *history = need(mem_zero(1, sizeof *history));
     history->keys = need(mem_zero(key_count, sizeof *history->keys));
+    history->hashed = hashed;
+    assert(!hashed || late_count == 0); /* no key is after all others */
+    for (size_t i = 0; hashed && i < key_count; i++)
+        history->keys[i].skip = HASH_BYTES;
     size_t count = 0;
     size_t words = key_count - late_count;
     while (count < words) {
-        for (size_t i = count; i < words; i++)
-            history->keys[i].len = draw_word(&rng, history->keys[i].text);
+        for (size_t i = count; i < words; i++) {
+            struct key *key = &history->keys[i];
+            key->len = draw_word(&rng, text_of(key));
+            if (hashed)
+                put_hash(key);
+        }
         count = make_unique(history->keys, words);
         assert(words < 20000); /* there are enough words */
     }
     draw_times(&rng, history->keys + words, late_count);
-    for (size_t i = 0; i < key_count; i++)
-        history->keys[i].name = history->keys[i].text;
     history->key_count = key_count;
     return history;
 }
@@ -152,15 +186,21 @@ size_t history_key_count(const struct history *history)
 struct span history_key(const struct history *history, size_t key)
 {
     assert(key < history->key_count);
-    return span_of(history->keys[key].name, history->keys[key].len);
+    return span_of(name_of(&history->keys[key]), history->keys[key].len);
 }
 
-size_t history_key_at(const struct history *history, struct span key)
+struct span history_place(const struct history *history, size_t key)
+{
+    assert(key < history->key_count);
+    return place_of(&history->keys[key]);
+}
+
+size_t history_place_at(const struct history *history, struct span place)
 {
     size_t lo = 0, hi = history->key_count;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
-        if (span_compare(history_key(history, mid), key) < 0)
+        if (span_compare(history_place(history, mid), place) < 0)
             lo = mid + 1;
         else
             hi = mid;
@@ -170,7 +210,20 @@ size_t history_key_at(const struct history *history, struct span key)
 
 size_t history_find(const struct history *history, struct span key)
 {
-    size_t at = history_key_at(history, key);
+    if (history->key_count && history->keys[0].name) {
+        size_t at = history_place_at(history, key);
+        bool found = at < history->key_count &&
+                     span_equal(history_key(history, at), key);
+        return found ? at : SIZE_MAX;
+    }
+    struct key sought = { .skip = history->hashed ? HASH_BYTES : 0 };
+    if (key.len == 0 || key.len >= KEY_BYTES_MAX)
+        return SIZE_MAX;
+    memcpy(text_of(&sought), key.data, key.len);
+    sought.len = key.len;
+    if (history->hashed)
+        put_hash(&sought);
+    size_t at = history_place_at(history, place_of(&sought));
     if (at == history->key_count || !span_equal(history_key(history, at), key))
         return SIZE_MAX;
     return at;
@@ -290,7 +343,8 @@ void history_print(struct history *history, size_t index, history_line_fn fn,
     struct key *key = &history->keys[index];
     char line[300];
     qsort(key->ops, key->count, sizeof *key->ops, compare_calls);
-    snprintf(line, sizeof line, "history of key %.*s:", shown(key), key->name);
+    snprintf(line, sizeof line, "history of key %.*s:", shown(key),
+             name_of(key));
     fn(context, line);
     for (size_t i = 0; i < key->count; i++) {
         describe(&key->ops[i], line, sizeof line);
@@ -393,7 +447,7 @@ static void check_stretch(struct key *key, const struct linear_op *ops,
     out->verdict = LINEAR_NO;
     snprintf(out->text, sizeof out->text,
              "key %.*s, %zu of %zu operations in order, then no place for %s",
-             shown(key), key->name, report.placed, count, op);
+             shown(key), name_of(key), report.placed, count, op);
 }
 
 static void check_key(struct key *key, struct history_verdict *out)
@@ -421,7 +475,7 @@ static void check_key(struct key *key, struct history_verdict *out)
         out->verdict = LINEAR_NO;
         snprintf(out->text, sizeof out->text,
                  "key %.*s was recovered with a value that nobody wrote",
-                 shown(key), key->name);
+                 shown(key), name_of(key));
     }
     free(ops);
 }

@@ -2,7 +2,7 @@
 
 /* sim/history.h - what clients did to a fixed set of keys and were told.
  *
- * Keys are words in ascending order, known by their index. A value says which
+ * Keys are words in the order of ranges, known by their index. A value says which
  * write made it and to which key; one that does not is damage. */
 
 #ifndef SIM_HISTORY_H
@@ -19,16 +19,20 @@
 struct history;
 
 /* Draws key_count keys from the seed: words, and at the end late_count numbers
- * that rise in bursts as times do. Aborts without memory. */
-struct history *history_new(uint64_t seed, size_t key_count, size_t late_count);
+ * that rise in bursts as times do. hashed: their order is that of a hashed
+ * keyspace; else that of the words. Aborts without memory. */
+struct history *history_new(uint64_t seed, size_t key_count, size_t late_count,
+                            bool hashed);
 /* With keys of the caller's, in ascending order and each once; borrowed. */
 struct history *history_of(const struct span *keys, size_t key_count);
 void history_free(struct history *history); /* NULL is allowed */
 
 size_t history_key_count(const struct history *history);
 struct span history_key(const struct history *history, size_t key);
-/* The first key that is not before this one. */
-size_t history_key_at(const struct history *history, struct span key);
+/* Where it stands in ranges: the key, or what a hashed keyspace makes of it. */
+struct span history_place(const struct history *history, size_t key);
+/* The first key whose place is not before this one. */
+size_t history_place_at(const struct history *history, struct span place);
 /* SIZE_MAX: none of ours. */
 size_t history_find(const struct history *history, struct span key);
 

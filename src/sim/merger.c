@@ -64,9 +64,15 @@ void merger_free(struct merger *m)
     free(m);
 }
 
-/* The n-th arc outside the system keyspace that a node leads; or, if begins is
- * given, the one that ends there. Counts what it meets. */
-static bool find_led(const struct merger *m, size_t n, const struct span *ends,
+static bool is_left_of(const struct arc *arc, const struct arc *right)
+{
+    return arc->keyspace == right->keyspace && arc->has_hi &&
+           span_equal(arc->hi, right->lo);
+}
+
+/* The n-th arc outside the system keyspace that a node leads; or, if right is
+ * given, the one that ends where that begins. Counts what it meets. */
+static bool find_led(const struct merger *m, size_t n, const struct arc *right,
                      struct led *out, size_t *count)
 {
     *count = 0;
@@ -77,8 +83,7 @@ static bool find_led(const struct merger *m, size_t n, const struct span *ends,
             inspect_replica_at(node, k, &r);
             if (r.empty || r.keyspace == 0 || raft_role(r.raft) != RAFT_LEADER)
                 continue;
-            bool fits = ends ? r.arc->has_hi && span_equal(r.arc->hi, *ends)
-                             : *count == n;
+            bool fits = right ? is_left_of(r.arc, right) : *count == n;
             ++*count;
             if (!fits)
                 continue;
@@ -100,6 +105,37 @@ static void tell(struct merger *m, size_t peer, const struct step *step)
         world_fail(m->world, "codec", "a step does not pack");
 }
 
+static size_t draw_wanted(struct merger *m)
+{
+    size_t count = world_peer_count(m->world);
+    size_t at = (size_t)rng_below(&m->rng, count);
+    for (size_t i = 0; i < count; i++, at = (at + 1) % count)
+        if (world_is_wanted(m->world, at) && world_is_up(m->world, at))
+            return at;
+    return SIZE_MAX;
+}
+
+/* A leader goes to another member; or a peer is made one, or a learner a
+ * voter, or a member is removed. The planner then wants it otherwise. */
+static void move(struct merger *m, const struct led *led, struct step *step)
+{
+    static const uint8_t KINDS[] = { STEP_TRANSFER, STEP_TRANSFER,
+                                     STEP_TRANSFER, STEP_ADD,
+                                     STEP_ADD,      STEP_PROMOTE,
+                                     STEP_REMOVE };
+    const struct arc *arc = led->arc;
+    step->kind = KINDS[rng_below(&m->rng, sizeof KINDS)];
+    if (step->kind == STEP_ADD) {
+        size_t peer = draw_wanted(m);
+        if (peer == SIZE_MAX)
+            return;
+        step->peer = inspect_self(world_node(m->world, peer));
+    } else {
+        step->peer = arc->members[rng_below(&m->rng, arc->member_count)].peer;
+    }
+    tell(m, led->peer, step);
+}
+
 static void take_step(struct merger *m)
 {
     struct led right, left;
@@ -119,8 +155,11 @@ static void take_step(struct merger *m)
         tell(m, right.peer, &step);
         return;
     }
-    if (right.arc->lo.len == 0 ||
-        !find_led(m, 0, &right.arc->lo, &left, &count))
+    if (rng_chance(&m->rng, m->config.move_chance)) {
+        move(m, &right, &step);
+        return;
+    }
+    if (right.arc->lo.len == 0 || !find_led(m, 0, right.arc, &left, &count))
         return;
     step.kind = STEP_MERGE;
     step.into = left.arc->id;
@@ -180,7 +219,7 @@ static void maybe_kill(struct merger *m, size_t peer,
     size_t count;
     if (!m->running || !rng_chance(&m->rng, m->config.kill_chance))
         return;
-    if (rng_chance(&m->rng, 0.5) && find_led(m, 0, &r->arc->lo, &left, &count))
+    if (rng_chance(&m->rng, 0.5) && find_led(m, 0, r->arc, &left, &count))
         peer = left.peer;
     world_trace(m->world, "n%zu is to be killed in phase %d of arc %llx", peer,
                 r->merge_phase, (unsigned long long)r->id);

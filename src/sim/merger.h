@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* sim/merger.h - steps that nobody planned: neighbouring arcs are merged, and
- * others are cut, at random.
+/* sim/merger.h - steps that nobody planned: neighbouring arcs are merged,
+ * others are cut, leaders and copies moved, at random.
  *
  * It looks into all nodes to choose, and then tells the leader of the right arc
  * as the planner would. Sometimes what it says is of yesterday. At the points
@@ -22,6 +22,7 @@ struct merger_config {
     uint64_t seed;
     uint64_t every_ns;  /* mean time between steps */
     double cut_chance;  /* that a step cuts instead */
+    double move_chance; /* that it moves a leader or a copy instead */
     double kill_chance; /* at each point of a merge */
 };
 

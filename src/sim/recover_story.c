@@ -84,8 +84,8 @@ static void cut(struct recover_story *s, const struct inspect_replica *r)
 {
     struct history *h = workload_history(s->workload);
     uint64_t now = world_now_ns(s->world);
-    for (size_t key = history_key_at(h, r->arc->lo); key < history_key_count(h);
-         key++) {
+    for (size_t key = history_place_at(h, r->arc->lo);
+         key < history_key_count(h); key++) {
         struct span name = history_key(h, key);
         struct record record;
         if (!arc_has(r->arc, name))

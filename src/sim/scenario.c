@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Stories, from a seed. */
+/* Stories, from a seed: which there are, and what they are made of. */
 
 #include "sim/scenario.h"
 
@@ -14,69 +14,6 @@
 #include "sim/fault.h"
 #include "sim/plan.h"
 #include "sim/workload.h"
-
-enum {
-    LINEAR_UNDECIDED_MAX = 2 /* keys of a run that may stay open */
-};
-
-bool plan_coin(struct plan *p, double chance)
-{
-    return rng_chance(&p->rng, chance);
-}
-
-/* Ways to wait. */
-
-bool plan_run_for(struct plan *p, uint64_t ns)
-{
-    uint64_t end = world_now_ns(p->w) + ns;
-    while (p->progress && end - world_now_ns(p->w) > WORLD_S) {
-        if (!world_run(p->w, world_now_ns(p->w) + WORLD_S))
-            return false;
-        p->progress(world_now_ns(p->w));
-    }
-    bool sound = world_run(p->w, end);
-    if (p->progress)
-        p->progress(end);
-    return sound;
-}
-
-static bool is_whole(void *context)
-{
-    struct plan *p = context;
-    const char *why;
-    return checker_is_whole(p->checker, &why);
-}
-
-/* Until everything is whole, or the bound fails the world. */
-bool plan_await_whole(struct plan *p)
-{
-    uint64_t end = world_now_ns(p->w) + p->bound_ns;
-    const char *why = "";
-    while (!checker_is_whole(p->checker, &why)) {
-        if (world_now_ns(p->w) >= end) {
-            checker_trace(p->checker, 0);
-            world_fail(p->w, "A10_whole", "not whole after %.0f s: %s",
-                       (double)p->bound_ns / 1e9, why);
-        }
-        if (!plan_run_for(p, p->poll_ns))
-            return false;
-    }
-    return true;
-}
-
-bool plan_await_idle(struct plan *p)
-{
-    uint64_t end = world_now_ns(p->w) + 2 * p->bound_ns;
-    while (!workload_is_idle(p->clients) || world_open_requests(p->w) > 0) {
-        if (world_now_ns(p->w) >= end)
-            world_fail(p->w, "A10_answered",
-                       "%zu requests have no answer after %.0f s",
-                       world_open_requests(p->w), (double)p->bound_ns / 5e8);
-        if (!plan_run_for(p, 50 * WORLD_MS))
-            return false;
-    }
-    return true;
-}
 
 /* By one of those before it; the first founds. */
 void plan_start_one(struct plan *p, size_t peer)
@@ -93,7 +30,8 @@ void plan_start_one(struct plan *p, size_t peer)
 /* The founder, then each of the others by any that has started before. */
 static bool start_all(struct plan *p)
 {
-    for (size_t i = 0; i < p->world.peer_count; i++) {
+    size_t count = p->first_peers ? p->first_peers : p->world.peer_count;
+    for (size_t i = 0; i < count; i++) {
         plan_start_one(p, i);
         if (!plan_run_for(p, rng_below(&p->rng, p->pause_ns)))
             return false;
@@ -233,200 +171,6 @@ static bool act_mass_restart(struct plan *p)
     return true;
 }
 
-/* The common story. */
-
-static bool load(struct plan *p)
-{
-    if (!p->loads)
-        return true;
-    workload_load(p->clients);
-    return plan_await_idle(p);
-}
-
-static bool torment(struct plan *p)
-{
-    if (p->act)
-        return p->act(p);
-    if (p->faults_ns == 0)
-        return true;
-    fault_start(p->tormentor);
-    if (p->matchmaker)
-        merger_start(p->matchmaker);
-    if (!plan_run_for(p, p->faults_ns))
-        return false;
-    if (p->matchmaker)
-        merger_stop(p->matchmaker);
-    fault_stop(p->tormentor);
-    p->result->faults = fault_seen(p->tormentor);
-    return true;
-}
-
-static bool heal(struct plan *p)
-{
-    struct world_net net = p->world.net;
-    struct world_disk disk = p->world.disk;
-    net.break_link = net.lose = net.duplicate = net.reorder = 0;
-    disk.fail_chance = disk.slow_chance = 0;
-    world_set_net(p->w, &net);
-    world_set_disk(p->w, &disk);
-    uint64_t from = world_now_ns(p->w);
-    if (!plan_await_whole(p))
-        return false;
-    p->result->whole_ns = world_now_ns(p->w) - from;
-    return true;
-}
-
-static bool act_out(struct plan *p)
-{
-    if (!p->start(p) || (p->story && !models_story_set(p->story)) || !load(p))
-        return false;
-    workload_start(p->clients);
-    if (!plan_run_for(p, p->calm_ns) || !torment(p))
-        return false;
-    if (p->ends)
-        return world_failure(p->w, NULL) == NULL;
-    if (!heal(p) || !plan_run_for(p, p->calm_ns))
-        return false;
-    workload_stop(p->clients);
-    if (!plan_await_idle(p) || !plan_await_whole(p))
-        return false;
-    if (!p->unverified)
-        workload_verify(p->clients);
-    if (!plan_await_idle(p)) {
-        checker_trace(p->checker, 0);
-        return false;
-    }
-    checker_all(p->checker);
-    if (p->story && !models_story_settle(p->story))
-        return false;
-    return world_failure(p->w, NULL) == NULL;
-}
-
-static void print_line(void *context, const char *line)
-{
-    world_trace(context, "%s", line);
-}
-
-static void judge(struct plan *p)
-{
-    struct history_verdict verdict;
-    struct history *history = workload_history(p->clients);
-    history_check(history, &verdict);
-    if (verdict.verdict == LINEAR_NO) {
-        history_print(history, verdict.key, print_line, p->w);
-        world_fail(p->w, "A8_linearizable", "%s", verdict.text);
-    } else if (verdict.undecided > LINEAR_UNDECIDED_MAX) {
-        world_fail(p->w, "A8_undecided", "%zu keys", verdict.undecided);
-    }
-}
-
-static void on_exit(void *context, size_t peer, int status, const char *text)
-{
-    struct plan *p = context;
-    (void)status, (void)text;
-    if (p->tormentor)
-        fault_note_exit(p->tormentor, peer);
-}
-
-static void on_turn(void *context, size_t peer)
-{
-    struct plan *p = context;
-    checker_turn(p->checker, peer);
-    if (p->story)
-        models_story_turn(p->story, peer);
-    if (p->recovery)
-        recover_story_turn(p->recovery, peer);
-    if (p->steady)
-        steady_story_turn(p->steady, peer);
-    if (p->matchmaker)
-        merger_turn(p->matchmaker, peer);
-}
-
-static void remark_merges(struct plan *p)
-{
-    struct merger_stats m;
-    merger_stats(p->matchmaker, &m);
-    snprintf(p->result->remark, sizeof p->result->remark,
-             "%llu merges, %llu abandoned, %llu kills at their points, an arc "
-             "stood still for %.0f ms at most",
-             (unsigned long long)m.done, (unsigned long long)m.abandoned,
-             (unsigned long long)m.kills, (double)m.pause_ns_max / 1e6);
-}
-
-static void run_plan(struct plan *p)
-{
-    p->world.on_exit = on_exit;
-    p->world.on_turn = on_turn;
-    p->world.context = p;
-    p->fault.is_whole = is_whole;
-    p->fault.context = p;
-    if (world_new(&p->world, &p->w) != 0) {
-        p->result->invariant = "world";
-        return;
-    }
-    const struct node_config *n = &p->world.node;
-    world_trace(p->w,
-                "%zu peers, vnodes %u, floor %llu keys, %s maps, %s reads, "
-                "%zu keys, %zu clients, faults %x",
-                p->world.peer_count, (unsigned)n->vnodes,
-                (unsigned long long)n->floor_keys,
-                n->map_fingers ? "fingers for" : "full",
-                n->strict ? "strict" : "lease", p->workload.key_count,
-                p->workload.client_count, (unsigned)p->fault.kinds);
-    if (p->heavy_last)
-        world_set_weight(p->w, p->world.peer_count - 1, 2000);
-    p->checker = checker_new(p->w);
-    p->clients = workload_new(p->w, &p->workload);
-    p->tormentor = fault_new(p->w, &p->fault);
-    if (p->merger.every_ns)
-        p->matchmaker = merger_new(p->w, &p->merger);
-    if (p->models) {
-        struct models_story_config config = { rng_next(&p->rng), p->liar,
-                                              p->silence };
-        p->story = models_story_new(p->w, p->clients, p->tormentor, &config);
-    }
-    if (p->dying)
-        p->recovery =
-            recover_story_new(p->w, p->clients, p->checker, rng_next(&p->rng));
-    if (p->lasting)
-        p->steady = steady_story_new(p->w, rng_next(&p->rng));
-    /* What was answered is judged even if something else failed; but the
-     * first failure is the one that is told. */
-    if (act_out(p) || world_is_traced(p->w))
-        judge(p);
-    struct workload_stats stats;
-    workload_stats(p->clients, &stats);
-    struct scenario_result *r = p->result;
-    const char *text;
-    r->invariant = world_failure(p->w, &text);
-    if (r->invariant)
-        snprintf(r->text, sizeof r->text, "%s", text);
-    r->hash = world_hash(p->w);
-    r->virtual_ns = world_now_ns(p->w);
-    r->ops = stats.done;
-    r->unknown = stats.unknown;
-    r->failed = stats.failed;
-    r->longest_ns = stats.longest_ns;
-    world_stats(p->w, &r->stats);
-    if (p->story)
-        models_story_remark(p->story, r->remark, sizeof r->remark);
-    if (p->recovery)
-        recover_story_remark(p->recovery, r->remark, sizeof r->remark);
-    recover_story_free(p->recovery);
-    if (p->matchmaker)
-        remark_merges(p);
-    merger_free(p->matchmaker);
-    if (p->steady)
-        steady_story_remark(p->steady, r->remark, sizeof r->remark);
-    steady_story_free(p->steady);
-    models_story_free(p->story);
-    fault_free(p->tormentor);
-    workload_free(p->clients);
-    checker_free(p->checker);
-    world_free(p->w);
-    settled_free(p->settled);
-}
-
 /* What differs from seed to seed. */
 
 void plan_draw_net(struct plan *p)
@@ -511,7 +255,9 @@ static void begin_plan(struct plan *p, const struct scenario *scenario,
     rng_init(&p->rng, hash64_mix(options->seed, 0x51));
     world_config_default(&p->world);
     workload_config_default(&p->workload);
-    p->world.peer_count = options->peers ? options->peers : scenario->peers;
+    p->knobs = &options->knobs;
+    p->world.peer_count =
+        options->knobs.peers ? options->knobs.peers : scenario->peers;
     p->world.trace = options->trace;
     p->progress = options->progress;
     p->world.trace_context = options->trace_context;
@@ -787,6 +533,12 @@ static const struct {
     struct scenario scenario;
     plan_fn plan;
 } SCENARIOS[] = {
+    { { "any", "anything at all: one to nine peers, drawn from the seed", 9 },
+      plan_any },
+    { { "any_32", "the same with 32 peers, with fewer faults", 32 },
+      plan_any_large },
+    { { "any_256", "the same with 256 peers", 256 }, plan_any_large },
+    { { "any_1024", "the same with 1,024 peers", 1024 }, plan_any_large },
     { { "one_node", "one peer crashes, tears its disk and comes back", 1 },
       plan_one_node },
     { { "five_calm", "five peers, nothing goes wrong", 5 }, plan_five_calm },
@@ -883,17 +635,59 @@ const struct scenario *scenario_find(const char *name)
     return NULL;
 }
 
+/* What was said goes before what was drawn; and what it all is, is told. Peers,
+ * keyspaces and how clients are shared among them are of the plan. */
+static void turn_knobs(struct plan *p)
+{
+    const struct scenario_knobs *k = p->knobs;
+    if (k->clients && p->more_count == 0)
+        p->workload.client_count = k->clients;
+    if (k->seconds)
+        p->faults_ns = k->seconds * WORLD_S;
+    if (k->has_kinds && !p->own_kinds)
+        p->fault.kinds = k->kinds;
+    struct scenario_knobs *drawn = &p->result->drawn;
+    *drawn =
+        (struct scenario_knobs){ .peers = p->first_peers ? p->first_peers
+                                                         : p->world.peer_count,
+                                 .clients = p->workload.client_count,
+                                 .keyspaces = 1 + p->more_count,
+                                 .seconds = (uint32_t)(p->faults_ns / WORLD_S),
+                                 .kinds = p->fault.kinds,
+                                 .has_kinds = true };
+    for (size_t i = 0; i < p->more_count; i++)
+        drawn->clients += p->more[i].config.client_count;
+}
+
+static void make_plan(struct plan *plan, const struct scenario *scenario,
+                      const struct scenario_options *options,
+                      struct scenario_result *result)
+{
+    memset(result, 0, sizeof *result);
+    begin_plan(plan, scenario, options);
+    plan->result = result;
+    for (size_t i = 0; i < scenario_count(); i++) {
+        if (&SCENARIOS[i].scenario == scenario)
+            SCENARIOS[i].plan(plan);
+    }
+    turn_knobs(plan);
+}
+
+void scenario_draw(const struct scenario *scenario,
+                   const struct scenario_options *options,
+                   struct scenario_knobs *out)
+{
+    struct plan plan;
+    struct scenario_result result;
+    make_plan(&plan, scenario, options, &result);
+    *out = result.drawn;
+}
+
 void scenario_run(const struct scenario *scenario,
                   const struct scenario_options *options,
                   struct scenario_result *result)
 {
     struct plan plan;
-    memset(result, 0, sizeof *result);
-    begin_plan(&plan, scenario, options);
-    plan.result = result;
-    for (size_t i = 0; i < scenario_count(); i++) {
-        if (&SCENARIOS[i].scenario == scenario)
-            SCENARIOS[i].plan(&plan);
-    }
-    run_plan(&plan);
+    make_plan(&plan, scenario, options, result);
+    plan_run(&plan);
 }

@@ -27,9 +27,20 @@ const struct scenario *scenario_at(size_t index);
 /* NULL: no such. */
 const struct scenario *scenario_find(const char *name);
 
+/* What may be said of a run in place of what its seed draws; 0: as drawn. The
+ * same seed and the same of these give the same run. */
+struct scenario_knobs {
+    size_t peers;
+    size_t clients;
+    size_t keyspaces;
+    uint32_t seconds; /* of faults */
+    uint32_t kinds;   /* enum fault_kind, where has_kinds */
+    bool has_kinds;
+};
+
 struct scenario_options {
     uint64_t seed;
-    size_t peers; /* 0: the scenario's own */
+    struct scenario_knobs knobs;
     world_trace_fn trace;
     void (*progress)(uint64_t virtual_ns); /* each second; NULL: not told */
     void *trace_context;
@@ -45,8 +56,14 @@ struct scenario_result {
     uint64_t whole_ns;             /* from the healing until all was whole */
     char remark[4000];             /* figures of the scenario */
     uint32_t faults;               /* enum fault_kind that happened */
+    struct scenario_knobs drawn;   /* what it was, all told */
     struct world_stats stats;
 };
+
+/* What such a run would be, all told, without running it. */
+void scenario_draw(const struct scenario *scenario,
+                   const struct scenario_options *options,
+                   struct scenario_knobs *out);
 
 void scenario_run(const struct scenario *scenario,
                   const struct scenario_options *options,

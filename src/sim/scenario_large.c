@@ -213,7 +213,7 @@ static bool start_settled(struct plan *p)
     return true;
 }
 
-static void plan_large(struct plan *p)
+void plan_large(struct plan *p)
 {
     p->start = start_settled;
     p->settled_peers = p->world.peer_count;

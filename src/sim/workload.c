@@ -13,6 +13,13 @@
 
 /* In which every peer of a whole cluster finds the owner of a key. */
 static const uint64_t FIND_NS = 10 * WORLD_S;
+/* A hashed keyspace is scanned one arc after the other, each some ways there
+ * and back: a page of an empty one takes all of them. */
+static const uint64_t SCAN_NS = 60 * WORLD_S;
+
+enum {
+    TIMEOUT_MS_MAX = 60000 /* of any request */
+};
 
 void workload_config_default(struct workload_config *config)
 {
@@ -142,8 +149,12 @@ void workload_begin(struct client *client)
     uint64_t wait_ns = w->config.timeout_ms * WORLD_MS;
     if (client->script.step == SCRIPT_PEERS && wait_ns < FIND_NS)
         wait_ns = FIND_NS;
+    if (client->script.step == SCRIPT_UP || client->script.step == SCRIPT_DOWN)
+        wait_ns = SCAN_NS;
     client->deadline_ns = client->call_ns + wait_ns;
     struct request *r = &client->ask.request;
+    if (w->config.keyspace)
+        r->keyspace_name = span_str(w->config.keyspace);
     r->session = client->session;
     r->number = client->number;
     r->lowest_open = client->number;
@@ -335,6 +346,8 @@ static void attempt(struct client *client)
     }
     struct request *r = &client->ask.request;
     r->timeout_ms = (uint32_t)((client->deadline_ns - now) / WORLD_MS + 1);
+    if (r->timeout_ms > TIMEOUT_MS_MAX)
+        r->timeout_ms = TIMEOUT_MS_MAX;
     client->attempt++;
     if (world_is_traced(w->world))
         world_trace(w->world, "c%u.%llu op %u key %.*s asks n%zu",
@@ -396,8 +409,8 @@ struct workload *workload_new(struct world *world,
     w->world = world;
     w->config = *config;
     rng_init(&w->rng, config->seed);
-    w->history =
-        history_new(rng_next(&w->rng), config->key_count, config->late_count);
+    w->history = history_new(rng_next(&w->rng), config->key_count,
+                             config->late_count, config->hashed);
     w->known_count = config->key_count - config->late_count;
     w->versions = need(mem_zero(config->key_count, sizeof *w->versions));
     if (w->config.hot_count > config->key_count)

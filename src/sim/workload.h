@@ -22,6 +22,8 @@ struct workload;
 
 struct workload_config {
     uint64_t seed;
+    const char *keyspace; /* that is asked; NULL: `default` */
+    bool hashed;          /* it is: ranges are scans, in the order of hashes */
     size_t client_count;
     size_t key_count;
     size_t late_count;   /* of them, the last: not touched before

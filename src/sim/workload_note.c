@@ -76,9 +76,13 @@ static bool next_triple(struct client *client, struct mp_reader *r,
     out->version = mp_read_uint(r);
     out->index = history_find(w->history, out->key);
     if (r->bad || out->index == SIZE_MAX) {
-        world_fail(w->world, "range_tiles",
-                   "client %u.%llu is given a key that nobody put",
-                   (unsigned)client->index, (unsigned long long)client->number);
+        world_fail(
+            w->world, "range_tiles",
+            "client %u.%llu is given a key of %zu bytes that nobody put, "
+            "%.*s",
+            (unsigned)client->index, (unsigned long long)client->number,
+            out->key.len, (int)out->key.len,
+            out->key.len ? (const char *)out->key.data : "");
         return false;
     }
     return true;
@@ -121,13 +125,14 @@ static void note_page(struct client *client, const struct response *response)
     const struct request *q = &client->ask.request;
     bool down = q->flags & REQUEST_REVERSE;
     size_t count = history_key_count(w->history);
-    size_t lo = history_key_at(w->history, q->key);
-    size_t hi =
-        q->flags & REQUEST_HAS_END ? history_key_at(w->history, q->end) : count;
+    size_t lo = history_place_at(w->history, q->key);
+    size_t hi = q->flags & REQUEST_HAS_END
+                    ? history_place_at(w->history, q->end)
+                    : count;
     if (response->more && down)
-        lo = history_key_at(w->history, response->cursor);
+        lo = history_place_at(w->history, response->cursor);
     else if (response->more)
-        hi = history_key_at(w->history, response->cursor);
+        hi = history_place_at(w->history, response->cursor);
     struct mp_reader r;
     mp_reader_init(&r, response->list);
     for (uint32_t i = 0; i < response->list_count; i++) {

@@ -69,12 +69,14 @@ static void make_range(struct client *client)
     size_t count = history_key_count(w->history);
     size_t from = (size_t)rng_below(&w->rng, count);
     size_t to = (size_t)rng_range(&w->rng, from, count);
+    if (w->config.hashed)
+        r->flags |= REQUEST_SCAN;
     if (rng_chance(&w->rng, 0.3))
         from = 0;
     else
-        r->key = history_key(w->history, from);
+        r->key = history_place(w->history, from);
     if (to < count && rng_chance(&w->rng, 0.7)) {
-        r->end = history_key(w->history, to);
+        r->end = history_place(w->history, to);
         r->flags |= REQUEST_HAS_END;
     }
     if (r->op == OP_COUNT)

@@ -13,6 +13,8 @@ enum {
 static void ask_whole_range(struct client *client, bool down)
 {
     workload_reset(client, OP_RANGE);
+    if (client->workload->config.hashed)
+        client->ask.request.flags |= REQUEST_SCAN;
     if (down)
         client->ask.request.flags |= REQUEST_REVERSE;
 }

@@ -132,6 +132,13 @@ void world_crash(struct world *world, size_t peer, bool power);
 /* EVENT_STOP; on_exit tells when it is done. */
 void world_stop(struct world *world, size_t peer);
 void world_pause(struct world *world, size_t peer, uint64_t for_ns);
+/* The clock of a peer that is up stands that much later at once. Nothing in a
+ * node reads any other clock, and this one never goes back while a process
+ * lives; when power is lost it begins anew, earlier or later. */
+void world_jump_clock(struct world *world, size_t peer, uint64_t by_ns);
+/* From now on it runs faster by so much; 0 <= |ppm| <= drift_ppm_max. */
+void world_drift_clock(struct world *world, size_t peer, int64_t ppm);
+uint32_t world_drift_max(const struct world *world);
 /* An empty disk; the peer must be down. */
 void world_lose_disk(struct world *world, size_t peer);
 /* All syncs of the peer take that much longer; 0: as usual. */
@@ -140,6 +147,16 @@ void world_slow_disk(struct world *world, size_t peer, uint64_t by_ns);
 void world_fill_disk(struct world *world, size_t peer, bool full);
 /* The next sync of the peer fails. */
 void world_fail_sync(struct world *world, size_t peer);
+/* Ends the process in order, handing nothing over, and damages what is on its
+ * disk: a bit turns over, or a sector is written where another was and not
+ * where it belongs. What is damaged was synced and lies before the journal's
+ * last mark: docs/storage.md says what cannot be told. False: its journal has
+ * failed or is full, and nothing was done. */
+enum world_damage {
+    WORLD_ROT = 1,
+    WORLD_MISDIRECTED
+};
+bool world_hurt(struct world *world, size_t peer, enum world_damage damage);
 /* Whether the peer is part of the cluster as far as the story goes, up or
  * down: from its first start on, until it is said to have gone for good. */
 bool world_is_wanted(const struct world *world, size_t peer);

@@ -60,6 +60,7 @@ void world_lose_disk(struct world *world, size_t index)
     world_trace(world, "n%u loses its disk", (unsigned)index);
     disk_sim_free(peer->disk);
     peer->disk = disk_sim_new();
+    peer->hurt = peer->hurt_streams = false;
     assert(peer->disk);
 }
 
@@ -87,72 +88,6 @@ void world_fail_sync(struct world *world, size_t index)
 void world_set_disk(struct world *world, const struct world_disk *disk)
 {
     world->config.disk = *disk;
-}
-
-/* Recovery. */
-
-struct recovery {
-    struct world *world;
-    struct sim_peer *peer;
-    struct disk disk;
-};
-
-static int restore_block(void *context, arc_id arc, uint64_t number, bool first,
-                         struct span bytes)
-{
-    struct recovery *r = context;
-    return node_restore_checkpoint(r->peer->node, arc, number, first, bytes);
-}
-
-static int restore_arc(void *context, arc_id arc)
-{
-    struct recovery *r = context;
-    bool older = false;
-    int rc = checkpoint_read(r->disk, arc, restore_block, r, &older);
-    if (rc == DLHT_ECORRUPT)
-        world_fail(r->world, "checkpoint_whole",
-                   "n%u: a crash left arc %llx without a checkpoint",
-                   (unsigned)r->peer->index, (unsigned long long)arc);
-    if (older)
-        world_fail(r->world, "checkpoint_whole",
-                   "n%u: a crash damaged a checkpoint of arc %llx",
-                   (unsigned)r->peer->index, (unsigned long long)arc);
-    return rc;
-}
-
-static int restore_record(void *context, const struct journal_record *record)
-{
-    struct recovery *r = context;
-    return node_restore_record(r->peer->node, record);
-}
-
-int world_disk_recover(struct world *world, struct sim_peer *peer,
-                       const char **text)
-{
-    struct recovery r = { world, peer, disk_sim_disk(peer->disk) };
-    int rc = checkpoint_each(r.disk, restore_arc, &r);
-    *text = "checkpoints cannot be read";
-    if (rc != DLHT_OK)
-        return rc;
-    struct journal_config config = { .segment_bytes =
-                                         world->config.segment_bytes,
-                                     .seed = rng_next(&world->rng) };
-    struct journal_report report = { 0 };
-    rc = journal_open(r.disk, &config, false, restore_record, &r, &report,
-                      &peer->journal);
-    *text = "the journal cannot be read";
-    world_trace(world, "n%u recovers %llu records, %llu bytes cut: %s",
-                (unsigned)peer->index, (unsigned long long)report.records,
-                (unsigned long long)report.bytes_cut, dlht_errname(rc));
-    /* No crash may look like damage. */
-    if (rc == DLHT_ECORRUPT)
-        world_fail(world, "journal_whole",
-                   "n%u: recovery after a crash says segment %llu is damaged "
-                   "at %llu",
-                   (unsigned)peer->index,
-                   (unsigned long long)report.corrupt_segment,
-                   (unsigned long long)report.corrupt_offset);
-    return rc;
 }
 
 /* The worker. */

@@ -8,7 +8,9 @@
  * world_client.c  requests from beside the nodes
  * world_net.c     the links
  * world_job.c     slow work beside a peer's turns
- * world_disk.c    disks, their workers and recovery */
+ * world_disk.c    disks and their workers
+ * world_recover.c what a process reads when it starts
+ * world_hurt.c    damage to disks */
 
 #ifndef SIM_WORLD_INNER_H
 #define SIM_WORLD_INNER_H
@@ -143,6 +145,8 @@ struct sim_peer {
     struct input *inputs;
     size_t input_head, input_count, input_cap;
     struct disk_sim *disk;
+    bool hurt;         /* damage in the journal was not met yet */
+    bool hurt_streams; /* a checkpoint may be damaged */
     struct journal *journal;
     struct worker worker;
 };
@@ -236,6 +240,8 @@ uint64_t world_clock_when(const struct world *world,
 size_t world_peer_at(const struct world *world, const char *addr);
 /* The peer has its id: world_peer_of finds it by that. */
 void world_peer_index(struct world *world, size_t index);
+/* Ends the process as one that was asked to, tells nobody. */
+void world_end_clean(struct world *world, struct sim_peer *peer);
 /* Calls on_exit and ends the process. */
 void world_exit(struct world *world, struct sim_peer *peer, int status,
                 const char *text);
@@ -287,7 +293,7 @@ void world_job_done(struct world *world, const struct thing *thing);
 /* world_disk.c */
 int world_disk_init(struct world *world, struct sim_peer *peer);
 void world_disk_deinit(struct sim_peer *peer);
-/* Feeds the node what the disk holds. */
+/* world_recover.c: feeds the node what the disk holds. */
 int world_disk_recover(struct world *world, struct sim_peer *peer,
                        const char **text);
 void world_disk_effect(struct world *world, struct sim_peer *peer,

@@ -46,6 +46,39 @@ void world_clock_start(struct world *world, struct sim_peer *peer)
     peer->clock_base = world_draw(world, WORLD_S, 1000000 * WORLD_S);
 }
 
+/* What it waits for may be due now. */
+static void look_up(struct world *world, struct sim_peer *peer)
+{
+    if (peer->node)
+        world_turn_plan(world, peer, world->now + WORLD_US);
+}
+
+void world_jump_clock(struct world *world, size_t index, uint64_t by_ns)
+{
+    struct sim_peer *peer = &world->peers[index];
+    world_trace(world, "n%u clock jumps by %.3f s", (unsigned)peer->index,
+                (double)by_ns / 1e9);
+    peer->clock_base += by_ns;
+    look_up(world, peer);
+}
+
+uint32_t world_drift_max(const struct world *world)
+{
+    return world->config.drift_ppm_max;
+}
+
+void world_drift_clock(struct world *world, size_t index, int64_t ppm)
+{
+    struct sim_peer *peer = &world->peers[index];
+    assert((ppm < 0 ? -ppm : ppm) <= (int64_t)world->config.drift_ppm_max);
+    world_trace(world, "n%u clock drifts by %lld ppm", (unsigned)peer->index,
+                (long long)ppm);
+    peer->clock_base = world_clock_now(world, peer);
+    peer->clock_boot_ns = world->now;
+    peer->drift_ppm = ppm;
+    look_up(world, peer);
+}
+
 /* Processes. */
 
 enum end {
@@ -74,6 +107,11 @@ static void end_process(struct world *world, struct sim_peer *peer,
         world_disk_crash(world, peer, end == END_POWER);
     world_net_peer_gone(world, peer->index, end == END_POWER);
     world_client_peer_gone(world, peer->index);
+}
+
+void world_end_clean(struct world *world, struct sim_peer *peer)
+{
+    end_process(world, peer, END_CLEAN);
 }
 
 void world_exit(struct world *world, struct sim_peer *peer, int status,

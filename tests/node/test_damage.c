@@ -252,3 +252,34 @@ Test(damage, a_full_disk_is_read_from_and_written_again)
     cr_expect_eq(p.status, DLHT_OK, "it was in the log, and stays");
     deinit(&p);
 }
+
+/* As the journal is read after it was trimmed: what it begins with was appended
+ * again, and comes last. */
+Test(damage, a_copy_is_kept_whose_founding_comes_before_the_peers_name)
+{
+    struct durable p = { 0 };
+    new_node(&p, 5);
+    turn(&p, EVENT_BOOT);
+    run(&p, 10000, &p.ready);
+    struct request put = op(OP_PUT, "k"), get = op(OP_GET, "k");
+    ask(&p, &put);
+    cr_assert_eq(p.status, DLHT_OK);
+    size_t copies = inspect_replica_count(p.node);
+    node_free(p.node);
+    new_node(&p, 6);
+    for (int names = 0; names < 2; names++)
+        for (size_t i = 0; i < p.count; i++) {
+            const struct journal_record *r = &p.journal[i].record;
+            bool is_name =
+                r->type == JOURNAL_IDENTITY || r->type == JOURNAL_PEERS;
+            if (is_name == (names == 1))
+                cr_assert_eq(node_restore_record(p.node, r), DLHT_OK);
+        }
+    turn(&p, EVENT_BOOT);
+    run(&p, 10000, &p.ready);
+    cr_assert(p.ready);
+    cr_expect_eq(inspect_replica_count(p.node), copies);
+    ask(&p, &get);
+    cr_expect_eq(p.status, DLHT_OK, "%s", dlht_errname(p.status));
+    deinit(&p);
+}

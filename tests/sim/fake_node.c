@@ -291,6 +291,11 @@ int node_restore_record(struct node *node, const struct journal_record *record)
     return DLHT_OK;
 }
 
+void node_restore_older(struct node *node, arc_id arc)
+{
+    (void)node, (void)arc;
+}
+
 int node_quarantine(struct node *node, arc_id arc)
 {
     (void)node, (void)arc;

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Kinds of faults by name; damage to disks, clocks that jump; and what may be
+ * said of a run in place of what its seed draws. */
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "dlht/err.h"
+#include "node/inspect.h"
+#include "sim/fault.h"
+#include "sim/scenario.h"
+#include "sim/world.h"
+
+Test(faults, each_kind_has_a_name_that_is_read_back)
+{
+    char text[400];
+    uint32_t kinds;
+    for (uint32_t bit = 0; bit < FAULT_KINDS; bit++) {
+        uint32_t kind = (uint32_t)1 << bit;
+        cr_expect(fault_parse(fault_name(kind), &kinds));
+        cr_expect_eq(kinds, kind, "%s", fault_name(kind));
+    }
+    fault_say(FAULT_ALL, text, sizeof text);
+    cr_expect(fault_parse(text, &kinds), "%s", text);
+    cr_expect_eq(kinds, FAULT_ALL);
+    cr_expect(fault_parse("all", &kinds) && kinds == FAULT_ALL);
+    cr_expect(fault_parse("none", &kinds) && kinds == 0);
+    fault_say(0, text, sizeof text);
+    cr_expect_str_eq(text, "none");
+    static const char *const WRONG[] = { "", "kil", "kill,", ",kill",
+                                         "kill,x" };
+    for (size_t i = 0; i < sizeof WRONG / sizeof *WRONG; i++)
+        cr_expect_not(fault_parse(WRONG[i], &kinds), "%s", WRONG[i]);
+}
+
+/* What a peer ended with, if it did. */
+struct ends {
+    int count, status;
+};
+
+static void on_exit_of(void *context, size_t peer, int status, const char *text)
+{
+    struct ends *ends = context;
+    (void)peer, (void)text;
+    ends->count++;
+    ends->status = status;
+}
+
+/* One peer alone, at work for a while. */
+static struct world *new_world(uint64_t seed, struct ends *ends)
+{
+    struct world_config config;
+    struct world *w;
+    world_config_default(&config);
+    config.seed = seed;
+    config.context = ends;
+    config.on_exit = on_exit_of;
+    config.segment_bytes = 16 << 10;
+    config.node.checkpoint_bytes = 16 << 10;
+    config.node.floor_keys = 4;
+    cr_assert_eq(world_new(&config, &w), DLHT_OK);
+    world_start(w, 0);
+    cr_assert(world_run(w, 3 * WORLD_S));
+    cr_assert(world_is_ready(w, 0));
+    return w;
+}
+
+static void on_stored(void *context, uint64_t argument,
+                      const struct response *response)
+{
+    size_t *stored = context;
+    (void)argument;
+    *stored += response && response->status == DLHT_OK;
+}
+
+static size_t put(struct world *w, int from, int count)
+{
+    static const char VALUE[2000];
+    size_t stored = 0;
+    for (int i = from; i < from + count; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "key-%d", i);
+        struct request q = { .op = OP_PUT,
+                             .key = span_str(key),
+                             .value = span_of(VALUE, sizeof VALUE) };
+        cr_assert_eq(world_request(w, 0, &q, on_stored, &stored, 0), DLHT_OK);
+        world_run(w, world_now_ns(w) + 50 * WORLD_MS);
+    }
+    return stored;
+}
+
+static size_t count_keys(struct world *w)
+{
+    size_t keys = 0;
+    const struct node *node = world_node(w, 0);
+    for (size_t i = 0; i < inspect_replica_count(node); i++) {
+        struct inspect_replica r;
+        inspect_replica_at(node, i, &r);
+        if (r.keyspace != 0 && !r.empty)
+            keys += records_count(r.records);
+    }
+    return keys;
+}
+
+/* Nobody has another copy: what is damaged is told, or nothing is lost. Never
+ * is less there than was acknowledged, and said to be all. */
+Test(faults, damage_to_the_only_copy_is_never_passed_over, .timeout = 120)
+{
+    int refused = 0, whole = 0;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        struct ends ends = { 0 };
+        struct world *w = new_world(seed, &ends);
+        size_t stored = put(w, 0, 40);
+        cr_assert_eq(stored, 40, "seed %llu", (unsigned long long)seed);
+        enum world_damage damage = seed % 2 ? WORLD_ROT : WORLD_MISDIRECTED;
+        cr_assert(world_hurt(w, 0, damage));
+        cr_assert_not(world_is_up(w, 0));
+        world_start(w, 0);
+        cr_assert_null(world_failure(w, NULL), "seed %llu",
+                       (unsigned long long)seed);
+        if (!world_is_up(w, 0)) {
+            cr_expect_eq(ends.status, DLHT_ECORRUPT, "seed %llu: %s",
+                         (unsigned long long)seed, dlht_errname(ends.status));
+            refused++;
+        } else {
+            world_run(w, world_now_ns(w) + 5 * WORLD_S);
+            cr_expect_eq(count_keys(w), stored, "seed %llu: %zu keys",
+                         (unsigned long long)seed, count_keys(w));
+            whole++;
+        }
+        world_free(w);
+    }
+    cr_expect(refused >= 6, "%d", refused);
+    cr_expect(whole >= 5, "%d", whole);
+}
+
+Test(faults, a_journal_without_room_is_not_damaged)
+{
+    struct ends ends = { 0 };
+    struct world *w = new_world(1, &ends);
+    world_fail_sync(w, 0);
+    cr_expect_not(world_hurt(w, 0, WORLD_ROT));
+    cr_expect(world_is_up(w, 0));
+    world_free(w);
+}
+
+Test(faults, a_clock_jumps_ahead_and_goes_on)
+{
+    struct ends ends = { 0 };
+    struct world *w = new_world(1, &ends);
+    uint64_t before = world_local_ns(w, 0);
+    world_jump_clock(w, 0, 7 * WORLD_S);
+    cr_expect_eq(world_local_ns(w, 0), before + 7 * WORLD_S);
+    world_drift_clock(w, 0, 10000);
+    before = world_local_ns(w, 0);
+    uint64_t now = world_now_ns(w);
+    cr_assert(world_run(w, now + 10 * WORLD_S));
+    cr_expect_eq(world_local_ns(w, 0) - before,
+                 (world_now_ns(w) - now) / 100 * 101);
+    cr_expect_eq(put(w, 0, 3), 3);
+    world_free(w);
+}
+
+/* A run said in full is the run that was drawn; and another is another. */
+Test(faults, what_was_drawn_can_be_said, .timeout = 120)
+{
+    const struct scenario *any = scenario_find("any");
+    for (uint64_t seed = 1; seed <= 2; seed++) {
+        struct scenario_options drawn = { .seed = seed }, said = drawn;
+        struct scenario_result a, b, c;
+        scenario_run(any, &drawn, &a);
+        cr_expect_null(a.invariant, "seed %llu: %s: %s",
+                       (unsigned long long)seed, a.invariant, a.text);
+        said.knobs = a.drawn;
+        scenario_run(any, &said, &b);
+        cr_expect_eq(a.hash, b.hash, "seed %llu", (unsigned long long)seed);
+        said.knobs.seconds--;
+        scenario_run(any, &said, &c);
+        cr_expect_neq(a.hash, c.hash, "seed %llu", (unsigned long long)seed);
+    }
+}
+
+/* All kinds come up within some seeds, and ranges of all kinds. */
+Test(faults, everything_is_drawn_some_time)
+{
+    const struct scenario *any = scenario_find("any");
+    uint32_t kinds = 0, peers = 0, keyspaces = 0;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        struct scenario_options options = { .seed = seed };
+        struct scenario_knobs k;
+        scenario_draw(any, &options, &k);
+        kinds |= k.kinds;
+        peers |= 1u << k.peers;
+        keyspaces |= 1u << k.keyspaces;
+        cr_assert(k.clients >= 4 && k.clients <= 20, "%zu", k.clients);
+    }
+    cr_expect_eq(kinds, FAULT_ALL);
+    cr_expect_eq(peers, 0x3feu);
+    cr_expect_eq(keyspaces, 0x1eu);
+}
