@@ -95,7 +95,8 @@ static bool load(struct plan *p)
     return plan_await_idle(p);
 }
 
-/* What was asked of the ring meanwhile is done, or the bound fails the world. */
+/* What was asked of the ring meanwhile is done, or the bound fails the world.
+ */
 static bool await_errands(struct plan *p)
 {
     uint64_t end = world_now_ns(p->w) + p->bound_ns;
