@@ -192,13 +192,13 @@ static int hold_read(struct replica *r, const struct waiting_read *w)
     }
     r->reads[r->read_count] = *w;
     struct request *q = &r->reads[r->read_count].request;
-    size_t len = q->key.len + q->end.len + q->value.len;
+    size_t len = q->key.len + q->end.len + q->value.len + q->avoid.len;
     uint8_t *bytes = mem_array(len ? len : 1, 1);
     if (!bytes)
         return DLHT_ENOMEM;
     uint8_t *at = bytes;
-    struct span *spans[] = { &q->key, &q->end, &q->value };
-    for (size_t i = 0; i < 3; i++) {
+    struct span *spans[] = { &q->key, &q->end, &q->value, &q->avoid };
+    for (size_t i = 0; i < sizeof spans / sizeof *spans; i++) {
         if (spans[i]->len)
             memcpy(at, spans[i]->data, spans[i]->len);
         spans[i]->data = at;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* sim/fault.h - what goes wrong in a world, and when; and what its operators do.
+/* sim/fault.h - what goes wrong in a world, and when; and what its operators
+ * do.
  *
  * A tormentor draws one trouble after the other from those that its
  * configuration allows, and ends each again after a while. It remembers what

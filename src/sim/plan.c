@@ -95,11 +95,14 @@ static bool load(struct plan *p)
     return plan_await_idle(p);
 }
 
-/* What was asked of the ring meanwhile is done, or the bound fails the world. */
+/* What was asked of the ring meanwhile is done, or the bound fails the world.
+ */
 static bool await_errands(struct plan *p)
 {
     uint64_t end = world_now_ns(p->w) + p->bound_ns;
     while (!fault_is_idle(p->tormentor)) {
+        if (world_now_ns(p->w) >= end)
+            checker_trace(p->checker, 0);
         if (world_now_ns(p->w) >= end)
             world_fail(p->w, "A10_operated",
                        "a peer may not be stopped, or balancing not go on, "
