@@ -4,7 +4,7 @@
  * ring_receive.c, ring_find.c, pointers.c; Zave's corrected Chord).
  *
  * Process arc(i) is one struct ring, of the arc whose lo is the i-th place of
- * four. An arc comes by a split of the one before it (ring_new with `from`,
+ * K. An arc comes by a split of the one before it (ring_new with `from`,
  * pointers_inherit, ring_hint) and goes by a merge into it (ring_set_self;
  * whoever asks it hears that it is gone); no arc comes back under its id. A
  * list has two places, and each arc knows its own end.
@@ -17,14 +17,15 @@
  * were cut off), SWIM and the maps (chord/map.c says why any order of news ends
  * in the same map).
  *
- * Properties: at all times every arc finds the owner of every key, going from
- * pointer to pointer (lookup_next_hop) over arcs that are there; when the
- * changes stop and nothing is left to do all lists and predecessors are right
- * (audit_is_ideal).
+ * Properties: a lookup that goes from pointer to pointer (lookup_next_hop) over
+ * arcs that are there finds the owner of its key, or stops at an arc that knows
+ * that its successor is wrong and looks for the right one; when the changes stop
+ * and nothing is left to do, all lists and predecessors are right
+ * (audit_is_ideal), and so every lookup finds its key.
  *
  * -DBUG=n: 1 the child of a split inherits nothing and is not hinted at, 2 a
- * predecessor that is gone is kept (no rectify), 3 nobody notifies, 4 an arc
- * that is gone is kept at the head of the list. */
+ * predecessor that is gone is kept (no rectify), 3 nobody notifies, 4 nobody
+ * looks for where it ends. */
 
 #ifndef BUG
 #define BUG 0
@@ -35,7 +36,9 @@
 #ifndef MERGES
 #define MERGES 1
 #endif
+#ifndef K /* places */
 #define K 4
+#endif
 #define NO K
 
 bit alive[K + 1] /* NO is not */, was[K];
@@ -177,7 +180,11 @@ inline check()
                 offer(second[at]);
                 offer(before[at]);
                 offer(candidate[at]);
-                assert(best != at);
+                assert(best != at || first[at] != ends[at]);
+                if
+                :: best == at -> break
+                :: else
+                fi;
                 at = best
             od
         }
@@ -240,8 +247,7 @@ end:
         adopt(i, at);
         check() }
     /* fail_head: it is gone */
-    :: d_step { alive[i] && first[i] != i && !alive[first[i]] &&
-        BUG != 4 ->
+    :: d_step { alive[i] && first[i] != i && !alive[first[i]] ->
         drop_head(i);
         notify(HEAD(i), i);
         check() }
@@ -260,13 +266,21 @@ end:
         candidate[i] = NO;
         notify(HEAD(i), i);
         check() }
+#if BUG != 4
     FIND(first[i])
     FIND(second[i])
     FIND(before[i])
+#endif
     SPLIT(1)
     SPLIT(3)
-    /* apply_subsume */
-    :: d_step { alive[i] && END(i) != i && merges < MERGES ->
+#if K > 4
+    SPLIT(4)
+#endif
+#if K > 5
+    SPLIT(5)
+#endif
+    /* apply_subsume; the first arc has none before it */
+    :: d_step { alive[i] && END(i) != 0 && merges < MERGES ->
         merges++;
         at = END(i);
         alive[at] = 0;
@@ -299,5 +313,8 @@ init {
             run arc(i)
         }
     }
-    timeout -> assert(IS_IDEAL(0) && IS_IDEAL(1) && IS_IDEAL(2) && IS_IDEAL(3))
+    timeout ->
+    for (i : 0 .. K - 1) {
+        assert(IS_IDEAL(i))
+    }
 }

@@ -23,10 +23,10 @@
  * stays there.
  *
  * -DBUG=n: 1 the fence is dropped: what was proposed under other bounds is done
- * (DLHT_MUTANT 12), 2 an empty copy votes, 3 JOURNAL_COMMIT is not written:
- * the child does not outlive the process, 4 a snapshot replaces the log from
- * which the child would be made again, 5 the parent answers reads by what it
- * has applied, not by what is committed; 6 snapshots of the parent jump over a
+ * (DLHT_MUTANT 12), 2 JOURNAL_COMMIT is not written:
+ * the child does not outlive the process, 3 a snapshot replaces the log from
+ * which the child would be made again, 4 the parent answers reads by what it
+ * has applied, not by what is committed; 5 snapshots of the parent jump over a
  * split that only one replica has applied: no majority will ever have the child.
  * The last is what the code allows (docs/model-checking.md). */
 
@@ -88,7 +88,7 @@ inline propose(p, q, what)
 
 #define LEADS(p) (leader == (p) + 1 && held[p] == count)
 
-/* Over a split that p has not applied: the code does not ask for it (6). */
+/* Over a split that p has not applied: the code does not ask for it (5). */
 #define MAY_JUMP(p) \
     (!split_at || is_split[p] || \
      (child[0] == LIVE) + (child[1] == LIVE) + (child[2] == LIVE) >= 2)
@@ -101,7 +101,7 @@ inline propose(p, q, what)
         propose(p, q, SPLIT) } \
     /* begin_incoming, transfer_install: the parent's log is compacted */ \
     :: d_step { q != p && LEADS(q) && applied[q] == count && held[p] < count && \
-        (!unbased[p] || BUG == 4) && (MAY_JUMP(p) || BUG == 6) -> \
+        (!unbased[p] || BUG == 3) && (MAY_JUMP(p) || BUG == 5) -> \
         held[p] = count; \
         applied[p] = count; \
         base[p] = count; \
@@ -126,8 +126,7 @@ inline propose(p, q, what)
         stored[q] < stored[p] -> stored[q] = stored[p] } \
     /* The child's election: is_up_to_date, r->empty has no say. */ \
     :: d_step { q != p && child[p] == LIVE && child_leader != p + 1 && \
-        ((child[q] == LIVE && stored[q] <= stored[p]) || \
-         (child[q] == EMPTY && BUG == 2)) -> child_leader = p + 1 }
+        child[q] == LIVE && stored[q] <= stored[p] -> child_leader = p + 1 }
 
 proctype peer(byte p)
 {
@@ -161,8 +160,8 @@ end:
     :: d_step { unbased[p] && child[p] == LIVE -> unbased[p] = 0 }
     /* Reads of the right half: raft_read, serve_reads */
     :: d_step { leader == p + 1 && held[p] == count && !is_split[p] &&
-        (applied[p] == count || BUG == 5) && right[p] != acknowledged &&
-        (BUG != 5 || split_at) -> assert(false) }
+        (applied[p] == count || BUG == 4) && right[p] != acknowledged &&
+        (BUG != 4 || split_at) -> assert(false) }
     :: d_step { child_leader == p + 1 && stored[p] != acknowledged ->
         assert(false) }
     /* The process ends and starts again (restore.c): the parent is applied
@@ -178,15 +177,15 @@ end:
         :: else
         fi;
         if
-        :: unbased[p] && (BUG == 3 || base[p] >= split_at) ->
+        :: unbased[p] && (BUG == 2 || base[p] >= split_at) ->
             child[p] = NONE;
             stored[p] = 0;
             unbased[p] = 0;
-            buried[p] = (BUG != 3) /* restore_bury_lost */
+            buried[p] = (BUG != 2) /* restore_bury_lost */
         :: else
         fi;
         if
-        :: base[p] < split_at && (child[p] == NONE || BUG == 3) ->
+        :: base[p] < split_at && (child[p] == NONE || BUG == 2) ->
             applied[p] = base[p];
             is_split[p] = 0;
             right[p] = 0;
