@@ -400,6 +400,34 @@ static bool next_members(struct node *node, const struct replica *r,
     }
 }
 
+/* Of the voters that there would be, so many have everything that the group
+ * could go on at once. A plan may be of a time before one of them lost its
+ * disk: the next one will know. */
+static bool would_agree(const struct node *node, const struct replica *r,
+                        const struct arc_member *members, size_t count)
+{
+    size_t voters = 0, sound = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct raft_progress p;
+        if (!members[i].voter)
+            continue;
+        voters++;
+        if (members[i].replica == r->self) {
+            sound++;
+            continue;
+        }
+        bool lost = false;
+        for (size_t k = 0; k < r->arc->member_count; k++)
+            if (r->arc->members[k].replica == members[i].replica)
+                lost = (r->lost_mask >> k & 1) != 0;
+        sound +=
+            !lost &&
+            raft_progress_of(r->raft, node->now_ns, members[i].replica, &p) &&
+            p.active && p.caught_up;
+    }
+    return sound > voters / 2;
+}
+
 /* The shortest key that sorts after before and not after at. */
 static struct span separator(struct span before, struct span at)
 {
@@ -464,9 +492,13 @@ void keeper_receive_step(struct node *node, const struct step *step)
     } else {
         struct arc_member members[ARC_MEMBERS_MAX];
         size_t count;
-        rc = next_members(node, r, step, members, &count)
-                 ? replica_change(node, r, members, count)
-                 : DLHT_EINVAL;
+        if (!next_members(node, r, step, members, &count))
+            rc = DLHT_EINVAL;
+        else if (step->kind != STEP_ADD &&
+                 !would_agree(node, r, members, count))
+            rc = DLHT_EBUSY;
+        else
+            rc = replica_change(node, r, members, count);
     }
     node_log(node, LOG_DEBUG, "arc %016llx: step %d: %s",
              (unsigned long long)r->id, step->kind, dlht_strerror(rc));

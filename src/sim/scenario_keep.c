@@ -116,7 +116,8 @@ static bool act_changes(struct plan *p)
         sound =
             plan_run_for(p, 4 * WORLD_S) && balance_story_rest(s, p->bound_ns);
     }
-    judge_waits(p, "join", p99_ns, 100 * WORLD_MS, &waits);
+    /* Who is refused asks again after up to 0.3 s. */
+    judge_waits(p, "join", p99_ns, 350 * WORLD_MS, &waits);
     sound = sound && plan_leave(p, 1) && balance_story_rest(s, p->bound_ns);
     /* Who asked the leaver at its end asks another after a moment. */
     judge_waits(p, "leave", p99_ns, 400 * WORLD_MS, &waits);
@@ -128,7 +129,7 @@ static bool act_changes(struct plan *p)
     judge_waits(p, "death", 0, 3 * WORLD_S, &waits);
     sound = sound && plan_run_for(p, 4 * WORLD_S) &&
             balance_story_rest(s, p->bound_ns);
-    judge_waits(p, "replace", p99_ns, 100 * WORLD_MS, &waits);
+    judge_waits(p, "replace", p99_ns, 350 * WORLD_MS, &waits);
     balance_story_free(s);
     return sound;
 }

@@ -43,15 +43,17 @@ int journal_append(struct journal *j, const struct journal_record *record)
         return DLHT_ETOOBIG;
     struct arc_slot *slot = arc_table_add(&j->released, record->arc, 0);
     if (!slot)
-        return DLHT_ENOMEM;
+        return j->failed = DLHT_ENOMEM;
     int rc = journal_impl_batch(j, record);
+    if (rc != DLHT_OK)
+        return j->failed = rc;
     /* An arc that was gone is here again: what is written of it now counts,
      * however much of its earlier life was released. */
-    if (rc == DLHT_OK && slot->value == UINT64_MAX)
+    if (slot->value == UINT64_MAX)
         slot->value = 0;
-    if (rc == DLHT_OK && record->index != 0 && record->index <= slot->value)
+    if (record->index != 0 && record->index <= slot->value)
         slot->value = record->index - 1;
-    return rc;
+    return DLHT_OK;
 }
 
 int journal_impl_note(struct journal *j, const struct journal_record *record,

@@ -83,7 +83,9 @@ MUST_USE int journal_open(struct disk disk, const struct journal_config *config,
 void journal_close(struct journal *journal);
 
 /* Adds a record to the batch in memory.
- *   DLHT_ENOMEM, DLHT_ETOOBIG */
+ *   DLHT_ENOMEM   nothing is written any more: what follows would have a hole
+ *                 before it
+ *   DLHT_ETOOBIG */
 MUST_USE int journal_append(struct journal *journal,
                             const struct journal_record *record);
 

@@ -36,7 +36,7 @@ static bool asks_for_much(struct span text)
         if (n > most && n <= 65536)
             most = n;
     }
-    return most * nodes > 20000;
+    return most * nodes > 2000;
 }
 
 static uint64_t own(void *context, const void *data, size_t len)
