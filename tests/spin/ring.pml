@@ -24,8 +24,7 @@
  * (audit_is_ideal), and so every lookup finds its key.
  *
  * -DBUG=n: 1 the child of a split inherits nothing and is not hinted at, 2 a
- * predecessor that is gone is kept (no rectify), 3 nobody notifies, 4 nobody
- * looks for where it ends. */
+ * predecessor that is gone is kept (no rectify), 3 nobody notifies. */
 
 #ifndef BUG
 #define BUG 0
@@ -266,11 +265,9 @@ end:
         candidate[i] = NO;
         notify(HEAD(i), i);
         check() }
-#if BUG != 4
     FIND(first[i])
     FIND(second[i])
     FIND(before[i])
-#endif
     SPLIT(1)
     SPLIT(3)
 #if K > 4
