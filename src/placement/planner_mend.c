@@ -222,8 +222,24 @@ static enum plan_reason reason_for_add(const struct planner *p, size_t arc)
     return PLAN_FOR_COPIES;
 }
 
-static bool add_copy(struct planner *p, size_t arc,
-                     const struct planner_tally *t)
+/* The voters beside member are enough by themselves. Those on peers that are to
+ * go count as long as they are there. */
+static bool others_agree(const struct planner *p, size_t arc, size_t member)
+{
+    const struct arc *a = arc_at(p, arc);
+    size_t voters = 0, ready = 0;
+    for (size_t i = 0; i < a->member_count; i++) {
+        size_t peer = p->arcs[arc].member[i];
+        if (i == member || !a->members[i].voter)
+            continue;
+        voters++;
+        ready += peer != PLANNER_NOBODY && p->in->peers[peer].up &&
+                 !(p->in->arcs[arc].lost >> i & 1) && is_caught_up(p, arc, i);
+    }
+    return ready > voters / 2;
+}
+
+static bool add_copy(struct planner *p, size_t arc)
 {
     size_t spare = spare_for(p, arc);
     if (spare != PLANNER_NOBODY &&
@@ -234,8 +250,7 @@ static bool add_copy(struct planner *p, size_t arc,
     }
     /* Its own peer may be the only one that can hold a new copy. */
     size_t lost = lost_member(p, arc);
-    if (lost != NO_MEMBER &&
-        t->sound_ready > arc_at(p, arc)->member_count / 2) {
+    if (lost != NO_MEMBER && others_agree(p, arc, lost)) {
         add_of(p, PLAN_REMOVE, PLAN_FOR_COPIES, arc, lost);
         return true;
     }
@@ -282,7 +297,7 @@ static bool mend(struct planner *p, size_t arc)
     struct planner_tally t = planner_tally_of(p, arc);
     if (t.sound < t.want) {
         p->mending = true;
-        if (add_copy(p, arc, &t))
+        if (add_copy(p, arc))
             return true;
     }
     if (add_voter(p, arc, &t))

@@ -691,6 +691,29 @@ Test(rehearsal, mending_says_why)
     cr_expect_eq(steps[0].reason, PLAN_FOR_TRIM);
 }
 
+/* Three peers, three copies: one is lost, and who leaves is needed until it is
+ * made anew. */
+Test(rehearsal, a_lost_copy_goes_though_another_peer_leaves)
+{
+    ring_init(3, 1, 3, NULL);
+    struct plan_step steps[4];
+    size_t owner = 0;
+    while (!id_equal(&ring.arcs[0].members[owner].peer, &ring.arcs[0].owner))
+        owner++;
+    size_t lost = (owner + 1) % 3, leaving = (owner + 2) % 3;
+    ring.plan[0].lost = (uint16_t)(1u << lost);
+    for (size_t i = 0; i < 3; i++)
+        ring.peers[i].leaving =
+            id_equal(&ring.peers[i].id, &ring.arcs[0].members[leaving].peer);
+    cr_assert_eq(planner_steps(&ring.in, steps, 4), 1);
+    cr_expect_eq(steps[0].kind, PLAN_REMOVE);
+    cr_expect(id_equal(&steps[0].peer, &ring.arcs[0].members[lost].peer));
+    ring.plan[0].caught_up &= (uint16_t) ~(1u << leaving);
+    size_t count = planner_steps(&ring.in, steps, 4);
+    for (size_t i = 0; i < count; i++)
+        cr_expect_neq(steps[i].kind, PLAN_REMOVE, "too few would be left");
+}
+
 /* A rehearsal has copies of its own, and its bounds keep their order however
  * near they are. */
 Test(rehearsal, bounds_of_parts_are_in_order)
