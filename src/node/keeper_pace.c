@@ -91,13 +91,18 @@ size_t keeper_moves_max(const struct node *node, size_t wanted)
     return most ? most : 1;
 }
 
+uint32_t keeper_rate_shift(const struct node *node)
+{
+    const struct keeper_pace *pace = &node->keeper->pace;
+    return pace->shift > pace->ramp ? pace->shift : pace->ramp;
+}
+
 uint64_t keeper_rate_now(const struct node *node)
 {
     struct keeper_settings settings;
     keeper_settings_read(node, &settings);
     uint64_t rate = settings.rate ? settings.rate : node->config.move_rate;
-    const struct keeper_pace *pace = &node->keeper->pace;
-    uint32_t shift = pace->shift > pace->ramp ? pace->shift : pace->ramp;
+    uint32_t shift = keeper_rate_shift(node);
     if (shift == 0)
         return rate;
     if (rate == 0)

@@ -177,5 +177,7 @@ void keeper_pace_begin(struct node *node);
 void keeper_pace_tick(struct node *node);
 size_t keeper_moves_max(const struct node *node, size_t wanted);
 uint64_t keeper_rate_now(const struct node *node);
+/* By how often the rate is halved now. */
+uint32_t keeper_rate_shift(const struct node *node);
 
 #endif

@@ -294,7 +294,10 @@ static void write_pace(struct node *node, struct buf *b)
                  "requests take %.1f ms at the 99th percentile, %.1f ms when "
                  "nothing moves",
                  (double)pace->p99_ns / 1e6, (double)pace->baseline_ns / 1e6);
-    write_uint(b, "slow_down", UINT64_C(1) << pace->shift);
+    else if (pace->ramp)
+        snprintf(why, sizeof why,
+                 "moves began a short time ago, and clients are served");
+    write_uint(b, "slow_down", UINT64_C(1) << keeper_rate_shift(node));
     write_text(b, "slow_why", why);
     write_uint(b, "p99_us", pace->p99_ns / 1000);
     write_uint(b, "baseline_us", pace->baseline_ns / 1000);

@@ -524,7 +524,7 @@ if [ -n "$real" ]; then
     check "as JSON" 0 '*' balance status --json
     for field in 'paused": false' 'moves_count": [0-9]' 'moved_bytes": [0-9]' \
         'moved_hour_bytes": [0-9]' 'ideal_bytes": [0-9]' 'led_most": [0-9]' \
-        'held_most": [0-9]' 'slow_down": 1,' 'rate": 67108864' 'waiting": \[\]' \
+        'held_most": [0-9]' 'slow_down": [0-9]' 'rate": [0-9]' 'waiting": \[\]' \
         'peers": \[{"peer": "127.0.0.1:'; do
         shows "\"$field"
     done
