@@ -133,7 +133,8 @@ static bool is_wanted(const struct node *node, const struct arc *arc)
     const struct keyspace *ks = keyspaces_find(node, arc->keyspace);
     return !node->config.map_fingers || arc->keyspace == SYSTEM_KEYSPACE ||
            !ks || map_count(ks->map) < FINGERS_SEEDS_MAX ||
-           map_by_id(ks->map, arc->id) || node_replica(node, arc->id);
+           map_by_id(ks->map, arc->id) || node_replica(node, arc->id) ||
+           arc_member_of(arc, &node->self);
 }
 
 void gossip_notice_arc(struct node *node, const struct arc *arc)

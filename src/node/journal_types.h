@@ -18,7 +18,9 @@ enum journal_type {
     JOURNAL_FOUND = 3,    /* 1; replica, descriptor: a group begins. Indexed,
                            * so that it stays before its arc's entries until a
                            * checkpoint stands for both */
-    JOURNAL_CREATE = 4,   /* 0; replica, keyspace: empty, learns from others */
+    JOURNAL_CREATE = 4,   /* 0; replica, keyspace: empty, learns from others;
+                           * and the parent, of one that is not cut from it
+                           * here yet */
     JOURNAL_REMOVE = 5,   /* 0; every replica of the arc that is no longer
                            * kept here, the newest and all before it */
     JOURNAL_COMMIT = 6,   /* index: all up to it is committed; written when a

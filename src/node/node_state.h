@@ -178,6 +178,8 @@ struct replica {
     uint64_t checkpoint_index_before;
     arc_id unbased_parent; /* a split child whose parent must not be
                             * checkpointed before it; 0: none */
+    arc_id parent; /* it was cut from, as far as this process knows; of an empty
+                    * copy also: it may vote (replica.c, meet_unborn) */
 
     /* quiet.c */
     uint64_t busy_ns;   /* when last seen at work */

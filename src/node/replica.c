@@ -181,7 +181,7 @@ int replica_found(struct node *node, const struct arc *arc)
 }
 
 int replica_create(struct node *node, arc_id arc, keyspace_id keyspace,
-                   replica_id self, struct replica **out)
+                   replica_id self, arc_id parent, struct replica **out)
 {
     *out = NULL;
     if (burials_has(node, arc, self))
@@ -193,9 +193,12 @@ int replica_create(struct node *node, arc_id arc, keyspace_id keyspace,
     int rc = replica_new_with(node, &parts, out);
     if (rc != DLHT_OK)
         return rc;
+    (*out)->parent = parent;
     struct buf payload = { 0 };
     mp_write_uint(&payload, self);
     mp_write_uint(&payload, keyspace);
+    if (parent)
+        mp_write_uint(&payload, parent);
     node_journal_buf(node, JOURNAL_CREATE, arc, 0, 0, &payload);
     buf_deinit(&payload);
     if (burials_has(node, arc, BURIALS_DAMAGED) && node->fx) {
@@ -235,6 +238,28 @@ bool replica_has_unbased_child(const struct node *node, const struct replica *r)
 {
     for (size_t i = 0; i < node->replica_count; i++)
         if (node->replicas[i]->unbased_parent == r->id)
+            return true;
+    return false;
+}
+
+/* Nothing was committed in it since the split. */
+static bool is_open_child(const struct replica *child, const struct replica *of)
+{
+    if (child == of || child->keyspace != of->keyspace)
+        return false;
+    if (child->empty)
+        return child->parent == of->id;
+    if (raft_commit(child->raft) > 1 || child->arc->generation < 2)
+        return false;
+    /* Who its parent was is forgotten with the process. */
+    return child->parent == of->id || (child->parent == 0 && of->arc->has_hi &&
+                                       span_equal(child->arc->lo, of->arc->hi));
+}
+
+bool replica_has_open_child(const struct node *node, const struct replica *r)
+{
+    for (size_t i = 0; !r->empty && i < node->replica_count; i++)
+        if (is_open_child(node->replicas[i], r))
             return true;
     return false;
 }
@@ -401,6 +426,53 @@ static void say_gone(struct node *node, const struct id *to, arc_id arc,
     node_send(node, to, &m);
 }
 
+/* The copy here that has not been cut yet where the others cut it: of the arc
+ * that those say they made. */
+static const struct replica *uncut_parent(const struct node *node,
+                                          const struct arc *child)
+{
+    for (size_t i = 0; i < node->replica_count; i++) {
+        const struct replica *r = node->replicas[i];
+        if (!r->empty && r->keyspace == child->keyspace &&
+            r->arc->generation < child->generation &&
+            arc_has(r->arc, child->lo) && span_compare(r->arc->lo, child->lo) &&
+            (!r->arc->has_hi ||
+             (child->has_hi && span_compare(child->hi, r->arc->hi) <= 0)))
+            return r;
+    }
+    return NULL;
+}
+
+/* Somebody applied a split and stands for the right child, which is not here:
+ * our copy of the parent has not come to it. If that one needs a snapshot, which
+ * nobody gives it before a majority has the child, and the others are away, the
+ * child has no majority without us. So it is told our vote before it is here:
+ * its id came to be with that split, so it cannot have been here before and have
+ * promised anything. An index of 1 says that nothing has happened to the child
+ * since, so it is of the members that the split names. */
+static struct replica *meet_unborn(struct node *node,
+                                   const struct raft_envelope *envelope)
+{
+    const struct raft_message *m = &envelope->message;
+    if (m->index != 1 || m->log_term != 1 ||
+        (m->type != RAFT_PREVOTE_REQUEST && m->type != RAFT_VOTE_REQUEST) ||
+        burials_has(node, envelope->arc, BURIALS_DAMAGED))
+        return NULL;
+    const struct arc *child = NULL;
+    for (size_t i = 0; !child && i < node->keyspace_count; i++)
+        child = map_by_id(node->keyspaces[i].map, envelope->arc);
+    const struct arc_member *me =
+        child ? arc_member_of(child, &node->self) : NULL;
+    const struct replica *parent = me && me->replica == m->to && me->voter
+                                       ? uncut_parent(node, child)
+                                       : NULL;
+    struct replica *r;
+    if (!parent || replica_create(node, child->id, child->keyspace, m->to,
+                                  parent->id, &r) != DLHT_OK)
+        return NULL;
+    return r;
+}
+
 /* A message for an arc or a replica id that is not here. */
 static struct replica *meet_unknown(struct node *node, const struct id *from,
                                     const struct raft_envelope *envelope)
@@ -413,10 +485,11 @@ static struct replica *meet_unknown(struct node *node, const struct id *from,
     }
     struct replica *r = node_replica(node, envelope->arc);
     bool from_leader = m->type == RAFT_APPEND || m->type == RAFT_HEARTBEAT;
-    if (r || !from_leader || m->to == 0 ||
-        node->replica_count >= NODE_REPLICAS_MAX)
+    if (r || m->to == 0 || node->replica_count >= NODE_REPLICAS_MAX)
         return NULL;
-    if (replica_create(node, envelope->arc, 0, m->to, &r) != DLHT_OK)
+    if (!from_leader)
+        return meet_unborn(node, envelope);
+    if (replica_create(node, envelope->arc, 0, m->to, 0, &r) != DLHT_OK)
         return NULL;
     return r;
 }
@@ -457,7 +530,7 @@ void replica_receive(struct node *node, const struct id *from,
     /* A copy that waits for its first snapshot has no say: it may have had one
      * in a life that it does not remember. Nobody is promoted before it has
      * caught up, so no group waits for such a vote. */
-    if (r->empty &&
+    if (r->empty && !r->parent &&
         (m->type == RAFT_PREVOTE_REQUEST || m->type == RAFT_VOTE_REQUEST))
         return;
     if (r->empty && m->type == RAFT_HEARTBEAT && m->commit > 0) {
@@ -497,7 +570,7 @@ static void compact(struct replica *r)
  * change was committed. */
 static bool is_forgotten(const struct node *node, const struct replica *r)
 {
-    return r->empty && !r->incoming &&
+    return r->empty && !r->parent && !r->incoming &&
            node->now_ns - r->heard_ns > FORGOTTEN_NS;
 }
 
@@ -615,6 +688,20 @@ static void persist(struct node *node, struct replica *r,
     };
 }
 
+/* To whom a right child is asked for its vote that may not have come to the
+ * split, and need not have heard of it otherwise: see meet_unborn. */
+static void tell_child(struct node *node, const struct replica *r,
+                       const struct id *peer, const struct raft_message *m)
+{
+    if (m->type != RAFT_PREVOTE_REQUEST || m->index != 1 || r->empty)
+        return;
+    struct message news = { .type = MESSAGE_GOSSIP };
+    news.u.gossip.arcs = node_keep_arc(node, r->arc);
+    news.u.gossip.arc_count = 1;
+    if (news.u.gossip.arcs)
+        node_send(node, peer, &news);
+}
+
 static void send_messages(struct node *node, struct replica *r,
                           const struct raft_output *out)
 {
@@ -624,6 +711,7 @@ static void send_messages(struct node *node, struct replica *r,
         const struct raft_message *m = &out->messages[i];
         if (!replica_peer_of(r, m->to, &peer))
             continue;
+        tell_child(node, r, &peer, m);
         list = effects_room(node->fx, sizeof *list);
         if (!list)
             return;

@@ -22,11 +22,17 @@
  *   DLHT_ENOMEM */
 MUST_USE int replica_found(struct node *node, const struct arc *arc);
 
-/* A copy that knows nothing and learns from its leader. *out NULL if the id is
- * buried here.
+/* A copy that knows nothing and learns from its leader; with a parent, one that
+ * is cut from it there and here not yet. *out NULL if the id is buried here.
  *   DLHT_ENOMEM */
 MUST_USE int replica_create(struct node *node, arc_id arc, keyspace_id keyspace,
-                            replica_id self, struct replica **out);
+                            replica_id self, arc_id parent,
+                            struct replica **out);
+
+/* A right child of r that no majority is known to have yet. Until one has, what
+ * the copies of r hold of it must stay: none is given a snapshot from behind the
+ * split, and members and bounds do not change. */
+bool replica_has_open_child(const struct node *node, const struct replica *r);
 
 /* Split children that live in the log of r only: what replaces that log must
  * wait until they have a checkpoint. */

@@ -232,13 +232,38 @@ static bool right_descriptor(const struct replica *r, const struct command *c,
     return c->right_count == right->member_count;
 }
 
+/* A copy that has voted and nothing else becomes what the parts say. */
+static int fill_unborn(struct node *node, struct replica *r,
+                       const struct replica_parts *parts)
+{
+    struct arc *arc = arc_copy(parts->arc);
+    int rc =
+        arc ? raft_install(r->raft, node->now_ns, parts->start.snapshot_index,
+                           parts->start.snapshot_term, &parts->start.members)
+            : DLHT_ENOMEM;
+    if (rc != DLHT_OK) {
+        arc_free(arc);
+        return rc;
+    }
+    records_free(r->records);
+    r->records = parts->records;
+    r->arc = arc;
+    r->empty = false;
+    r->applied = parts->start.snapshot_index;
+    r->applied_term = parts->start.snapshot_term;
+    r->applied_members = parts->start.members;
+    return DLHT_OK;
+}
+
 /* Makes the right child from the records that were split off; they are freed
  * if it is here already, or buried. */
 static int make_right(struct node *node, struct replica *r,
                       const struct arc *right, replica_id self,
                       struct records *records)
 {
-    if (self == 0 || node_replica(node, right->id) ||
+    struct replica *made = node_replica(node, right->id);
+    bool unborn = made && made->empty && made->parent && made->self == self;
+    if (self == 0 || (made && !unborn) ||
         burials_has(node, right->id, BURIALS_DAMAGED) ||
         burials_has(node, right->id, self)) {
         records_free(records);
@@ -248,13 +273,14 @@ static int make_right(struct node *node, struct replica *r,
     parts.records = records;
     struct sessions sessions = { 0 };
     int rc = sessions_copy(&r->sessions, &sessions);
-    struct replica *made;
     if (rc == DLHT_OK)
-        rc = replica_new_with(node, &parts, &made);
+        rc = unborn ? fill_unborn(node, made, &parts)
+                    : replica_new_with(node, &parts, &made);
     if (rc != DLHT_OK) {
         sessions_deinit(&sessions);
         return rc;
     }
+    made->parent = r->id;
     made->sessions = sessions;
     made->counter = r->counter;
     made->time_ms = r->time_ms;

@@ -78,7 +78,8 @@ int replica_may_change(const struct node *node, const struct replica *r)
     if (full != DLHT_OK)
         return full;
     if (r->splitting || raft_is_changing(r->raft) ||
-        r->applied_term != r->led_term || op_merge_forbids_change(r))
+        r->applied_term != r->led_term || op_merge_forbids_change(r) ||
+        replica_has_open_child(node, r))
         return DLHT_EBUSY;
     return DLHT_OK;
 }

@@ -158,12 +158,13 @@ static int restore_create(struct node *node, arc_id arc,
 {
     replica_id self = mp_read_uint(reader);
     keyspace_id keyspace = (keyspace_id)mp_read_uint(reader);
+    arc_id parent = mp_at_end(reader) ? 0 : mp_read_uint(reader);
     struct replica *r = node_replica(node, arc);
     if (reader->bad)
         return DLHT_ECORRUPT;
     if (r) /* from its checkpoint, or repeated when the journal was trimmed */
         return DLHT_OK;
-    return as_damage(replica_create(node, arc, keyspace, self, &r));
+    return as_damage(replica_create(node, arc, keyspace, self, parent, &r));
 }
 
 /* All ids of the arc that are buried here. */

@@ -292,8 +292,10 @@ static void begin(struct node *node, struct replica *r, replica_id to)
         if (!r->outgoing[i])
             slot = i;
     }
-    /* While something is staged: later. */
-    bool can = slot < RAFT_MEMBERS_MAX && !r->staging && !r->half_applied;
+    /* While something is staged: later. What lies behind a split must not
+     * replace what the child may need. */
+    bool can = slot < RAFT_MEMBERS_MAX && !r->staging && !r->half_applied &&
+               !replica_has_open_child(node, r);
     struct outgoing *o = can ? mem_zero(1, sizeof *o) : NULL;
     if (o)
         o->view = records_snapshot_new(r->records);
