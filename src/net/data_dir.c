@@ -158,6 +158,8 @@ static int restore_journal(struct restoring *r, uint64_t seed,
                  (unsigned long long)report.corrupt_segment,
                  (unsigned long long)report.corrupt_offset);
         rc = restore_quarantine(r, 0, what);
+        config.mended = node_quarantined;
+        config.mended_context = r->node;
         if (rc == DLHT_OK)
             rc = journal_open(r->disk, &config, true, restore_nothing, NULL,
                               &report, out);

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "wire/mp.h"
 
 /* Index of the first that is not before (arc, replica). */
 static size_t place_of(const struct node *node, arc_id arc, replica_id replica)
@@ -61,4 +62,13 @@ void burials_of(const struct node *node, arc_id arc, size_t *from, size_t *to)
     *to = *from;
     while (*to < node->tombstone_count && node->tombstones[*to].arc == arc)
         ++*to;
+}
+
+void burials_pack(const struct node *node, arc_id arc, struct buf *out)
+{
+    size_t from, to;
+    burials_of(node, arc, &from, &to);
+    for (size_t i = from; i < to; i++)
+        if (node->tombstones[i].replica != BURIALS_DAMAGED)
+            mp_write_uint(out, node->tombstones[i].replica);
 }

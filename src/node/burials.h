@@ -45,4 +45,8 @@ MUST_USE int burials_add(struct node *node, arc_id arc, replica_id replica,
 /* Those of an arc: [*from, *to) of the table; about log2 comparisons. */
 void burials_of(const struct node *node, arc_id arc, size_t *from, size_t *to);
 
+/* Those of an arc as JOURNAL_REMOVE has them; nothing if their ids are not
+ * known. */
+void burials_pack(const struct node *node, arc_id arc, struct buf *out);
+
 #endif

@@ -207,9 +207,16 @@ void join_boot(struct node *node)
         node->join_next = (size_t)rng_below(&node->rng, node->remembered_count);
     if (rc == DLHT_OK && node->restored) {
         come_back(node);
-    } else if (rc == DLHT_OK && node->config.bootstrap_count == 0) {
+    } else if (rc == DLHT_OK && node->config.bootstrap_count == 0 &&
+               node->remembered_count == 0 && node->tombstone_count == 0) {
         node->phase = PHASE_SERVING;
         rc = found_cluster(node);
+    } else if (rc == DLHT_OK &&
+               node->config.bootstrap_count + node->remembered_count == 0) {
+        fail(node, DLHT_ECORRUPT,
+             "damaged data: the peer's name is lost, and nobody is known to "
+             "ask; start with --bootstrap, or with an empty data dir to found "
+             "a cluster");
     } else {
         node->phase = PHASE_JOINING;
     }
@@ -375,6 +382,7 @@ void join_receive_welcome(struct node *node, const struct id *from,
         return;
     node->cluster = m->u.welcome.cluster;
     node->phase = PHASE_SERVING;
+    journal_burials(node); /* of copies whose peer lost its name */
     journal_identity(node);
     join_remember(node);
     gossip_send_digest(node, from);

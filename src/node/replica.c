@@ -269,13 +269,9 @@ void replica_journal_burials(struct node *node, arc_id arc)
     struct buf payload = { 0 };
     size_t from, to;
     burials_of(node, arc, &from, &to);
-    for (size_t i = from; i < to; i++) {
-        struct tombstone *t = &node->tombstones[i];
-        if (t->replica == BURIALS_DAMAGED)
-            continue;
-        mp_write_uint(&payload, t->replica);
-        t->fresh = node->phase == PHASE_NEW; /* the journal is not open */
-    }
+    for (size_t i = from; i < to; i++) /* the journal may not be open */
+        node->tombstones[i].fresh = node->phase == PHASE_NEW;
+    burials_pack(node, arc, &payload);
     node_journal_buf(node, JOURNAL_REMOVE, arc, 0, 0, &payload);
     buf_deinit(&payload);
 }

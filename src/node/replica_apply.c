@@ -232,9 +232,10 @@ static bool right_descriptor(const struct replica *r, const struct command *c,
     return c->right_count == right->member_count;
 }
 
-/* A copy that has voted and nothing else becomes what the parts say. */
-static int fill_unborn(struct node *node, struct replica *r,
-                       const struct replica_parts *parts)
+/* A copy that waits for the child's leader, and may have voted for it, becomes
+ * what the parts say: nobody else may have it. */
+static int fill_empty(struct node *node, struct replica *r,
+                      const struct replica_parts *parts)
 {
     struct arc *arc = arc_copy(parts->arc);
     int rc =
@@ -262,8 +263,8 @@ static int make_right(struct node *node, struct replica *r,
                       struct records *records)
 {
     struct replica *made = node_replica(node, right->id);
-    bool unborn = made && made->empty && made->parent && made->self == self;
-    if (self == 0 || (made && !unborn) ||
+    bool waits = made && made->empty && made->self == self;
+    if (self == 0 || (made && !waits) ||
         burials_has(node, right->id, BURIALS_DAMAGED) ||
         burials_has(node, right->id, self)) {
         records_free(records);
@@ -274,8 +275,8 @@ static int make_right(struct node *node, struct replica *r,
     struct sessions sessions = { 0 };
     int rc = sessions_copy(&r->sessions, &sessions);
     if (rc == DLHT_OK)
-        rc = unborn ? fill_unborn(node, made, &parts)
-                    : replica_new_with(node, &parts, &made);
+        rc = waits ? fill_empty(node, made, &parts)
+                   : replica_new_with(node, &parts, &made);
     if (rc != DLHT_OK) {
         sessions_deinit(&sessions);
         return rc;

@@ -410,3 +410,23 @@ int node_quarantine(struct node *node, arc_id arc)
     }
     return DLHT_OK;
 }
+
+int node_quarantined(void *context, journal_replay_fn take, void *take_context)
+{
+    const struct node *node = context;
+    struct buf payload = { 0 };
+    int rc = DLHT_OK;
+    for (size_t i = 0; rc == DLHT_OK && i < node->tombstone_count; i++) {
+        arc_id arc = node->tombstones[i].arc;
+        if (i > 0 && node->tombstones[i - 1].arc == arc)
+            continue; /* told with the first of the arc */
+        buf_reset(&payload);
+        burials_pack(node, arc, &payload);
+        struct journal_record record = { .type = JOURNAL_REMOVE,
+                                         .arc = arc,
+                                         .payload = buf_span(&payload) };
+        rc = payload.failed ? DLHT_ENOMEM : take(take_context, &record);
+    }
+    buf_deinit(&payload);
+    return rc;
+}

@@ -103,12 +103,13 @@ static bool is_doubted(const struct steady_story *s, size_t peer)
     return false;
 }
 
-/* A copy may go to another peer for balance, but not for fear. */
+/* A copy may go to another peer for balance, but not for fear. A learner that
+ * was not promoted is no copy that counts yet. */
 static void check_members(struct steady_story *s, const struct office *o,
                           const struct arc *arc)
 {
     for (size_t i = 0; i < o->member_count; i++) {
-        if (names(arc, o->members[i].replica))
+        if (!o->members[i].voter || names(arc, o->members[i].replica))
             continue;
         size_t peer = world_peer_of(s->world, &o->members[i].peer);
         s->moves++;

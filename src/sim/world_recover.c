@@ -90,6 +90,8 @@ static int open_journal(struct recovery *r)
     if (rc != DLHT_ECORRUPT || !report.corrupt)
         return rc;
     rc = quarantine(r, 0, "the journal");
+    config.mended = node_quarantined;
+    config.mended_context = peer->node;
     if (rc == DLHT_OK)
         rc = journal_open(r->disk, &config, true, restore_nothing, NULL,
                           &report, &peer->journal);

@@ -41,15 +41,20 @@ struct journal_record {
     struct span payload; /* borrowed */
 };
 
-struct journal_config {
-    uint64_t segment_bytes; /* 0: JOURNAL_SEGMENT_BYTES */
-    uint64_t seed;          /* of the segments' checksum seeds */
-};
-
 /* Called for every intact record in the order of writing. The span is valid
  * during the call. A failure ends the recovery with that code. */
 typedef int (*journal_replay_fn)(void *context,
                                  const struct journal_record *record);
+
+struct journal_config {
+    uint64_t segment_bytes; /* 0: JOURNAL_SEGMENT_BYTES */
+    uint64_t seed;          /* of the segments' checksum seeds */
+    /* Says to take, one by one, what a journal must also hold whose damage is
+     * accepted: records with index 0. They come with the mending, so that no
+     * crash leaves a journal that looks sound and lacks them. NULL: nothing. */
+    int (*mended)(void *context, journal_replay_fn take, void *take_context);
+    void *mended_context;
+};
 
 struct journal_report {
     uint64_t records;
@@ -67,8 +72,9 @@ struct journal_report {
  * new segment. If report->corrupt nothing on disk was changed and *out is
  * NULL with DLHT_ECORRUPT: call again with accept_corrupt to go on (what was
  * unreadable stays skipped; the node has by then quarantined its replicas).
- * The damaged segments are then replaced by copies of what was intact, so that
- * the next opening is clean and damage to come is told from this. What was
+ * The damaged segments are then replaced by copies of what was intact and of
+ * what config->mended says, so that the next opening is clean and damage to come
+ * is told from this. What was
  * replayed is durable when this returns.
  *   DLHT_ECORRUPT, DLHT_EIO, DLHT_EFULL, DLHT_ENOMEM, or what fn returned
  *   DLHT_EVERSION  written by a later version; nothing was replayed */

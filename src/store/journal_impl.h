@@ -72,10 +72,11 @@ MUST_USE int journal_impl_batch(struct journal *journal,
 /* A new segment's checksum seed. */
 uint64_t journal_impl_seed(const struct journal *journal, uint64_t number);
 
-/* Writes a copy of a damaged segment that holds just its intact records, and
- * puts it in the segment's place. walk says what was to be there; header is
+/* Writes a copy of a damaged segment that holds its intact records and those
+ * that config->mended says, and puts it in the segment's place. walk says what was to be there; header is
  * the copy's, but for sealed_end and bytes. */
 MUST_USE int journal_impl_mend(struct disk disk,
+                               const struct journal_config *config,
                                const struct segment_header *damaged,
                                const struct segment_walk *walk,
                                struct segment_header *header);

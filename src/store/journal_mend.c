@@ -2,7 +2,7 @@
 
 /* Mending a damaged segment: once the damage has been accepted, a copy of the
  * intact records takes the segment's place, so that later damage is told from
- * this. */
+ * this. What was decided on account of the damage is in that copy, too. */
 
 #include <stdlib.h>
 
@@ -63,6 +63,11 @@ static int copy_record(void *context, const struct journal_record *record,
     return DLHT_OK;
 }
 
+static int add_record(void *context, const struct journal_record *record)
+{
+    return copy_record(context, record, 0);
+}
+
 static int copy_records(struct copy *copy, const struct segment_header *damaged,
                         const struct segment_walk *walk)
 {
@@ -80,7 +85,7 @@ static int copy_records(struct copy *copy, const struct segment_header *damaged,
         segment_reader_deinit(&reader);
     }
     disk_close(copy->disk, handle);
-    return rc == DLHT_OK ? write_batch(copy) : rc;
+    return rc;
 }
 
 /* The header comes last: only now is it known where the copy ends. */
@@ -96,7 +101,8 @@ static int finish_copy(struct copy *copy, struct segment_header *header)
     return rc;
 }
 
-int journal_impl_mend(struct disk disk, const struct segment_header *damaged,
+int journal_impl_mend(struct disk disk, const struct journal_config *config,
+                      const struct segment_header *damaged,
                       const struct segment_walk *walk,
                       struct segment_header *header)
 {
@@ -111,6 +117,10 @@ int journal_impl_mend(struct disk disk, const struct segment_header *damaged,
     if (rc != DLHT_OK)
         return rc;
     rc = copy_records(&copy, damaged, walk);
+    if (rc == DLHT_OK && config->mended)
+        rc = config->mended(config->mended_context, add_record, &copy);
+    if (rc == DLHT_OK)
+        rc = write_batch(&copy);
     if (rc == DLHT_OK)
         rc = finish_copy(&copy, header);
     buf_deinit(&copy.batch);

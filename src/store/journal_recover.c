@@ -417,6 +417,11 @@ static int settle(struct recovery *r)
                                       last->walk.end);
 }
 
+static int append_one(void *context, const struct journal_record *record)
+{
+    return journal_append(context, record);
+}
+
 /* Accepts the damage: broken segments are replaced by copies of what is
  * intact, unreadable ones removed, and a new segment ends the chain. */
 static int mend(struct recovery *r)
@@ -441,7 +446,8 @@ static int mend(struct recovery *r)
             copy.seed = journal_impl_seed(r->journal, ~f->number);
             copy.previous = before;
             copy.previous_end = before_end;
-            int rc = journal_impl_mend(r->disk, &f->header, &f->walk, &copy);
+            int rc = journal_impl_mend(r->disk, &r->journal->config, &f->header,
+                                       &f->walk, &copy);
             if (rc != DLHT_OK)
                 return rc;
             f->header = copy;
@@ -465,6 +471,12 @@ static int mend(struct recovery *r)
         r->journal->oldest = highest + 1;
     int rc = journal_impl_start_segment(r->journal, 0, highest + 1, before,
                                         before_end);
+    /* Unreadable ones that go had no copy. */
+    const struct journal_config *config = &r->journal->config;
+    if (rc == DLHT_OK && config->mended)
+        rc = config->mended(config->mended_context, append_one, r->journal);
+    if (rc == DLHT_OK)
+        rc = journal_flush(r->journal, true);
     return rc == DLHT_OK ? remove_leftovers(r) : rc;
 }
 

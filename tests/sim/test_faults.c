@@ -136,6 +136,55 @@ Test(faults, damage_to_the_only_copy_is_never_passed_over, .timeout = 120)
     cr_expect(whole >= 5, "%d", whole);
 }
 
+static size_t count_copies(const struct world *w, size_t peer)
+{
+    const struct node *node = world_node(w, peer);
+    return node ? inspect_replica_count(node) : 0;
+}
+
+/* What a damaged peer puts aside may have forgotten what it promised. It must
+ * stay aside though the peer ends before it could say so, and though the journal
+ * is sound again. */
+Test(faults, what_was_put_aside_stays_aside, .timeout = 120)
+{
+    int put_aside = 0;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct world_config config;
+        struct world *w;
+        world_config_default(&config);
+        config.seed = seed;
+        config.peer_count = 3;
+        config.segment_bytes = 16 << 10;
+        config.node.checkpoint_bytes = 16 << 10;
+        cr_assert_eq(world_new(&config, &w), DLHT_OK);
+        static const size_t FIRST = 0;
+        for (size_t i = 0; i < 3; i++) {
+            world_set_bootstrap(w, i, &FIRST, i > 0);
+            world_start(w, i);
+        }
+        cr_assert(world_run(w, 15 * WORLD_S));
+        cr_assert_eq(put(w, 0, 40), 40);
+        cr_assert_geq(count_copies(w, 2), 2);
+        cr_assert(world_hurt(w, 2, seed % 2 ? WORLD_ROT : WORLD_MISDIRECTED));
+        world_start(w, 2);
+        size_t copies = count_copies(w, 2);
+        bool up = world_is_up(w, 2);
+        if (up)
+            world_crash(w, 2, true);
+        world_start(w, 2);
+        if (up && world_is_up(w, 2)) {
+            cr_expect_leq(count_copies(w, 2), copies, "seed %llu: %zu of %zu",
+                          (unsigned long long)seed, count_copies(w, 2), copies);
+            put_aside += copies == 0;
+        }
+        const char *text;
+        cr_expect_null(world_failure(w, &text), "seed %llu: %s",
+                       (unsigned long long)seed, text);
+        world_free(w);
+    }
+    cr_expect(put_aside >= 3, "%d", put_aside);
+}
+
 Test(faults, a_journal_without_room_is_not_damaged)
 {
     struct ends ends = { 0 };

@@ -27,8 +27,9 @@
  * the child does not outlive the process, 3 a snapshot replaces the log from
  * which the child would be made again, 4 the parent answers reads by what it
  * has applied, not by what is committed; 5 snapshots of the parent jump over a
- * split that only one replica has applied: no majority will ever have the child.
- * The last is what the code allows (docs/model-checking.md). */
+ * split that only one replica has applied (replica_has_open_child): no majority
+ * will ever have the child; 6 a copy that waits for the child's leader, and may
+ * have voted for it (meet_unborn), is not filled by the split (fill_empty). */
 
 #ifndef BUG
 #define BUG 0
@@ -56,17 +57,20 @@ byte leader = 1; /* of the parent, and 1 */
 #define NONE 0
 #define EMPTY 1
 #define LIVE 2
+#define UNBORN 3
+#define IS_TO_COME(p) (child[p] != LIVE)
 byte child[N], stored[N] /* writes */;
 bit unbased[N] /* only the parent's log can make it */, buried[N];
 byte child_leader; /* and 1 */
 
+byte first /* writes to the right half before the split */;
 byte acknowledged /* writes to the right half */, child_writes, crashes;
 hidden byte n;
 
 /* Has durably what was acknowledged of the child, or what makes it. */
 #define HOLDS(p) \
     ((child[p] == LIVE && stored[p] >= acknowledged) || \
-     (child[p] == NONE && !buried[p] && held[p] >= split_at && \
+     (IS_TO_COME(p) && !buried[p] && held[p] >= split_at && \
       base[p] < split_at && !is_split[p] && child_writes == 0))
 #define CHECK \
     assert(!split_at || HOLDS(0) + HOLDS(1) + HOLDS(2) >= 2)
@@ -79,7 +83,9 @@ inline propose(p, q, what)
     held[p] = count;
     held[q] = count;
     if
-    :: what == SPLIT && !split_at -> split_at = count
+    :: what == SPLIT && !split_at ->
+        split_at = count;
+        first = acknowledged
     :: what == WRITE && (!split_at || BUG == 1) -> acknowledged++
     :: else
     fi;
@@ -88,7 +94,7 @@ inline propose(p, q, what)
 
 #define LEADS(p) (leader == (p) + 1 && held[p] == count)
 
-/* Over a split that p has not applied: the code does not ask for it (5). */
+/* Over a split that p has not applied: not before a majority has the child. */
 #define MAY_JUMP(p) \
     (!split_at || is_split[p] || \
      (child[0] == LIVE) + (child[1] == LIVE) + (child[2] == LIVE) >= 2)
@@ -119,14 +125,21 @@ inline propose(p, q, what)
     /* it follows the child's leader; or meets it before the split */ \
     :: d_step { q != p && child_leader == p + 1 && child[q] == NONE && \
         !buried[q] -> child[q] = EMPTY } \
-    :: d_step { q != p && child_leader == p + 1 && child[q] == EMPTY -> \
+    :: d_step { q != p && child_leader == p + 1 && \
+        (child[q] == EMPTY || child[q] == UNBORN) -> \
         child[q] = LIVE; \
         stored[q] = stored[p] } \
     :: d_step { q != p && child_leader == p + 1 && child[q] == LIVE && \
         stored[q] < stored[p] -> stored[q] = stored[p] } \
     /* The child's election: is_up_to_date, r->empty has no say. */ \
     :: d_step { q != p && child[p] == LIVE && child_leader != p + 1 && \
-        child[q] == LIVE && stored[q] <= stored[p] -> child_leader = p + 1 }
+        child[q] == LIVE && stored[q] <= stored[p] -> child_leader = p + 1 } \
+    /* meet_unborn: its parent is not cut yet, and nothing happened to the child */ \
+    :: d_step { q != p && child[p] == LIVE && child_leader != p + 1 && \
+        stored[p] == first && (child[q] == NONE || child[q] == UNBORN) && \
+        !buried[q] && !is_split[q] -> \
+        child[q] = UNBORN; \
+        child_leader = p + 1 }
 
 proctype peer(byte p)
 {
@@ -148,7 +161,8 @@ end:
     :: d_step { applied[p] < held[p] && entry[applied[p] + 1] == SPLIT ->
         applied[p]++;
         if
-        :: !is_split[p] && child[p] == NONE && !buried[p] ->
+        :: !is_split[p] && !buried[p] &&
+            (child[p] == NONE || (IS_TO_COME(p) && BUG != 6)) ->
             child[p] = LIVE;
             stored[p] = right[p];
             unbased[p] = 1
