@@ -249,6 +249,7 @@ static int fill_empty(struct node *node, struct replica *r,
     records_free(r->records);
     r->records = parts->records;
     r->arc = arc;
+    r->keyspace = parts->keyspace;
     r->empty = false;
     r->applied = parts->start.snapshot_index;
     r->applied_term = parts->start.snapshot_term;
