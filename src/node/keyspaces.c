@@ -129,7 +129,7 @@ void keyspaces_deinit(struct node *node)
 static void close_dropped(struct node *node, keyspace_id id)
 {
     for (size_t i = node->replica_count; i-- > 0;)
-        if (node->replicas[i]->keyspace == id && !node->replicas[i]->empty)
+        if (node->replicas[i]->keyspace == id)
             replica_remove(node, node->replicas[i]);
 }
 

@@ -180,6 +180,7 @@ struct replica {
                             * checkpointed before it; 0: none */
     arc_id parent; /* it was cut from, as far as this process knows; of an empty
                     * copy also: it may vote (replica.c, meet_unborn) */
+    uint64_t child_told_ns; /* when other members were last told what it is */
 
     /* quiet.c */
     uint64_t busy_ns;   /* when last seen at work */

@@ -186,10 +186,12 @@ int replica_create(struct node *node, arc_id arc, keyspace_id keyspace,
     *out = NULL;
     if (burials_has(node, arc, self))
         return DLHT_OK;
+    bool fresh = parent && node->phase != PHASE_NEW;
     struct replica_parts parts = { .arc_id = arc,
                                    .keyspace = keyspace,
                                    .self = self,
-                                   .start = { .now_ns = node->now_ns } };
+                                   .start = { .now_ns = node->now_ns,
+                                              .fresh = fresh } };
     int rc = replica_new_with(node, &parts, out);
     if (rc != DLHT_OK)
         return rc;
@@ -245,11 +247,8 @@ bool replica_has_unbased_child(const struct node *node, const struct replica *r)
 /* Nothing was committed in it since the split. */
 static bool is_open_child(const struct replica *child, const struct replica *of)
 {
-    if (child == of || child->keyspace != of->keyspace)
-        return false;
-    if (child->empty)
-        return child->parent == of->id;
-    if (raft_commit(child->raft) > 1 || child->arc->generation < 2)
+    if (child == of || child->empty || child->keyspace != of->keyspace ||
+        raft_commit(child->raft) > 1 || child->arc->generation < 2)
         return false;
     /* Who its parent was is forgotten with the process. */
     return child->parent == of->id || (child->parent == 0 && of->arc->has_hi &&
@@ -529,9 +528,14 @@ void replica_receive(struct node *node, const struct id *from,
     if (r->empty && !r->parent &&
         (m->type == RAFT_PREVOTE_REQUEST || m->type == RAFT_VOTE_REQUEST))
         return;
-    if (r->empty && m->type == RAFT_HEARTBEAT && m->commit > 0) {
+    /* Nobody's log begins there. */
+    if (r->empty && m->type == RAFT_APPEND && m->index == 0)
+        return;
+    if (r->empty && m->type == RAFT_HEARTBEAT &&
+        m->commit > (r->parent ? 1 : 0)) {
         /* The leader thinks that this id holds something: it did, in a life
-         * whose journal was lost. */
+         * whose journal was lost. What is made of a parent's log is made again
+         * of it. */
         say_gone(node, from, r->id, r->self);
         replica_remove(node, r);
         return;
@@ -562,20 +566,26 @@ static void compact(struct replica *r)
         raft_compact(r->raft, first + (r->applied - first) / 2);
 }
 
-/* An empty copy that nobody writes to: who added it lost its office before the
- * change was committed. */
-static bool is_forgotten(const struct node *node, const struct replica *r)
-{
-    return r->empty && !r->parent && !r->incoming &&
-           node->now_ns - r->heard_ns > FORGOTTEN_NS;
-}
-
 static bool names(const struct arc *arc, replica_id replica)
 {
     for (size_t i = 0; i < arc->member_count; i++)
         if (arc->members[i].replica == replica)
             return true;
     return false;
+}
+
+/* An empty copy that nobody writes to: who added it lost its office before the
+ * change was committed. One that has voted for a right child waits for as long
+ * as that may yet be led, and names it. */
+static bool is_forgotten(const struct node *node, const struct replica *r)
+{
+    if (!r->empty || r->incoming || node->now_ns - r->heard_ns <= FORGOTTEN_NS)
+        return false;
+    if (!r->parent)
+        return true;
+    const struct keyspace *ks = keyspaces_find(node, r->keyspace);
+    const struct arc *known = ks ? map_by_id(ks->map, r->id) : NULL;
+    return known ? !names(known, r->self) : !node_replica(node, r->parent);
 }
 
 /* The group went on without this copy, which nobody may have told it: a
@@ -686,11 +696,16 @@ static void persist(struct node *node, struct replica *r,
 
 /* To whom a right child is asked for its vote that may not have come to the
  * split, and need not have heard of it otherwise: see meet_unborn. */
-static void tell_child(struct node *node, const struct replica *r,
+static void tell_child(struct node *node, struct replica *r,
                        const struct id *peer, const struct raft_message *m)
 {
-    if (m->type != RAFT_PREVOTE_REQUEST || m->index != 1 || r->empty)
+    if (m->type != RAFT_PREVOTE_REQUEST || m->index != 1 || r->empty ||
+        r->arc->generation < 2)
         return;
+    if (r->child_told_ns != node->now_ns &&
+        node->now_ns - r->child_told_ns < node->config.heartbeat_ns)
+        return;
+    r->child_told_ns = node->now_ns;
     struct message news = { .type = MESSAGE_GOSSIP };
     news.u.gossip.arcs = node_keep_arc(node, r->arc);
     news.u.gossip.arc_count = 1;

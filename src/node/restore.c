@@ -229,17 +229,6 @@ static int restore_commit(struct node *node, struct replica *r,
     return DLHT_OK;
 }
 
-/* A copy that an operator made sole owner names this peer, whose name was not
- * known yet. */
-static void name_owner(struct node *node, struct replica *r)
-{
-    for (size_t i = 0; !r->empty && i < r->arc->member_count; i++) {
-        struct arc_member *m = &r->arc->members[i];
-        if (m->replica == r->self && id_is_zero(&m->peer))
-            m->peer = node->self;
-    }
-}
-
 static int restore_identity(struct node *node, struct mp_reader *reader)
 {
     mp_read_fixed(reader, node->cluster.bytes, ID_BYTES);
@@ -249,8 +238,6 @@ static int restore_identity(struct node *node, struct mp_reader *reader)
         node->incarnation >= RESTORE_STARTS_MAX)
         return DLHT_ECORRUPT;
     node->restored = true;
-    for (size_t i = 0; i < node->replica_count; i++)
-        name_owner(node, node->replicas[i]);
     return DLHT_OK;
 }
 

@@ -293,9 +293,11 @@ static void begin(struct node *node, struct replica *r, replica_id to)
             slot = i;
     }
     /* While something is staged: later. What lies behind a split must not
-     * replace what the child may need. */
+     * replace what the child may need; an empty copy has nothing of that. */
+    struct raft_progress p;
+    bool empty = raft_progress_of(r->raft, node->now_ns, to, &p) && p.empty;
     bool can = slot < RAFT_MEMBERS_MAX && !r->staging && !r->half_applied &&
-               !replica_has_open_child(node, r);
+               (empty || !replica_has_open_child(node, r));
     struct outgoing *o = can ? mem_zero(1, sizeof *o) : NULL;
     if (o)
         o->view = records_snapshot_new(r->records);

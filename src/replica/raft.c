@@ -88,7 +88,7 @@ int raft_new(const struct raft_config *config, const struct raft_start *start,
     mark_durable(raft);
     raft->founding =
         start->snapshot_index == 1 && raft->term == 1 && raft->vote == 0;
-    if (!raft->founding)
+    if (!raft->founding && !start->fresh)
         begin_hold(raft);
     raft_election_arm(raft);
     *out = raft;

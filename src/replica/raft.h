@@ -98,6 +98,8 @@ struct raft_start {
     uint64_t term;               /* last persisted */
     replica_id vote;             /* in term; 0: none */
     uint64_t now_ns;
+    bool fresh; /* the id came to be just now: it has heard no leader whose
+                 * lease its vote might break */
 };
 
 enum raft_message_type {
@@ -306,6 +308,7 @@ struct raft_progress {
     bool caught_up; /* replicating, and match was at commit within
                      * election_ns, or before a sleep */
     bool snapshot;  /* waits for a snapshot */
+    bool empty;     /* said that its log is: a copy that has nothing yet */
 };
 bool raft_progress_of(const struct raft *raft, uint64_t now_ns, replica_id id,
                       struct raft_progress *out);

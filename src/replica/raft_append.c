@@ -603,6 +603,7 @@ bool raft_progress_of(const struct raft *raft, uint64_t now_ns, replica_id id,
             self || (peer->state == RAFT_REPLICATE && peer->caught &&
                      (raft->quiet || now_ns < peer->caught_ns + length));
         out->snapshot = peer->state == RAFT_SNAPSHOT;
+        out->empty = !self && peer->match == 0 && peer->next == 1;
         return true;
     }
     return false;

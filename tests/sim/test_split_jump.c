@@ -18,7 +18,7 @@ enum {
     PEERS = 3,
     KEYS = 100,
     LONG_VALUE = 60 << 10,
-    LONG_KEYS = 200 /* of these: more than a leader keeps of its log */
+    LONG_KEYS = 400 /* of these: more than a leader keeps of its log */
 };
 
 static struct world *new_world(uint64_t seed, bool fingers)
@@ -164,28 +164,42 @@ static void split_unheard(struct world *w, size_t leader, size_t other)
     world_crash(w, other, true);
 }
 
+struct cast {
+    size_t a; /* has split, and leads */
+    size_t b; /* has stored the entry and is down */
+    size_t c; /* was away for long, and is back */
+};
+
+static struct cast begin(struct world *w, uint64_t seed)
+{
+    struct cast p = { .a = PEERS };
+    for (int i = 0; i < 60 && p.a == PEERS; i++) {
+        world_run(w, world_now_ns(w) + WORLD_S);
+        p.a = leader_of_all(w);
+    }
+    cr_assert_lt(p.a, PEERS, "seed %llu", (unsigned long long)seed);
+    for (int i = 0; i < KEYS; i++)
+        cr_assert_eq(put(w, p.a, "k", i, 100), DLHT_OK);
+    p.b = (p.a + 1) % PEERS;
+    p.c = (p.a + 2) % PEERS;
+    cut_off(w, p.c, true);
+    for (int i = 0; i < LONG_KEYS; i++)
+        cr_assert_eq(put(w, p.a, "a", i, LONG_VALUE), DLHT_OK);
+    if (leader_of_all(w) == p.b) {
+        size_t was = p.a;
+        p.a = p.b;
+        p.b = was;
+    }
+    split_unheard(w, p.a, p.b);
+    cut_off(w, p.c, false);
+    return p;
+}
+
 static void run(uint64_t seed, bool fingers)
 {
     struct world *w = new_world(seed, fingers);
-    size_t a = PEERS;
-    for (int i = 0; i < 60 && a == PEERS; i++) {
-        world_run(w, world_now_ns(w) + WORLD_S);
-        a = leader_of_all(w);
-    }
-    cr_assert_lt(a, PEERS, "seed %llu", (unsigned long long)seed);
-    for (int i = 0; i < KEYS; i++)
-        cr_assert_eq(put(w, a, "k", i, 100), DLHT_OK);
-    size_t b = (a + 1) % PEERS, c = (a + 2) % PEERS;
-    cut_off(w, c, true);
-    for (int i = 0; i < LONG_KEYS; i++)
-        cr_assert_eq(put(w, a, "a", i, LONG_VALUE), DLHT_OK);
-    if (leader_of_all(w) == b) {
-        size_t was = a;
-        a = b;
-        b = was;
-    }
-    split_unheard(w, a, b);
-    cut_off(w, c, false);
+    struct cast p = begin(w, seed);
+    size_t a = p.a, b = p.b, c = p.c;
 
     /* Two of three are there. */
     world_run(w, world_now_ns(w) + 20 * WORLD_S);
