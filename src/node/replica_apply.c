@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "dlht/err.h"
 #include "node/burials.h"
 #include "node/gossip.h"
@@ -125,10 +126,9 @@ static int apply_batch(struct replica *r, const struct command *c,
 /* The fence: what was proposed under old bounds is not done. */
 bool replica_holds(const struct replica *r, const struct command *c)
 {
-#if DLHT_MUTANT == 12
-    return true;
-#endif
-    if (c->kind != COMMAND_BATCH)
+    if (DLHT_MUTANT == 12)
+        return true;
+    if (c->kind != COMMAND_BATCH || DLHT_MUTANT == 28)
         return arc_has(r->arc, c->key);
     struct mp_reader reader;
     mp_reader_init(&reader, c->list);
@@ -190,11 +190,13 @@ static int apply_write(struct replica *r, const struct command *c,
         switch (sessions_look(&r->sessions, &c->session, c->number, r->time_ms,
                               &known)) {
         case SESSION_KNOWN:
-            if (c->kind == COMMAND_BATCH)
+            if (c->kind == COMMAND_BATCH || DLHT_MUTANT == 22)
                 break; /* that piece of it, or another */
             *result = known;
             return DLHT_OK;
         case SESSION_PAST:
+            if (DLHT_MUTANT == 39)
+                break;
             result->status = DLHT_ESTALE;
             return DLHT_OK;
         case SESSION_NEW:
@@ -249,6 +251,8 @@ static int make_right(struct node *node, struct replica *r,
     struct sessions sessions = { 0 };
     int rc = sessions_copy(&r->sessions, &sessions);
     struct replica *made;
+    if (DLHT_MUTANT == 17)
+        sessions_deinit(&sessions);
     if (rc == DLHT_OK)
         rc = replica_new_with(node, &parts, &made);
     if (rc != DLHT_OK) {
@@ -256,7 +260,7 @@ static int make_right(struct node *node, struct replica *r,
         return rc;
     }
     made->sessions = sessions;
-    made->counter = r->counter;
+    made->counter = DLHT_MUTANT == 20 ? 0 : r->counter;
     made->time_ms = r->time_ms;
     made->unbased_parent = r->id;
     if (replica_leads(r)) {
@@ -296,8 +300,9 @@ static int apply_split(struct node *node, struct replica *r,
         arc_free(left_copy);
         return rc;
     }
-    node_journal(node, JOURNAL_COMMIT, r->id, raft_term_at(r->raft, index),
-                 index, span_empty());
+    if (DLHT_MUTANT != 24)
+        node_journal(node, JOURNAL_COMMIT, r->id, raft_term_at(r->raft, index),
+                     index, span_empty());
     rc = make_right(node, r, &right, self, split_off);
     if (rc != DLHT_OK) {
         /* Put back what was split off: the entry is applied again later. */
