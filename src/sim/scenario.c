@@ -311,6 +311,8 @@ static void plan_merges(struct plan *p)
     p->loads = true;
     p->workload.key_count = 20 + (size_t)rng_below(&p->rng, 200);
     p->workload.hot_count = 4 + (size_t)rng_below(&p->rng, 12);
+    if (p->workload.seed % 3 == 0) /* of one size: no sum tells them apart */
+        p->workload.value_len_max = 8;
     p->world.node.vnodes = 1 + (uint32_t)rng_below(&p->rng, 3);
     p->world.node.floor_keys = 2 + rng_below(&p->rng, 6);
     p->merger.every_ns = (50 + rng_below(&p->rng, 500)) * WORLD_MS;
@@ -547,6 +549,9 @@ static const struct {
       plan_five_faults },
     { { "merges", "five_faults while arcs are merged and cut at random", 5 },
       plan_merges },
+    { { "contended",
+        "many clients on few keys, while leaders change every moment", 3 },
+      plan_contended },
     { { "memory_only", "five peers without disks; one lost at a time", 5 },
       plan_memory_only },
     { { "grow", "one, two, three ... peers under load, one killed at each size",
