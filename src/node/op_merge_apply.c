@@ -418,7 +418,7 @@ static int apply_abandon(struct node *node, struct replica *r,
         if (rc != DLHT_OK)
             return rc;
     }
-    if (r->arc->generation <= n->generation && DLHT_MUTANT != 37) {
+    if (r->arc->generation <= n->generation) {
         r->arc->generation = n->generation + 1;
         gossip_notice_arc(node, r->arc);
     }

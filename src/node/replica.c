@@ -657,7 +657,7 @@ void replica_follow_role(struct node *node, struct replica *r)
                  (unsigned long long)r->id, (unsigned long long)term);
     } else if (!leads && r->led_term != 0) {
         r->led_term = 0;
-        if (DLHT_MUTANT != 40)
+        if (DLHT_MUTANT != 37)
             drop_waiting(node, r);
         transfer_drop_outgoing(r);
         op_merge_drop_run(r);

@@ -309,7 +309,7 @@ int restore_bury_lost(struct node *node)
     for (size_t i = 0; i < node->voter_count; i++) {
         const struct tombstone *t = &node->voters[i];
         const struct replica *r = node_replica(node, t->arc);
-        if ((r && r->self == t->replica) || DLHT_MUTANT == 32)
+        if (r && r->self == t->replica)
             continue;
         int rc = burials_add(node, t->arc, t->replica, true);
         if (rc != DLHT_OK)

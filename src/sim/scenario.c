@@ -398,6 +398,24 @@ static void plan_disk_loss(struct plan *p)
     p->bound_ns = 60 * WORLD_S;
 }
 
+/* Small segments and many checkpoints, so that damage meets each state of a
+ * journal that is shortened. */
+static void plan_damage(struct plan *p)
+{
+    plan_draw_net(p);
+    draw_faults(p);
+    p->fault.kinds = FAULT_ROT | FAULT_MISDIRECT | FAULT_KILL | FAULT_POWER;
+    p->fault.every_ns = 1500 * WORLD_MS;
+    p->fault.lasts_ns = 500 * WORLD_MS;
+    p->world.segment_bytes = 16 << 10;
+    p->world.node.checkpoint_bytes = 32 << 10;
+    p->world.node.down_out_ns = 5 * WORLD_S;
+    p->workload.think_ns = 50 * WORLD_MS;
+    p->equal = p->careful = p->loads = true;
+    p->faults_ns = 60 * WORLD_S;
+    p->bound_ns = 90 * WORLD_S;
+}
+
 static void plan_slow_disk(struct plan *p)
 {
     draw_faults(p);
@@ -616,6 +634,9 @@ static const struct {
         "half of a ring of a thousand dies at once; lookups find the rest",
         1000 },
       plan_half_dead },
+    { { "damage", "five peers, of which one at a time finds its disk damaged",
+        5 },
+      plan_damage },
     { { "slow_disk", "five peers on disks that are slow and fail", 5 },
       plan_slow_disk },
 };

@@ -293,11 +293,11 @@ void plan_contended(struct plan *p)
     p->workload.timeout_ms = 500 + (uint32_t)rng_below(&rng, 2000);
     p->workload.get = 60;
     p->fault.every_ns = (100 + rng_below(&rng, 1000)) * WORLD_MS;
-    p->fault.lasts_ns = (50 + rng_below(&rng, 1500)) * WORLD_MS;
+    p->fault.lasts_ns = (50 + rng_below(&rng, 3000)) * WORLD_MS;
     set_steps(p, &rng);
     p->merger.every_ns = (50 + rng_below(&rng, 500)) * WORLD_MS;
     p->equal = p->own_kinds = true;
-    p->faults_ns = 12 * WORLD_S;
+    p->faults_ns = 15 * WORLD_S;
     p->calm_ns = 2 * WORLD_S;
     p->bound_ns = 60 * WORLD_S;
 }

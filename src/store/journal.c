@@ -121,7 +121,7 @@ static int prepare_file(struct journal *j, int handle,
         rc = disk_write(j->disk, handle, 0, bytes, sizeof bytes);
     if (rc == DLHT_OK)
         rc = sync_code(disk_sync(j->disk, handle));
-    if (rc == DLHT_OK)
+    if (rc == DLHT_OK && DLHT_MUTANT != 33)
         rc = sync_code(disk_sync_names(j->disk));
     return rc;
 }
@@ -187,7 +187,7 @@ static int sync_active(struct journal *j)
  * the last segment ever has a tail that is in doubt. */
 static int rotate(struct journal *j, uint64_t need)
 {
-    int rc = DLHT_MUTANT == 36 ? DLHT_OK : sync_active(j);
+    int rc = sync_active(j);
     if (rc != DLHT_OK)
         return rc;
     uint64_t number = j->segments[j->count - 1].number;
