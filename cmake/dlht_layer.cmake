@@ -16,10 +16,12 @@ foreach(config RELEASE RELWITHDEBINFO MINSIZEREL)
            "${CMAKE_C_FLAGS_${config}}")
 endforeach()
 
-# A build that is wrong on purpose, for testing the tests (docs/testing.md).
-# 0 in every build that is shipped.
-set(DLHT_MUTANT 0 CACHE STRING "Number of the deliberate fault to build in")
-add_compile_definitions(DLHT_MUTANT=${DLHT_MUTANT})
+# For testing the tests (docs/testing.md): bugs that DLHT_MUTANT in the
+# environment chooses from. Nothing of them is in any other build.
+option(DLHT_MUTANTS "Build deliberate faults in; never ship this" OFF)
+if(DLHT_MUTANTS)
+    add_compile_definitions(DLHT_MUTANTS)
+endif()
 
 function(dlht_compile target)
     set_target_properties(${target} PROPERTIES

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "dlht/err.h"
 #include "node/replica.h"
 #include "node/transfer.h"
@@ -97,6 +98,8 @@ static void begin(struct node *node, struct replica *r)
     run->ended = false;
     buf_reset(&run->block);
     arc_state_pack(r, &run->block);
+    if (DLHT_MUTANT == 25)
+        release(node, r->id, r->applied);
     if (add_block(node, EFFECT_CHECKPOINT_BEGIN))
         return;
     records_snapshot_free(run->view);

@@ -43,6 +43,12 @@ void inspect_replica_at(const struct node *node, size_t index,
     };
 }
 
+uint64_t inspect_sessions(const struct node *node, size_t index)
+{
+    assert(index < node->replica_count);
+    return sessions_hash(&node->replicas[index]->sessions);
+}
+
 void inspect_merges(const struct node *node, struct inspect_merges *out)
 {
     *out = (struct inspect_merges){ node->merges.done, node->merges.abandoned,

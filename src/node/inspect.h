@@ -45,6 +45,8 @@ void inspect_merges(const struct node *node, struct inspect_merges *out);
 size_t inspect_replica_count(const struct node *node);
 void inspect_replica_at(const struct node *node, size_t index,
                         struct inspect_replica *out);
+/* Of what it remembers of writes that were done; takes its time. */
+uint64_t inspect_sessions(const struct node *node, size_t index);
 
 size_t inspect_keyspace_count(const struct node *node);
 /* The index-th keyspace this node knows: its map, and its record without

@@ -148,6 +148,22 @@ static int bury_damaged(struct node *node)
     return DLHT_OK;
 }
 
+/* Its identity was damaged: it is another peer now, and what is left of copies
+ * belongs to one that never comes back. */
+static int bury_nameless(struct node *node)
+{
+    for (size_t i = 0; i < node->replica_count; i++)
+        node->replicas[i]->unbased_parent = 0; /* the children go, too */
+    return node_quarantine(node, 0);
+}
+
+/* With a cluster, which it does not know any more: it founds no other. */
+static bool was_another(const struct node *node)
+{
+    return !node->restored &&
+           (node->tombstone_count > 0 || node->remembered_count > 0);
+}
+
 /* What restoring decided goes to the journal now that it is open. */
 static void journal_burials(struct node *node)
 {
@@ -189,8 +205,8 @@ void join_boot(struct node *node)
 {
     node->phase_since_ns = node->now_ns;
     int rc = restore_bury_lost(node);
-    if (rc == DLHT_OK && node->restored)
-        rc = bury_damaged(node);
+    if (rc == DLHT_OK)
+        rc = node->restored ? bury_damaged(node) : bury_nameless(node);
     if (rc != DLHT_OK) {
         fail(node, rc,
              "damaged data, and no peer to learn it from; restore "
@@ -208,7 +224,7 @@ void join_boot(struct node *node)
     if (rc == DLHT_OK && node->restored) {
         come_back(node);
     } else if (rc == DLHT_OK && node->config.bootstrap_count == 0 &&
-               node->remembered_count == 0 && node->tombstone_count == 0) {
+               !was_another(node)) {
         node->phase = PHASE_SERVING;
         rc = found_cluster(node);
     } else if (rc == DLHT_OK &&

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "dlht/err.h"
 #include "node/gossip.h"
 #include "node/op_merge.h"
@@ -352,7 +353,7 @@ static int subsume(struct node *node, struct replica *r,
                            ? r->arc->generation + 1
                            : n->from_generation + 1;
     int rc = remember(r, n);
-    if (rc == DLHT_OK)
+    if (rc == DLHT_OK && DLHT_MUTANT != 18)
         rc = sessions_unite(&r->sessions, r->time_ms, &r->staging->sessions,
                             n->time_ms);
     if (rc == DLHT_OK)
@@ -362,7 +363,7 @@ static int subsume(struct node *node, struct replica *r,
     r->merge.absorbed_count++;
     staging_free(r->staging);
     r->staging = NULL;
-    if (n->counter > r->counter)
+    if (n->counter > r->counter && DLHT_MUTANT != 21)
         r->counter = n->counter;
     r->merge_due_ns = node->now_ns + 2 * NS_PER_S;
     gossip_notice_arc(node, r->arc);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "dlht/err.h"
 #include "node/models.h"
 #include "node/op.h"
@@ -114,7 +115,7 @@ static void read_up(const struct replica *r, const struct request *q,
     bool there = records_seek(r->records, q->key, &at);
     while (there) {
         struct record record = records_at(&at);
-        if (!replica_is_own(r, record.key))
+        if (!replica_is_own(r, record.key) && DLHT_MUTANT != 30)
             break;
         if (!is_before_end(q, record.key))
             return;
@@ -154,7 +155,7 @@ static void read_down(const struct replica *r, const struct request *q,
         if ((q->limit && response->list_count >= q->limit) ||
             l->list.len >= PAGE_BYTES_MAX) {
             response->more = true;
-            response->cursor = last;
+            response->cursor = DLHT_MUTANT == 29 ? record.key : last;
             return;
         }
         add_record(l, &record);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "dlht/err.h"
 #include "node/burials.h"
 #include "node/disk_full.h"
@@ -755,7 +756,8 @@ void replica_follow_role(struct node *node, struct replica *r)
                  (unsigned long long)r->id, (unsigned long long)term);
     } else if (!leads && r->led_term != 0) {
         r->led_term = 0;
-        drop_waiting(node, r);
+        if (DLHT_MUTANT != 37)
+            drop_waiting(node, r);
         transfer_drop_outgoing(r);
         op_merge_drop_run(r);
     }

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "dlht/err.h"
 #include "node/burials.h"
 #include "node/gossip.h"
@@ -109,8 +110,9 @@ static int apply_batch(struct replica *r, const struct command *c,
     for (uint32_t i = 0; i < c->list_count; i += 2) {
         struct span key = mp_read_bytes(&reader);
         struct span value = mp_read_bytes(&reader);
-        if (again && sessions_has_record(&r->sessions, &c->session, c->number,
-                                         c->rank + i / 2))
+        if (again && DLHT_MUTANT != 28 &&
+            sessions_has_record(&r->sessions, &c->session, c->number,
+                                c->rank + i / 2))
             continue;
         int rc = store(r, key, value, result);
         if (rc != DLHT_OK) {
@@ -125,9 +127,8 @@ static int apply_batch(struct replica *r, const struct command *c,
 /* The fence: what was proposed under old bounds is not done. */
 bool replica_holds(const struct replica *r, const struct command *c)
 {
-#if DLHT_MUTANT == 12
-    return true;
-#endif
+    if (DLHT_MUTANT == 12)
+        return true;
     if (c->kind != COMMAND_BATCH)
         return arc_has(r->arc, c->key);
     struct mp_reader reader;
@@ -190,11 +191,13 @@ static int apply_write(struct replica *r, const struct command *c,
         switch (sessions_look(&r->sessions, &c->session, c->number, r->time_ms,
                               &known)) {
         case SESSION_KNOWN:
-            if (c->kind == COMMAND_BATCH)
+            if (c->kind == COMMAND_BATCH || DLHT_MUTANT == 22)
                 break; /* that piece of it, or another */
             *result = known;
             return DLHT_OK;
         case SESSION_PAST:
+            if (DLHT_MUTANT == 39)
+                break;
             result->status = DLHT_ESTALE;
             return DLHT_OK;
         case SESSION_NEW:
@@ -275,6 +278,8 @@ static int make_right(struct node *node, struct replica *r,
     parts.records = records;
     struct sessions sessions = { 0 };
     int rc = sessions_copy(&r->sessions, &sessions);
+    if (DLHT_MUTANT == 17)
+        sessions_deinit(&sessions);
     if (rc == DLHT_OK)
         rc = waits ? fill_empty(node, made, &parts)
                    : replica_new_with(node, &parts, &made);
@@ -284,7 +289,7 @@ static int make_right(struct node *node, struct replica *r,
     }
     made->parent = r->id;
     made->sessions = sessions;
-    made->counter = r->counter;
+    made->counter = DLHT_MUTANT == 20 ? 0 : r->counter;
     made->time_ms = r->time_ms;
     made->unbased_parent = r->id;
     if (replica_leads(r)) {
@@ -324,8 +329,9 @@ static int apply_split(struct node *node, struct replica *r,
         arc_free(left_copy);
         return rc;
     }
-    node_journal(node, JOURNAL_COMMIT, r->id, raft_term_at(r->raft, index),
-                 index, span_empty());
+    if (DLHT_MUTANT != 24)
+        node_journal(node, JOURNAL_COMMIT, r->id, raft_term_at(r->raft, index),
+                     index, span_empty());
     rc = make_right(node, r, &right, self, split_off);
     if (rc != DLHT_OK) {
         /* Put back what was split off: the entry is applied again later. */

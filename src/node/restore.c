@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "dlht/err.h"
 #include "node/burials.h"
 #include "node/journal_types.h"
@@ -78,7 +79,7 @@ void node_restore_older(struct node *node, arc_id arc)
 {
     struct replica *r = node_replica(node, arc);
     if (r)
-        r->restore_older = true;
+        r->restore_older = DLHT_MUTANT != 26;
 }
 
 /* The log so far is void: what counts is the checkpoint, and the vote. */
@@ -196,9 +197,8 @@ static int restore_vote(struct replica *r, struct mp_reader *reader)
         return DLHT_OK;
     r->vote_term = term;
     r->vote = vote;
-#if DLHT_MUTANT != 11
-    raft_restore_vote(r->raft, term, vote);
-#endif
+    if (DLHT_MUTANT != 11)
+        raft_restore_vote(r->raft, term, vote);
     return DLHT_OK;
 }
 

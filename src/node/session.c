@@ -496,6 +496,7 @@ uint64_t sessions_hash(const struct sessions *s)
             h = hash64_mix(h, session->results[k].number);
             h = hash64_mix(h, (uint64_t)session->results[k].status);
             h = hash64_mix(h, session->results[k].version);
+            h = hash64_mix(h, session->results[k].count);
         }
         sum += h;
     }

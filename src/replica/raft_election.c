@@ -351,6 +351,8 @@ void raft_election_tick(struct raft *raft)
 static bool is_up_to_date(const struct raft *raft, const struct raft_message *m)
 {
     uint64_t term = raft_log_term(&raft->log, raft_end(raft));
+    if (DLHT_MUTANT == 7)
+        return true;
     return m->log_term > term ||
            (m->log_term == term && m->index >= raft_end(raft));
 }

@@ -68,7 +68,8 @@ static bool prev_agrees(const struct raft *raft, const struct raft_message *m)
     if (m->index < raft->log.base_index)
         return true; /* committed, as all before it */
     return m->index <= raft_end(raft) &&
-           raft_log_term(&raft->log, m->index) == m->log_term;
+           (raft_log_term(&raft->log, m->index) == m->log_term ||
+            DLHT_MUTANT == 16);
 }
 
 static void refuse_gap(struct raft *raft, const struct raft_message *m)

@@ -177,7 +177,7 @@ uint64_t raft_members_quorum(const struct raft *raft,
     uint64_t sorted[RAFT_MEMBERS_MAX];
     size_t n = 0;
     for (size_t i = 0; i < raft->peer_count; i++) {
-        if (!raft->peers[i].voter)
+        if (!raft->peers[i].voter && DLHT_MUTANT != 15)
             continue;
         size_t k = n++;
         for (; k > 0 && sorted[k - 1] < values[i]; k--)
@@ -193,6 +193,8 @@ static int may_change(const struct raft *raft)
 {
     if (raft->role != RAFT_LEADER || raft->transfer_to != 0)
         return DLHT_ENOTOWNER;
+    if (DLHT_MUTANT == 10)
+        return DLHT_OK;
     if (raft_is_changing(raft) ||
         raft_log_term(&raft->log, raft->commit) != raft->term)
         return DLHT_EBUSY;

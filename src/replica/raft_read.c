@@ -70,9 +70,10 @@ int raft_read(struct raft *raft, uint64_t now_ns, bool strict, uint64_t *index,
         raft->now_ns = now_ns;
     if (raft->role != RAFT_LEADER)
         return DLHT_ENOTOWNER;
-    if (raft_log_term(&raft->log, raft->commit) != raft->term)
+    if (raft_log_term(&raft->log, raft->commit) != raft->term &&
+        DLHT_MUTANT != 8)
         return DLHT_EBUSY;
-    bool sole = raft_members_is_sole_voter(raft);
+    bool sole = raft_members_is_sole_voter(raft) || DLHT_MUTANT == 9;
     if (!sole && (strict || !raft_read_has_lease(raft))) {
         int rc = reserve(raft);
         if (rc != DLHT_OK)

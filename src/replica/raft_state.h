@@ -16,17 +16,10 @@
 #ifndef REPLICA_RAFT_STATE_H
 #define REPLICA_RAFT_STATE_H
 
+#include "base/mutant.h"
 #include "base/rng.h"
 #include "replica/raft.h"
 #include "replica/raft_log.h"
-
-/* A known bug, built in by a number to see that the tests find it: 1 counts
- * what is not durable, 2 forgets at a restart that it voted, 3 commits entries of
- * old terms by counting, 4 keeps the lease through a transfer, 5 counts the
- * lease from the answer, 6 stands and votes while a lease may run. */
-#ifndef DLHT_MUTANT
-#define DLHT_MUTANT 0
-#endif
 
 enum {
     RAFT_RECORDS_MAX = 64, /* outputs told apart while not yet durable; more

@@ -45,6 +45,7 @@ struct last {
 struct checker {
     struct world *world;
     struct seen states[SEEN_COUNT];
+    struct seen sessions[SEEN_COUNT];
     struct seen leaders[SEEN_COUNT];
     struct last (*lasts)[SEEN_COUNT / 64]; /* of each peer */
     uint64_t turns;
@@ -153,7 +154,7 @@ void checker_trace(struct checker *c, arc_id id)
     }
 }
 
-static void fail_agreement(struct checker *c, size_t peer,
+static void fail_agreement(struct checker *c, const char *what, size_t peer,
                            const struct inspect_replica *r,
                            const struct seen *seen)
 {
@@ -161,12 +162,35 @@ static void fail_agreement(struct checker *c, size_t peer,
         return;
     checker_trace(c, r->id);
     world_fail(c->world, "A3_replicas_agree",
-               "arc %llx after entry %llu is not the same on n%zu and n%zu",
-               (unsigned long long)r->id, (unsigned long long)r->applied,
+               "arc %llx after entry %llu: %s not the same on n%zu and n%zu",
+               (unsigned long long)r->id, (unsigned long long)r->applied, what,
                seen->peer, peer);
 }
 
-static void check_agreement(struct checker *c, size_t peer,
+static struct last *last_of(struct checker *c, size_t peer,
+                            const struct inspect_replica *r)
+{
+    size_t at = (size_t)(hash64_mix(r->id, r->self) % (SEEN_COUNT / 64));
+    return &c->lasts[peer][at];
+}
+
+/* What is remembered of writes that were done: looked at once an entry. */
+static void check_sessions(struct checker *c, size_t peer, size_t index,
+                           const struct inspect_replica *r, arc_id group)
+{
+    const struct last *last = last_of(c, peer, r);
+    struct seen seen;
+    if (last->arc == r->id && last->self == r->self &&
+        last->starts == world_starts(c->world, peer) &&
+        last->applied == r->applied)
+        return;
+    uint64_t state = inspect_sessions(world_node(c->world, peer), index);
+    if (recall(c->sessions, group, r->applied, state, peer, &seen) &&
+        seen.state != state)
+        fail_agreement(c, "its sessions are", peer, r, &seen);
+}
+
+static void check_agreement(struct checker *c, size_t peer, size_t index,
                             const struct inspect_replica *r)
 {
     struct seen seen;
@@ -177,7 +201,8 @@ static void check_agreement(struct checker *c, size_t peer,
     arc_id group = r->id + (r->arc->generation >> 32 << 1);
     if (recall(c->states, group, r->applied, state, peer, &seen) &&
         seen.state != state)
-        fail_agreement(c, peer, r, &seen);
+        fail_agreement(c, "it is", peer, r, &seen);
+    check_sessions(c, peer, index, r, group);
     if (raft_role(r->raft) != RAFT_LEADER)
         return;
     uint64_t term = raft_term(r->raft);
@@ -192,8 +217,7 @@ static void check_agreement(struct checker *c, size_t peer,
 static void check_progress(struct checker *c, size_t peer,
                            const struct inspect_replica *r)
 {
-    size_t at = (size_t)(hash64_mix(r->id, r->self) % (SEEN_COUNT / 64));
-    struct last *last = &c->lasts[peer][at];
+    struct last *last = last_of(c, peer, r);
     struct last now = { r->id,
                         r->self,
                         world_starts(c->world, peer),
@@ -236,7 +260,7 @@ static void check_peer(struct checker *c, size_t peer)
         inspect_replica_at(node, i, &r);
         if (r.empty)
             continue;
-        check_agreement(c, peer, &r);
+        check_agreement(c, peer, i, &r);
         check_progress(c, peer, &r);
     }
 }

@@ -115,6 +115,7 @@ void plan_idle(struct plan *p);
 /* scenario_any.c */
 void plan_any(struct plan *p);
 void plan_any_large(struct plan *p);
+void plan_contended(struct plan *p);
 /* Makes p->more; after the start. */
 bool plan_make_keyspaces(struct plan *p);
 

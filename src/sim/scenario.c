@@ -311,6 +311,8 @@ static void plan_merges(struct plan *p)
     p->loads = true;
     p->workload.key_count = 20 + (size_t)rng_below(&p->rng, 200);
     p->workload.hot_count = 4 + (size_t)rng_below(&p->rng, 12);
+    if (p->workload.seed % 3 == 0) /* of one size: no sum tells them apart */
+        p->workload.value_len_max = 8;
     p->world.node.vnodes = 1 + (uint32_t)rng_below(&p->rng, 3);
     p->world.node.floor_keys = 2 + rng_below(&p->rng, 6);
     p->merger.every_ns = (50 + rng_below(&p->rng, 500)) * WORLD_MS;
@@ -394,6 +396,24 @@ static void plan_disk_loss(struct plan *p)
     p->loads = true;
     p->faults_ns = 60 * WORLD_S;
     p->bound_ns = 60 * WORLD_S;
+}
+
+/* Small segments and many checkpoints, so that damage meets each state of a
+ * journal that is shortened. */
+static void plan_damage(struct plan *p)
+{
+    plan_draw_net(p);
+    draw_faults(p);
+    p->fault.kinds = FAULT_ROT | FAULT_MISDIRECT | FAULT_KILL | FAULT_POWER;
+    p->fault.every_ns = 1500 * WORLD_MS;
+    p->fault.lasts_ns = 500 * WORLD_MS;
+    p->world.segment_bytes = 16 << 10;
+    p->world.node.checkpoint_bytes = 32 << 10;
+    p->world.node.down_out_ns = 5 * WORLD_S;
+    p->workload.think_ns = 50 * WORLD_MS;
+    p->equal = p->careful = p->loads = true;
+    p->faults_ns = 60 * WORLD_S;
+    p->bound_ns = 90 * WORLD_S;
 }
 
 static void plan_slow_disk(struct plan *p)
@@ -547,6 +567,9 @@ static const struct {
       plan_five_faults },
     { { "merges", "five_faults while arcs are merged and cut at random", 5 },
       plan_merges },
+    { { "contended",
+        "many clients on few keys, while leaders change every moment", 3 },
+      plan_contended },
     { { "memory_only", "five peers without disks; one lost at a time", 5 },
       plan_memory_only },
     { { "grow", "one, two, three ... peers under load, one killed at each size",
@@ -611,6 +634,9 @@ static const struct {
         "half of a ring of a thousand dies at once; lookups find the rest",
         1000 },
       plan_half_dead },
+    { { "damage", "five peers, of which one at a time finds its disk damaged",
+        5 },
+      plan_damage },
     { { "slow_disk", "five peers on disks that are slow and fail", 5 },
       plan_slow_disk },
 };

@@ -262,3 +262,42 @@ void plan_any_large(struct plan *p)
     p->faults_ns = rng_range(&rng, 8, 15) * WORLD_S;
     p->bound_ns = 180 * WORLD_S;
 }
+
+/* Two leaders of one arc, or a lease too many, is the matter of an instant:
+ * only who asks all the time for the same few keys can see it. Leaders are sent
+ * on from one to the next, links are held back and cut, peers pause. */
+void plan_contended(struct plan *p)
+{
+    static const uint32_t KINDS =
+        FAULT_CUT | FAULT_ONE_WAY | FAULT_ISOLATE | FAULT_CLOG | FAULT_BREAK |
+        FAULT_PAUSE | FAULT_KILL | FAULT_FLICKER | FAULT_DRIFT | FAULT_MOVE;
+    struct rng rng;
+    rng_init(&rng, rng_next(&p->rng));
+    plan_draw_net(p);
+    set_kinds(p, (uint32_t)rng_next(&rng) | FAULT_MOVE, KINDS);
+    p->world.node.vnodes = 1;
+    p->world.node.floor_keys = 1000;
+    p->world.node.map_fingers = false;
+    /* What two peers tell each other overtakes what a third hears. */
+    if (rng_chance(&rng, 0.7)) {
+        p->world.net.delay_max_ns = 3 * WORLD_MS;
+        p->world.net.far = 0.4;
+        p->world.net.far_ns = rng_range(&rng, 20, 250) * WORLD_MS;
+    }
+    p->world.disk.sync_max_ns = 2 * WORLD_MS;
+    p->world.disk.slow_chance = 0;
+    p->workload.key_count = 6;
+    p->workload.hot_count = 2;
+    p->workload.client_count = 10;
+    p->workload.think_ns = (1 + rng_below(&rng, 20)) * WORLD_MS;
+    p->workload.timeout_ms = 500 + (uint32_t)rng_below(&rng, 2000);
+    p->workload.get = 60;
+    p->fault.every_ns = (100 + rng_below(&rng, 1000)) * WORLD_MS;
+    p->fault.lasts_ns = (50 + rng_below(&rng, 3000)) * WORLD_MS;
+    set_steps(p, &rng);
+    p->merger.every_ns = (50 + rng_below(&rng, 500)) * WORLD_MS;
+    p->equal = p->own_kinds = true;
+    p->faults_ns = 15 * WORLD_S;
+    p->calm_ns = 2 * WORLD_S;
+    p->bound_ns = 60 * WORLD_S;
+}

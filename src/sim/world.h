@@ -45,6 +45,8 @@ enum {
 struct world_net {
     uint64_t delay_min_ns; /* each link draws its own base between these */
     uint64_t delay_max_ns;
+    double far; /* of a link, to be long: by far_ns */
+    uint64_t far_ns;
     uint64_t jitter_ns; /* and each frame up to this on top */
     double break_link;  /* the frame and all in flight are lost, and both ends
                          * are told */

@@ -27,9 +27,12 @@ struct conn *world_conn(struct world *world, size_t from, size_t to)
 static uint64_t frame_delay(struct world *world, struct conn *conn, size_t len)
 {
     const struct world_net *net = &world->config.net;
-    if (conn->delay_ns == 0)
+    if (conn->delay_ns == 0) {
         conn->delay_ns =
             world_draw(world, net->delay_min_ns, net->delay_max_ns) + 1;
+        if (net->far > 0 && rng_chance(&world->rng, net->far))
+            conn->delay_ns += net->far_ns;
+    }
     return conn->delay_ns + world_draw(world, 0, net->jitter_ns) +
            len * WORLD_MS / BYTES_PER_MS;
 }

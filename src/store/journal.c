@@ -10,6 +10,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "dlht/err.h"
 #include "store/checkpoint.h"
 #include "store/journal_impl.h"
@@ -120,7 +121,7 @@ static int prepare_file(struct journal *j, int handle,
         rc = disk_write(j->disk, handle, 0, bytes, sizeof bytes);
     if (rc == DLHT_OK)
         rc = sync_code(disk_sync(j->disk, handle));
-    if (rc == DLHT_OK)
+    if (rc == DLHT_OK && DLHT_MUTANT != 33)
         rc = sync_code(disk_sync_names(j->disk));
     return rc;
 }
@@ -175,6 +176,8 @@ static int sync_active(struct journal *j)
     if (j->synced == j->end)
         return DLHT_OK;
     int rc = sync_code(disk_sync(j->disk, j->active));
+    if (rc != DLHT_OK && DLHT_MUTANT == 35)
+        rc = disk_sync(j->disk, j->active);
     if (rc == DLHT_OK)
         j->synced = j->end;
     return rc;
@@ -245,6 +248,8 @@ int journal_impl_write(struct journal *j, uint64_t oldest)
     /* A header that names this segment's end may have been written: nothing may
      * follow there. */
     j->closed = rc == DLHT_EFULL;
+    if (rc == DLHT_EFULL && DLHT_MUTANT == 34)
+        empty_batch(j);
     if (rc != DLHT_OK)
         return rc;
     put_batch_head(batch->data, j->synced, oldest,

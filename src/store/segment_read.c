@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "dlht/err.h"
 #include "store/le.h"
 
@@ -93,7 +94,7 @@ int segment_read(struct segment_reader *reader, uint64_t offset, uint64_t limit,
     rc = bytes_at(reader, offset, bytes, &at);
     if (rc != DLHT_OK)
         return rc;
-    if (!segment_is_intact(at, reader->seed, offset))
+    if (!segment_is_intact(at, reader->seed, offset) && DLHT_MUTANT != 27)
         return DLHT_OK;
     *record = segment_record_put(at);
     *intact = record->type != SEGMENT_BATCH ||

@@ -283,3 +283,24 @@ Test(damage, a_copy_is_kept_whose_founding_comes_before_the_peers_name)
     cr_expect_eq(p.status, DLHT_OK, "%s", dlht_errname(p.status));
     deinit(&p);
 }
+
+/* Its name was damaged: nobody knows it any more, nor what it kept alone. */
+Test(damage, a_peer_without_its_name_does_not_found_another_cluster)
+{
+    struct durable p = { 0 };
+    new_node(&p, 7);
+    turn(&p, EVENT_BOOT);
+    run(&p, 10000, &p.ready);
+    node_free(p.node);
+    new_node(&p, 8);
+    for (size_t i = 0; i < p.count; i++) {
+        const struct journal_record *r = &p.journal[i].record;
+        if (r->type != JOURNAL_IDENTITY)
+            cr_assert_eq(node_restore_record(p.node, r), DLHT_OK);
+    }
+    turn(&p, EVENT_BOOT);
+    run(&p, 10000, &p.ready);
+    cr_expect_not(p.ready);
+    cr_expect_eq(p.status, DLHT_ECORRUPT, "%s", dlht_errname(p.status));
+    deinit(&p);
+}
