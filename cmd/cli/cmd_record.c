@@ -65,7 +65,7 @@ static int put_value(struct cli *cli, const struct arguments *args, void **own,
     const struct word *word = args->count > 1 ? &args->list[1] : NULL;
     int rc = CLI_DONE;
 
-    if (file->given == (word != NULL))
+    if (file->given ? word != NULL : word == NULL)
         return cli_usage(cli, "one value is meant: KEY VALUE, KEY --file FILE "
                               "or KEY -");
     if (file->given) {
