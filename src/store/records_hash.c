@@ -492,7 +492,8 @@ size_t records_hash_check(const struct records_hash *hash)
                 uint64_t of = records_hash_of(hash, key);
                 assert(bucket_of(hash, of) == bucket_at(hash, i));
                 assert(bucket->tags[j] == tag_of(of));
-                assert(*records_hash_find(hash, of, key) == bucket->refs[j]);
+                const uint32_t *found = records_hash_find(hash, of, key);
+                assert(found && *found == bucket->refs[j]);
             }
             for (size_t j = n; j < SLOTS; j++)
                 assert(bucket->tags[j] == 0);
