@@ -360,6 +360,113 @@ Test(lookup, is_by_key_or_by_place_on_the_ring, .timeout = 60)
     alone_deinit(&a);
 }
 
+/* Trained on request, shown, exported, and imported for another keyspace. */
+Test(model, is_trained_exported_and_imported, .timeout = 120)
+{
+    struct alone a;
+    struct buf model = { 0 }, doc = { 0 };
+    struct mp_reader r;
+    alone_init(&a, 28);
+    a.runs_jobs = true;
+    for (int i = 0; i < 400; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%06d", i * i);
+        cr_assert_eq(alone_put(&a, key, "value"), DLHT_OK);
+    }
+    alone_run(&a, 6000);
+    const struct response *response = ask(&a, OP_MODEL, "action=train");
+    cr_assert_eq(response->status, DLHT_OK);
+    r = reader_of(response->value, "epoch");
+    cr_expect_eq(mp_read_uint(&r), 0, "there was none");
+    alone_run(&a, 10000);
+    response = ask(&a, OP_MODEL, "action=train wait=!");
+    cr_assert_eq(response->status, DLHT_OK, "%.*s", (int)response->text.len,
+                 (const char *)response->text.data);
+    r = reader_of(response->value, "epoch");
+    uint64_t epoch = mp_read_uint(&r);
+    cr_expect_geq(epoch, 1, "the first round has published");
+    response = ask(&a, OP_MODEL, "action=history");
+    cr_assert_eq(response->status, DLHT_OK);
+
+    response = lookup(&a, "k000100", "");
+    r = reader_of(response->value, "model");
+    cr_expect(span_equal(mp_read_bytes(&r), span_str("learned")));
+    r = reader_of(response->value, "position");
+    double share = (double)mp_read_uint(&r) / 0x1p64;
+    cr_expect(share > 0.01 && share < 0.05, "%f: ten of 400 are before it",
+              share);
+    response = lookup(&a, "", "position=#9223372036854775808");
+    r = reader_of(response->value, "key");
+    struct span middle = mp_read_bytes(&r);
+    cr_expect(span_compare(middle, span_str("k036000")) > 0 &&
+                  span_compare(middle, span_str("k044000")) < 0,
+              "%.*s is in the middle", (int)middle.len,
+              (const char *)middle.data);
+
+    response = ask(&a, OP_MODEL, "action=export");
+    cr_assert_eq(response->status, DLHT_OK);
+    mp_reader_init(&r, response->value);
+    buf_append_span(&model, mp_read_bytes(&r));
+    cr_assert_eq(ask(&a, OP_KEYSPACE_CREATE, "name=twin")->status, DLHT_OK);
+    alone_run(&a, 3000);
+    mp_write_map(&doc, 3);
+    mp_write_cstr(&doc, "action");
+    mp_write_cstr(&doc, "import");
+    mp_write_cstr(&doc, "keyspace");
+    mp_write_cstr(&doc, "twin");
+    mp_write_cstr(&doc, "model");
+    mp_write_bin(&doc, buf_span(&model));
+    struct request q = { .op = OP_MODEL, .value = buf_span(&doc) };
+    response = alone_ask(&a, &q);
+    cr_assert_eq(response->status, DLHT_OK, "%.*s", (int)response->text.len,
+                 (const char *)response->text.data);
+    alone_run(&a, 3000);
+    response = ask(&a, OP_MODEL, "action=export keyspace=twin");
+    cr_assert_eq(response->status, DLHT_OK);
+    mp_reader_init(&r, response->value);
+    cr_expect(span_equal(mp_read_bytes(&r), buf_span(&model)),
+              "the same bytes");
+    cr_expect_eq(ask(&a, OP_MODEL, "action=show keyspace=twin")->status,
+                 DLHT_OK);
+    cr_expect_eq(ask(&a, OP_MODEL, "action=history keyspace=twin")->status,
+                 DLHT_OK);
+    buf_deinit(&model);
+    buf_deinit(&doc);
+    alone_deinit(&a);
+}
+
+Test(recover, an_arc_is_named_as_it_is_printed, .timeout = 60)
+{
+    static const char bad[] = "arc is an id";
+    static const struct row rows[] = {
+        { OP_RECOVER, "", DLHT_EINVAL, bad },
+        { OP_RECOVER, "arc=#0", DLHT_EINVAL, bad },
+        { OP_RECOVER, "arc=", DLHT_EINVAL, bad },
+        { OP_RECOVER, "arc=0x", DLHT_EINVAL, bad },
+        { OP_RECOVER, "arc=0xfg", DLHT_EINVAL, bad },
+        { OP_RECOVER, "arc=0xf/", DLHT_EINVAL, bad },
+        { OP_RECOVER, "arc=00112233445566778", DLHT_EINVAL, bad },
+        { OP_RECOVER, "arc=7 ~", DLHT_EINVAL, bad },
+    };
+    static const char *const same[] = { "arc=#2748", "arc=abc", "arc=0xAbC",
+                                        "arc=0000000000000ABC",
+                                        "colour=red arc=0xabc" };
+    struct alone a;
+    char text[200] = "";
+    alone_init(&a, 29);
+    ask_all(&a, rows, sizeof rows / sizeof *rows);
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        const struct response *r = ask(&a, OP_RECOVER, same[i]);
+        cr_expect_neq(r->status, DLHT_OK, "%s: nobody has that arc", same[i]);
+        cr_expect_not(span_has_prefix(r->text, span_str(bad)), "%s", same[i]);
+        cr_expect(i == 0 || span_equal(r->text, span_str(text)), "%s: %.*s",
+                  same[i], (int)r->text.len, (const char *)r->text.data);
+        snprintf(text, sizeof text, "%.*s", (int)r->text.len,
+                 (const char *)r->text.data);
+    }
+    alone_deinit(&a);
+}
+
 Test(peer, what_is_asked_wrongly_is_refused, .timeout = 60)
 {
     static const char own[] = "127.0.0.1:9000";
