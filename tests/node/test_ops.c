@@ -430,6 +430,13 @@ Test(model, is_trained_exported_and_imported, .timeout = 120)
                  DLHT_OK);
     cr_expect_eq(ask(&a, OP_MODEL, "action=history keyspace=twin")->status,
                  DLHT_OK);
+    /* Another keyspace of that name begins without. */
+    cr_assert_eq(ask(&a, OP_KEYSPACE_DROP, "name=twin")->status, DLHT_OK);
+    alone_run(&a, 3000);
+    cr_assert_eq(ask(&a, OP_KEYSPACE_CREATE, "name=twin")->status, DLHT_OK);
+    alone_run(&a, 3000);
+    cr_expect_eq(ask(&a, OP_MODEL, "action=export keyspace=twin")->status,
+                 DLHT_ENOTFOUND);
     buf_deinit(&model);
     buf_deinit(&doc);
     alone_deinit(&a);
@@ -514,6 +521,35 @@ Test(peer, what_is_asked_wrongly_is_refused, .timeout = 60)
     leave.key = span_str(own);
     cr_expect_eq(alone_ask(&a, &leave)->status, DLHT_EREFUSED,
                  "there is nobody to take its arcs");
+    alone_deinit(&a);
+}
+
+Test(status, says_in_words_how_it_is, .timeout = 60)
+{
+    static const char alone[] = "whole, but not safe to stop: some arcs would "
+                                "lose their majority";
+    static const struct {
+        const char *action, *more;
+    } rows[] = {
+        { "action=status", "" },
+        { "action=pause", "; balancing is paused" },
+        { "action=resume", "" },
+    };
+    struct alone a;
+    alone_init(&a, 30);
+    alone_run(&a, 6000);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        cr_assert_eq(ask(&a, OP_BALANCE, rows[i].action)->status, DLHT_OK);
+        alone_run(&a, 3000);
+        const struct response *response = ask(&a, OP_STATUS, "");
+        cr_assert_eq(response->status, DLHT_OK);
+        struct mp_reader r = reader_of(response->value, "verdict");
+        struct span verdict = mp_read_bytes(&r);
+        char want[200];
+        snprintf(want, sizeof want, "%s%s", alone, rows[i].more);
+        cr_expect(span_equal(verdict, span_str(want)), "%s: %.*s",
+                  rows[i].action, (int)verdict.len, (const char *)verdict.data);
+    }
     alone_deinit(&a);
 }
 
