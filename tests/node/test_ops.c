@@ -442,6 +442,46 @@ Test(model, is_trained_exported_and_imported, .timeout = 120)
     alone_deinit(&a);
 }
 
+/* More keys in one arc than are summed in one turn. */
+Test(model, a_large_arc_is_summed_in_slices, .timeout = 120)
+{
+    enum {
+        COUNT = 5000
+    };
+    struct alone a;
+    struct buf list = { 0 };
+    char key[16];
+    alone_init(&a, 31);
+    a.runs_jobs = true;
+    for (int from = 0; from < COUNT; from += COUNT / 2) {
+        buf_reset(&list);
+        for (int i = from; i < from + COUNT / 2; i++) {
+            snprintf(key, sizeof key, "k%06d", i * 7);
+            mp_write_bin(&list, span_str(key));
+            mp_write_bin(&list, span_str("v"));
+        }
+        struct request q = { .op = OP_BATCH,
+                             .list = buf_span(&list),
+                             .list_count = COUNT };
+        cr_assert_eq(alone_ask(&a, &q)->count, COUNT / 2);
+    }
+    alone_run(&a, 6000);
+    cr_assert_eq(ask(&a, OP_MODEL, "action=train")->status, DLHT_OK);
+    alone_run(&a, 10000);
+    for (int i = 0; i <= 10; i++) {
+        snprintf(key, sizeof key, "k%06d", i * COUNT / 10 * 7);
+        const struct response *response = lookup(&a, key, "");
+        struct mp_reader r = reader_of(response->value, "model");
+        cr_assert(span_equal(mp_read_bytes(&r), span_str("learned")));
+        r = reader_of(response->value, "position");
+        double share = (double)mp_read_uint(&r) / 0x1p64;
+        cr_expect(share > i / 10.0 - 0.01 && share < i / 10.0 + 0.01,
+                  "%s is at %f", key, share);
+    }
+    buf_deinit(&list);
+    alone_deinit(&a);
+}
+
 Test(recover, an_arc_is_named_as_it_is_printed, .timeout = 60)
 {
     static const char bad[] = "arc is an id";
