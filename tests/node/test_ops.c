@@ -453,6 +453,10 @@ Test(model, a_large_arc_is_summed_in_slices, .timeout = 120)
     char key[16];
     alone_init(&a, 31);
     a.runs_jobs = true;
+    cr_assert_eq(
+        ask(&a, OP_KEYSPACE_SET, "name=default options={floor-keys=1000000}")
+            ->status,
+        DLHT_OK);
     for (int from = 0; from < COUNT; from += COUNT / 2) {
         buf_reset(&list);
         for (int i = from; i < from + COUNT / 2; i++) {
@@ -466,6 +470,10 @@ Test(model, a_large_arc_is_summed_in_slices, .timeout = 120)
         cr_assert_eq(alone_ask(&a, &q)->count, COUNT / 2);
     }
     alone_run(&a, 6000);
+    struct request ring = { .op = OP_RING };
+    struct mp_reader arcs;
+    mp_reader_init(&arcs, alone_ask(&a, &ring)->value);
+    cr_assert_eq(mp_read_array(&arcs), 1, "it is all one arc");
     cr_assert_eq(ask(&a, OP_MODEL, "action=train")->status, DLHT_OK);
     alone_run(&a, 10000);
     for (int i = 0; i <= 10; i++) {
