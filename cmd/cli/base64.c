@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Behind the digits, what stands for none. */
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                             "abcdefghijklmnopqrstuvwxyz0123456789+/";
+                             "abcdefghijklmnopqrstuvwxyz0123456789+/=";
 
 char *base64_encode(const void *data, size_t len)
 {
@@ -27,8 +28,8 @@ char *base64_encode(const void *data, size_t len)
             three |= in[i + 2];
         *out++ = digits[three >> 18];
         *out++ = digits[(three >> 12) & 63];
-        *out++ = i + 1 < len ? digits[(three >> 6) & 63] : '=';
-        *out++ = i + 2 < len ? digits[three & 63] : '=';
+        *out++ = digits[i + 1 < len ? (three >> 6) & 63 : 64];
+        *out++ = digits[i + 2 < len ? three & 63 : 64];
     }
     *out = 0;
     return text;
@@ -37,7 +38,7 @@ char *base64_encode(const void *data, size_t len)
 /* -1: no digit. */
 static int digit_value(char c)
 {
-    const char *at = c ? strchr(digits, c) : NULL;
+    const char *at = memchr(digits, c, 64);
     return at ? (int)(at - digits) : -1;
 }
 

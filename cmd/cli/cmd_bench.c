@@ -456,12 +456,13 @@ int cmd_bench(struct cli *cli, const struct arguments *args)
     uint64_t rate = options_number(args, "rate", 0);
     struct client *clients = calloc(bench.clients, sizeof(*clients));
     uint32_t made = 0;
-    int rc = clients ? CLI_DONE : cli_fail(cli, DLHT_ENOMEM, NULL);
+    int rc;
 
+    if (!clients)
+        return cli_fail(cli, DLHT_ENOMEM, NULL);
     if (rate)
         bench.gap_ns = UINT64_C(1000000000) * bench.clients / rate;
-    if (rc == CLI_DONE)
-        rc = prepare(&bench, args);
+    rc = prepare(&bench, args);
     while (rc == CLI_DONE && made < bench.clients) {
         rc = client_init(&clients[made], &bench, made);
         made++;

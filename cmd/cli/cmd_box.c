@@ -278,7 +278,7 @@ static int check_corners(const struct cli *cli,
 
 int cmd_box_range(struct cli *cli, const struct arguments *args)
 {
-    double from[DLHT_BOX_DIMS_MAX], to[DLHT_BOX_DIMS_MAX];
+    double from[DLHT_BOX_DIMS_MAX] = { 0 }, to[DLHT_BOX_DIMS_MAX] = { 0 };
     struct dlht_options options = { .keyspace = cli->set.keyspace,
                                     .timeout_ms = cli->set.timeout_ms,
                                     .stale = options_has(args, "stale") };

@@ -99,7 +99,7 @@ static int change_nodes(struct trial *t)
 {
     const struct option_value *gone = options_get(t->args, "remove");
     const struct option_value *come = options_get(t->args, "add");
-    struct dlht_hashring_add_node node;
+    struct dlht_hashring_add_node node = { .weight = 0 };
     int rc;
 
     if (gone->given) {

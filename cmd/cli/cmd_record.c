@@ -65,7 +65,7 @@ static int put_value(struct cli *cli, const struct arguments *args, void **own,
     const struct word *word = args->count > 1 ? &args->list[1] : NULL;
     int rc = CLI_DONE;
 
-    if (file->given == (word != NULL))
+    if (file->given ? word != NULL : word == NULL)
         return cli_usage(cli, "one value is meant: KEY VALUE, KEY --file FILE "
                               "or KEY -");
     if (file->given) {
@@ -240,8 +240,10 @@ int cmd_mget(struct cli *cli, const struct arguments *args)
 {
     struct dlht_record *keys = calloc(args->count, sizeof(*keys));
     size_t found = 0;
-    int rc = keys ? CLI_DONE : cli_fail(cli, DLHT_ENOMEM, NULL);
+    int rc = CLI_DONE;
 
+    if (!keys)
+        return cli_fail(cli, DLHT_ENOMEM, NULL);
     for (size_t i = 0; rc == CLI_DONE && i < args->count; i++) {
         keys[i].key = word_bytes(&args->list[i]);
         rc = cli_check_key(cli, keys[i].key);

@@ -29,23 +29,23 @@ static size_t header(uint8_t tag, const uint8_t *at, size_t room,
         1, 1, 1, 1, 0, 0, 0, 0,  0,  0, 5, 9, 2, 3, 5, 9,
         2, 3, 5, 9, 3, 4, 6, 10, 18, 0, 0, 0, 0, 0, 0, 0
     };
-    size_t width = 0;
+    static const uint8_t widths[] = { /* from 0xc0: the bytes of that length */
+                                      0, 0, 0, 0, 1, 2, 4, 1, 2, 4, 0,
+                                      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                                      0, 0, 0, 1, 2, 4, 2, 4, 2, 4
+    };
+    size_t width;
 
     *values = *bytes = 0;
     if (tag >= 0x80 && tag < 0xa0)
         *values = (uint64_t)(tag & 15) << (tag < 0x90);
     else if (tag >= 0xa0 && tag < 0xc0)
         *bytes = tag & 31;
-    if (tag < 0xc0 || tag >= 0xe0 || fixed[tag - 0xc0])
-        return tag < 0xc0 || tag >= 0xe0 ? 1 : fixed[tag - 0xc0];
-    if (tag <= 0xc6)
-        width = (size_t)1 << (tag - 0xc4); /* bin */
-    else if (tag <= 0xc9)
-        width = (size_t)1 << (tag - 0xc7); /* ext */
-    else if (tag <= 0xdb)
-        width = (size_t)1 << (tag - 0xd9); /* str */
-    else
-        width = tag & 1 ? 4 : 2; /* array, map */
+    if (tag < 0xc0 || tag >= 0xe0)
+        return 1;
+    width = widths[tag - 0xc0]; /* bin, ext; str, array, map */
+    if (!width)
+        return fixed[tag - 0xc0];
     if (room < 1 + width)
         return room + 1;
     if (tag >= 0xdc)

@@ -11,7 +11,7 @@ static unsigned bucket_of(uint64_t ns)
 {
     unsigned shift = 0;
 
-    while (ns >> shift >= 2 * HISTOGRAM_STEPS)
+    while (ns >> shift >= UINT64_C(2) * HISTOGRAM_STEPS)
         shift++;
     return shift * HISTOGRAM_STEPS + (unsigned)(ns >> shift);
 }

@@ -50,8 +50,8 @@ static bool read_hex4(struct reader *r, uint32_t *code)
     if (r->end - r->at < 4)
         return fail(r, "\\u needs four hexadecimal digits");
     for (int i = 0; i < 4; i++) {
-        static const char digits[] = "0123456789abcdef0123456789ABCDEF";
-        const char *digit = memchr(digits, *r->at++, 32);
+        static const char digits[32] = "0123456789abcdef0123456789ABCDEF";
+        const char *digit = memchr(digits, *r->at++, sizeof digits);
         if (!digit)
             return fail(r, "\\u needs four hexadecimal digits");
         *code = *code * 16 + (uint32_t)(digit - digits) % 16;

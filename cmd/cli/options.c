@@ -200,7 +200,6 @@ static int take_option(struct cli *cli, const struct verb *verb,
     size_t len = equals ? (size_t)(equals - name) : words[0].len - 2;
     size_t index = find_option(verb, name, len);
     struct option_value *value;
-    int rc;
 
     *taken = 1;
     if (len == 4 && memcmp(name, "help", 4) == 0) {
@@ -208,7 +207,7 @@ static int take_option(struct cli *cli, const struct verb *verb,
         return CLI_DONE;
     }
     if (index == SIZE_MAX) {
-        rc =
+        int rc =
             options_global(cli, &words[0], count > 1 ? &words[1] : NULL, taken);
         if (rc != CLI_DONE || *taken)
             return rc;

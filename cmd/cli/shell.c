@@ -203,13 +203,15 @@ static unsigned char complete(EditLine *edit, int key)
 {
     const LineInfo *info = el_line(edit);
     struct completion c = { .count = 0 };
+    size_t len;
 
     (void)key;
     find_candidates(&c, info->buffer, info->cursor);
-    if (c.count == 0 || (c.count > 1 && strlen(c.common) == c.len))
+    len = strlen(c.common);
+    if (c.count == 0 || (c.count > 1 && len == c.len))
         return CC_REFRESH_BEEP;
-    if (c.count == 1 && strlen(c.common) + 1 < sizeof(c.common))
-        strcat(c.common, " ");
+    if (c.count == 1 && len + 1 < sizeof(c.common))
+        memcpy(c.common + len, " ", 2);
     return el_insertstr(edit, c.common + c.len) == 0 ? CC_REFRESH : CC_ERROR;
 }
 

@@ -36,12 +36,13 @@ static bool is_blank(char c)
  * else the backslash stays. */
 static bool take_escape(struct cutter *c, bool in_double)
 {
-    char next = c->at + 1 < c->len ? c->line[c->at + 1] : 0;
+    char next;
 
     if (c->at + 1 >= c->len) {
         c->why = "a backslash at the end of the line escapes nothing";
         return false;
     }
+    next = c->line[c->at + 1];
     if (next == 'x') {
         int high = c->at + 2 < c->len ? hex_value(c->line[c->at + 2]) : -1;
         int low = c->at + 3 < c->len ? hex_value(c->line[c->at + 3]) : -1;

@@ -22,14 +22,17 @@ enum {
 static const struct options *volatile now_options;
 static volatile uint64_t now_seed;
 
+/* The world is over, so it may print as it likes. */
 static void on_signal(int number)
 {
     char replay[COMMAND_MAX], text[COMMAND_MAX + 100];
+    /* NOLINTBEGIN(bugprone-signal-handler,cert-sig30-c) */
     words_say(now_options, now_seed, replay, sizeof replay);
     int n = snprintf(text, sizeof text,
                      "seed %llu broke %s\nreplay: dlht-sim run %s\n",
                      (unsigned long long)now_seed,
                      number == SIGALRM ? "time" : "assertion", replay);
+    /* NOLINTEND(bugprone-signal-handler,cert-sig30-c) */
     ssize_t ignored = write(STDERR_FILENO, text, (size_t)n);
     (void)ignored;
     _exit(number == SIGALRM ? EXIT_BROKEN : 128 + number);

@@ -69,14 +69,14 @@ static int verb_list(void)
 /* Of this process: the nodes and the world around them. */
 static void say_cost(const struct scenario_result *r)
 {
-    struct rusage usage;
+    struct rusage used;
     size_t peers = r->drawn.peers;
-    if (getrusage(RUSAGE_SELF, &usage) != 0 || r->virtual_ns == 0)
+    if (getrusage(RUSAGE_SELF, &used) != 0 || r->virtual_ns == 0)
         return;
     double seconds =
-        (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec;
+        (double)used.ru_utime.tv_sec + (double)used.ru_stime.tv_sec;
     printf("cost: %.0f s of a processor, %ld MiB at most, %ld KiB a peer\n",
-           seconds, usage.ru_maxrss / 1024, usage.ru_maxrss / (long)peers);
+           seconds, used.ru_maxrss / 1024, used.ru_maxrss / (long)peers);
 }
 
 static int verb_run(const struct options *o)

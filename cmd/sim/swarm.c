@@ -37,7 +37,6 @@ struct swarm {
     const struct options *options;
     struct worker workers[JOBS_MAX];
     size_t worker_count;
-    uint64_t seed_next;
     uint64_t done, failed, ops, events, longest_ns, whole_ns;
     double virtual_s;
 };

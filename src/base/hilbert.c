@@ -42,8 +42,8 @@ uint32_t hilbert_cell_max(const struct hilbert_grid *grid)
 
 void hilbert_begin(struct hilbert_state *state)
 {
-    for (uint8_t i = 0; i < HILBERT_DIMS_MAX; i++)
-        state->axis[i] = i;
+    for (int i = 0; i < HILBERT_DIMS_MAX; i++)
+        state->axis[i] = (uint8_t)i;
     state->flip = 0;
     state->parity = 0;
 }

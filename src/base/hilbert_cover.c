@@ -189,11 +189,10 @@ static void add(struct cover *c, const struct cube *cube)
 {
     struct hilbert_range *end = c->ranges + c->count;
     uint8_t last[HILBERT_KEY_MAX];
-    double gap = 0;
 
     last_key(c->grid, cube, last);
     if (c->count) {
-        gap = distance(end[-1].last, cube->key) - 1;
+        double gap = distance(end[-1].last, cube->key) - 1;
         if (gap > 0 && c->count == c->range_max && c->count > 1) {
             size_t at = smallest_gap(c);
             if (c->gaps[at] < gap) {

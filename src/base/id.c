@@ -44,7 +44,7 @@ uint64_t id_hash(const struct id *id)
 void id_to_text(const struct id *id, char text[ID_TEXT_BYTES])
 {
     static const char digits[] = "0123456789abcdef";
-    for (int i = 0; i < ID_BYTES; i++) {
+    for (size_t i = 0; i < ID_BYTES; i++) {
         text[2 * i] = digits[id->bytes[i] >> 4];
         text[2 * i + 1] = digits[id->bytes[i] & 15];
     }
@@ -67,7 +67,7 @@ bool id_from_text(const char *text, struct id *id)
     struct id read;
     if (strlen(text) != 2 * ID_BYTES)
         return false;
-    for (int i = 0; i < ID_BYTES; i++) {
+    for (size_t i = 0; i < ID_BYTES; i++) {
         int high = digit_value(text[2 * i]);
         int low = digit_value(text[2 * i + 1]);
         if (high < 0 || low < 0)

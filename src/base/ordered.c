@@ -31,7 +31,7 @@ uint64_t ordered_of_f64(double x)
 {
     uint64_t bits;
     memcpy(&bits, &x, sizeof bits);
-    return bits & ordered_sign ? ~bits : bits | ordered_sign;
+    return (bits & ordered_sign) ? ~bits : bits | ordered_sign;
 }
 
 void ordered_put_f64(uint8_t out[ORDERED_BYTES], double x)
@@ -58,7 +58,7 @@ int64_t ordered_get_i64(const uint8_t bytes[ORDERED_BYTES])
 double ordered_get_f64(const uint8_t bytes[ORDERED_BYTES])
 {
     uint64_t bits = ordered_get_u64(bytes);
-    bits = bits & ordered_sign ? bits ^ ordered_sign : ~bits;
+    bits = (bits & ordered_sign) ? bits ^ ordered_sign : ~bits;
     double x;
     memcpy(&x, &bits, sizeof x);
     return x;

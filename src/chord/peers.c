@@ -440,12 +440,15 @@ void peers_check(const struct peers *peers)
     for (size_t i = 0; i < PEERS_SENDS_MAX; i++) {
         const struct peers_list *list = &peers->news[i];
         for (struct peers_entry *e = list->first; e; e = e->news_next) {
-            assert(e->is_news && e->sent == i && news-- > 0);
+            assert(e->is_news && e->sent == i && news > 0);
+            news--;
             assert(e->news_next ? e->news_next->news_prev == e
                                 : list->last == e);
         }
     }
-    for (struct peers_entry *e = peers->change_first; e; e = e->change_next)
-        assert(e->changed && changed-- > 0);
+    for (struct peers_entry *e = peers->change_first; e; e = e->change_next) {
+        assert(e->changed && changed > 0);
+        changed--;
+    }
     assert(news == 0 && changed == 0);
 }

@@ -118,11 +118,11 @@ static int restore_arc(void *context, arc_id arc)
              (unsigned long long)arc);
     if (rc == DLHT_ECORRUPT)
         return restore_quarantine(r, arc, what);
-    if (rc == DLHT_OK && older)
+    if (rc == DLHT_OK && older) {
         node_restore_older(r->node, arc);
-    if (rc == DLHT_OK && older)
         restore_warn(r, "the newest of %s is damaged: the one before is used",
                      what);
+    }
     return rc == DLHT_ENOTFOUND ? DLHT_OK : rc;
 }
 

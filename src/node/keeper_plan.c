@@ -432,7 +432,7 @@ static void follow_plan(struct node *node, const struct plan_input *in,
     plan->active_ns = node->now_ns;
 }
 
-static void plan(struct node *node)
+static void plan_steps(struct node *node)
 {
     struct keeper_input input;
     struct plan_step steps[STEPS_MAX];
@@ -486,7 +486,7 @@ void keeper_plan_tick(struct node *node)
     if (!keyspaces_find_name(node, span_str("default")))
         keyspaces_make_default(node);
     forget_old(node);
-    plan(node);
+    plan_steps(node);
     keeper_pace_tick(node);
 }
 

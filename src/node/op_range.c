@@ -510,10 +510,9 @@ static bool cut_range(struct node *node, struct walk *w, struct span from)
         ok = add_part(w, from, cut);
         from = cut;
     }
-    bool leaves = w->request.op == OP_RANGE && w->part_count > 0 &&
-                  first + w->part_count < stop;
     struct span hi = span_empty();
-    if (leaves)
+    if (ks && w->request.op == OP_RANGE && w->part_count > 0 &&
+        first + w->part_count < stop)
         hi = map_at(ks->map, first + w->part_count)->lo;
     if (hi.len && has_end && span_compare(hi, end) >= 0)
         hi = span_empty();

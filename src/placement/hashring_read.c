@@ -234,12 +234,12 @@ static bool read_f64(struct reader *r, double *value)
 static bool read_bytes(struct reader *r, struct span *out)
 {
     uint8_t *to = r->bytes + r->byte_count;
-    char name[NAME_MAX];
     size_t len = 0;
     if (peek(r) != '{') {
         if (!read_string(r, to, HASHRING_ID_MAX, &len))
             return false;
     } else {
+        char name[NAME_MAX];
         r->at++;
         if (!read_name(r, name))
             return false;

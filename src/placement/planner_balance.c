@@ -305,9 +305,9 @@ static void make_move(struct planner *p, struct scale *s,
 static void weigh_chain(const struct planner *p, const struct move *first,
                         const struct move *second, struct chain *best)
 {
-    size_t peers[3] = { first->from, first->to, second->to };
+    const size_t peers[3] = { first->from, first->to, second->to };
     double s1 = p->arcs[first->arc].led, s2 = p->arcs[second->arc].led;
-    double changes[3] = { -s1, s1 - s2, s2 };
+    const double changes[3] = { -s1, s1 - s2, s2 };
     double gain = 0;
     for (size_t i = 0; i < 3; i++) {
         double before = p->peers[peers[i]].led;

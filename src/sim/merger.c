@@ -247,15 +247,15 @@ void merger_turn(struct merger *m, size_t peer)
         if (r.merge_phase)
             watch(m, peer, &r);
     }
-    struct inspect_merges now, *last = &m->last[peer];
+    struct inspect_merges now, last = m->last[peer];
     inspect_merges(node, &now);
-    if (now.done < last->done || now.abandoned < last->abandoned)
-        *last = (struct inspect_merges){ 0 }; /* it started again */
-    m->stats.done += now.done - last->done;
-    m->stats.abandoned += now.abandoned - last->abandoned;
+    if (now.done < last.done || now.abandoned < last.abandoned)
+        last = (struct inspect_merges){ 0 }; /* it started again */
+    m->stats.done += now.done - last.done;
+    m->stats.abandoned += now.abandoned - last.abandoned;
     if (now.pause_ns_max > m->stats.pause_ns_max)
         m->stats.pause_ns_max = now.pause_ns_max;
-    *last = now;
+    m->last[peer] = now;
 }
 
 void merger_stats(const struct merger *m, struct merger_stats *out)

@@ -354,9 +354,9 @@ static double distance(struct models_story *s, const struct node *node,
     inspect_map(node, 1, &record);
     gather(s, record.id, &truth);
     s->keys = truth.count;
-    if (truth.count == 0)
-        return 0;
-    model_measure(model, truth.keys, truth.count, &stats);
+    stats.ks = 0;
+    if (truth.count)
+        model_measure(model, truth.keys, truth.count, &stats);
     free(truth.keys);
     return stats.ks;
 }

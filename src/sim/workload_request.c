@@ -71,9 +71,7 @@ static void make_range(struct client *client)
     size_t to = (size_t)rng_range(&w->rng, from, count);
     if (w->config.hashed)
         r->flags |= REQUEST_SCAN;
-    if (rng_chance(&w->rng, 0.3))
-        from = 0;
-    else
+    if (!rng_chance(&w->rng, 0.3))
         r->key = history_place(w->history, from);
     if (to < count && rng_chance(&w->rng, 0.7)) {
         r->end = history_place(w->history, to);

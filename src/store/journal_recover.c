@@ -501,11 +501,10 @@ static int prove_and_replay(struct recovery *r)
         rc = drop_unfinished(r);
     if (rc == DLHT_OK)
         rc = find_oldest(r);
-    if (rc == DLHT_OK)
-        check_chain(r);
-    if (rc == DLHT_OK)
-        rc = replay(r);
-    return rc;
+    if (rc != DLHT_OK)
+        return rc;
+    check_chain(r);
+    return replay(r);
 }
 
 /* One opening. *mended: damage was accepted and is mended; open again. */

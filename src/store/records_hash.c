@@ -82,13 +82,18 @@ static struct records_bucket *bucket_of(const struct records_hash *hash,
     return bucket_at(hash, index);
 }
 
+/* The link behind one that has such. */
+static struct records_bucket *link_of(const struct records_hash *hash,
+                                      const struct records_bucket *bucket)
+{
+    return (struct records_bucket *)records_arena_at(hash->arena,
+                                                     bucket->chained);
+}
+
 static struct records_bucket *chained(const struct records_hash *hash,
                                       const struct records_bucket *bucket)
 {
-    if (bucket->chained == 0)
-        return NULL;
-    return (struct records_bucket *)records_arena_at(hash->arena,
-                                                     bucket->chained);
+    return bucket->chained ? link_of(hash, bucket) : NULL;
 }
 
 /* 8 bytes with the highest bit set in each that equals tag, exactly. */
@@ -272,7 +277,7 @@ uint32_t *records_hash_reserve(struct records_hash *hash, uint64_t of)
         return NULL;
     struct records_bucket *bucket = bucket_of(hash, of);
     while (bucket->chained)
-        bucket = chained(hash, bucket);
+        bucket = link_of(hash, bucket);
     size_t n = bucket_count(bucket);
     if (n < SLOTS)
         return &bucket->refs[n];
@@ -281,7 +286,7 @@ uint32_t *records_hash_reserve(struct records_hash *hash, uint64_t of)
     if (ref == 0)
         return NULL;
     bucket->chained = ref;
-    bucket = chained(hash, bucket);
+    bucket = link_of(hash, bucket);
     bucket_clear(bucket);
     return &bucket->refs[0];
 }
@@ -292,12 +297,12 @@ static void chain_add(struct records_hash *hash, struct records_bucket *bucket,
                       uint8_t tag, uint32_t ref, uint32_t *spares)
 {
     while (bucket->chained)
-        bucket = chained(hash, bucket);
+        bucket = link_of(hash, bucket);
     size_t n = bucket_count(bucket);
     if (n == SLOTS) {
         assert(*spares != 0);
         bucket->chained = *spares;
-        bucket = chained(hash, bucket);
+        bucket = link_of(hash, bucket);
         *spares = bucket->chained;
         bucket_clear(bucket);
         n = 0;
@@ -390,7 +395,7 @@ void records_hash_fill(struct records_hash *hash, uint64_t of, uint32_t *place,
 {
     struct records_bucket *bucket = bucket_of(hash, of);
     while (place < bucket->refs || place >= bucket->refs + SLOTS)
-        bucket = chained(hash, bucket);
+        bucket = link_of(hash, bucket);
     bucket->tags[place - bucket->refs] = tag_of(of);
     *place = ref;
     hash->count++;
@@ -456,7 +461,7 @@ void records_hash_erase(struct records_hash *hash, uint64_t of, uint32_t ref)
         if (bucket->chained == 0)
             break;
         before = bucket;
-        bucket = chained(hash, bucket);
+        bucket = link_of(hash, bucket);
     }
     assert(hit);
     size_t last = bucket_count(bucket) - 1;
@@ -487,7 +492,8 @@ size_t records_hash_check(const struct records_hash *hash)
                 uint64_t of = records_hash_of(hash, key);
                 assert(bucket_of(hash, of) == bucket_at(hash, i));
                 assert(bucket->tags[j] == tag_of(of));
-                assert(*records_hash_find(hash, of, key) == bucket->refs[j]);
+                const uint32_t *found = records_hash_find(hash, of, key);
+                assert(found && *found == bucket->refs[j]);
             }
             for (size_t j = n; j < SLOTS; j++)
                 assert(bucket->tags[j] == 0);

@@ -560,8 +560,8 @@ static void inner_cut(struct records_arena *arena, struct records_node *node,
 
 /* The path leads to a record that stays, at the edge of the cut. Along it the
  * nodes lose what is on one side, from the leaf up, and sums follow. */
-static void cut(struct records_tree *tree, struct path *path,
-                struct records_node *leaf, bool left)
+static void path_cut(struct records_tree *tree, struct path *path,
+                     struct records_node *leaf, bool left)
 {
     struct records_child sum = {
         .node = leaf->self,
@@ -595,7 +595,7 @@ void records_tree_cut_left(struct records_tree *tree, uint64_t count)
     records_node_erase(leaf, 0, index);
     leaf->previous = 0;
     tree->first = leaf->self;
-    cut(tree, &path, leaf, true);
+    path_cut(tree, &path, leaf, true);
 }
 
 void records_tree_cut_right(struct records_tree *tree, uint64_t count)
@@ -614,7 +614,7 @@ void records_tree_cut_right(struct records_tree *tree, uint64_t count)
     records_node_truncate(tree->arena, leaf, index + 1);
     leaf->next = 0;
     tree->last = leaf->self;
-    cut(tree, &path, leaf, false);
+    path_cut(tree, &path, leaf, false);
 }
 
 void records_tree_swap(struct records_tree *tree, uint32_t old, uint32_t ref)

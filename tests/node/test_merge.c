@@ -405,6 +405,41 @@ Test(merge, what_is_staged_is_not_seen)
     deinit(&p);
 }
 
+/* What was copied and then deleted on its way does not come back. */
+Test(merge, what_is_deleted_meanwhile_stays_deleted)
+{
+    struct life p;
+    struct buf items = { 0 };
+    born(&p, 12);
+    fill(&p, 20);
+    cut(&p, "k0010");
+    struct hand h = hand(&p);
+    put_items(&items, "k0015", "first");
+    put_items(&items, "k0016", "stays");
+    say(&h, MERGE_STAGE, 0, buf_span(&items));
+    buf_reset(&items);
+    op_merge_add_removal(&items, span_str("k0015"));
+    op_merge_add_removal(&items, span_str("k0017")); /* was never copied */
+    put_items(&items, "k0016", "changed");
+    say(&h, MERGE_STAGE, 1, buf_span(&items));
+    const struct replica *l = arc_at(&p, 0);
+    struct record record;
+    cr_assert_not_null(l->staging);
+    cr_expect_eq(records_count(l->records), 11);
+    cr_expect_not(records_get(l->records, span_str("k0015"), &record));
+    cr_assert(records_get(l->records, span_str("k0016"), &record));
+    cr_expect(span_equal(record.value, span_str("changed")));
+    /* Out of the bounds of what is merged: all of it is given up. */
+    buf_reset(&items);
+    op_merge_add_removal(&items, span_str("k0005"));
+    say(&h, MERGE_STAGE, 2, buf_span(&items));
+    cr_expect(records_get(arc_at(&p, 0)->records, span_str("k0005"), &record));
+    run(&p, 7000, NULL);
+    cr_expect_eq(count_all(&p), 20);
+    buf_deinit(&items);
+    deinit(&p);
+}
+
 /* What a table of messages leaves, each said once or several times. */
 Test(merge, messages_count_once_and_in_order)
 {
