@@ -31,7 +31,10 @@ struct bench_options {
     uint32_t leaves;
     bool has_shape;
     enum key_shape shape;
-    const char *dir; /* `svg` */
+    const char *dir;    /* `svg` */
+    const char *set;    /* `vector`: this kind of data; NULL: each */
+    const char *graphs; /* `vector`: these; NULL: all */
+    double alpha;       /* `vector`: 0 is the default */
 };
 
 /* The subcommands. */
@@ -46,6 +49,7 @@ void bench_lead(const struct bench_options *options);
 void bench_lies(const struct bench_options *options);
 void bench_hashring(const struct bench_options *options);
 void bench_balance(const struct bench_options *options);
+void bench_vector(const struct bench_options *options);
 void bench_svg(const struct bench_options *options);
 
 /* value, or if it is 0 what is measured otherwise: quick in a quick run. */
