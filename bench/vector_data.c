@@ -38,13 +38,16 @@ static float *normals(struct rng *rng, size_t count, float scale)
     return out;
 }
 
+static const float spread = 0.8f; /* within a cluster; 1 is between them */
+static const float noise = 0.05f;
+
 struct maker {
     struct rng rng;
     enum vector_shape shape;
     size_t dim;
     size_t factors;
-    float *map;     /* factors x dim */
-    float *centres; /* CLUSTERS x INTRINSIC */
+    float *maps;    /* factors x dim, one of each cluster */
+    float *centres; /* CLUSTERS x dim */
 };
 
 /* The cluster of the vector made. */
@@ -60,17 +63,18 @@ static uint32_t make(struct maker *m, float *out)
     if (m->shape == VECTORS_CLUSTERED) {
         cluster = (uint32_t)rng_below(&m->rng, CLUSTERS);
         for (size_t i = 0; i < INTRINSIC; i++)
-            z[i] = m->centres[cluster * INTRINSIC + i] + 0.4f * normal(&m->rng);
+            z[i] = spread * normal(&m->rng);
     } else {
         for (size_t i = 0; i < FACTORS; i++)
             z[i] = normal(&m->rng) / sqrtf(1 + (float)i);
     }
-    float noise = m->shape == VECTORS_CLUSTERED ? 0.02f : 0.05f;
     for (size_t j = 0; j < m->dim; j++)
-        out[j] = noise * normal(&m->rng);
+        out[j] = noise * normal(&m->rng) +
+                 (m->centres ? m->centres[cluster * m->dim + j] : 0);
+    const float *map = m->maps + cluster * m->factors * m->dim;
     for (size_t i = 0; i < m->factors; i++)
         for (size_t j = 0; j < m->dim; j++)
-            out[j] += z[i] * m->map[i * m->dim + j];
+            out[j] += z[i] * map[i * m->dim + j];
     if (m->shape != VECTORS_LOWRANK)
         return cluster;
     double sum = 0;
@@ -96,13 +100,15 @@ struct vector_data *vector_data_new(enum vector_shape shape, size_t count,
     struct maker m = { .shape = shape, .dim = d->dim };
     rng_init(&m.rng, seed + (uint64_t)shape);
     m.factors = shape == VECTORS_LOWRANK ? FACTORS : INTRINSIC;
-    m.map = normals(&m.rng, m.factors * d->dim, 1 / sqrtf((float)m.factors));
-    m.centres = normals(&m.rng, CLUSTERS * INTRINSIC, 1);
+    bool many = shape == VECTORS_CLUSTERED;
+    m.maps = normals(&m.rng, (many ? CLUSTERS : 1) * m.factors * d->dim,
+                     1 / sqrtf((float)m.factors));
+    m.centres = many ? normals(&m.rng, CLUSTERS * d->dim, 1) : NULL;
     for (size_t i = 0; i < count; i++)
         d->clusters[i] = make(&m, d->vectors + i * d->dim);
     for (size_t i = 0; i < query_count; i++)
         make(&m, d->queries + i * d->dim);
-    free(m.map);
+    free(m.maps);
     free(m.centres);
     vector_data_find_truth(d, NULL);
     return d;

@@ -3,8 +3,8 @@
 /* bench/vector_data.h - vectors and queries from a seed, of three kinds, and
  * the true neighbours of the queries.
  *
- *     clustered   128-d: a mixture of 1,000 normal clusters in 16 dimensions,
- *                 mapped into 128 by a random linear map, with a little noise
+ *     clustered   128-d: 1,000 normal clusters, each flat in 16 directions of
+ *                 its own, around normal centres, with a little noise
  *     gaussian    128-d: independent normal components, the hardest case: all
  *                 distances are nearly alike
  *     lowrank     768-d: 64 normal factors of falling weight mapped into 768,

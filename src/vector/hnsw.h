@@ -146,6 +146,35 @@ MUST_USE int hnsw_search(struct hnsw_reader *reader, const struct query *query,
                          struct neighbour *out, size_t *count,
                          struct query_work *work);
 
+/* Takes len bytes of a snapshot, in order; DLHT_OK, or what ends it. */
+typedef int (*hnsw_write_fn)(void *self, const void *bytes, size_t len);
+
+/* Writes a snapshot, hnsw_save_bytes of it: rows that are alive, renumbered
+ * breadth-first. Changes nothing. The form: docs/vector.md.
+ *   DLHT_ENOMEM   before anything was written
+ *   DLHT_ENOTSUP  this processor is not little-endian
+ *   what write returns */
+MUST_USE int hnsw_save(struct hnsw *h, hnsw_write_fn write, void *self);
+uint64_t hnsw_save_bytes(const struct hnsw *h);
+
+/* Why a snapshot is refused: `what` is a sentence, `at` the byte where. */
+struct hnsw_fault {
+    const char *what;
+    uint64_t at;
+};
+
+/* A graph upon a snapshot, which begins at a multiple of 64 and stays as it is
+ * until the graph is freed. Searches read it where it lies; before the first
+ * change it is copied. Every byte is checked first, linear. Of `rest` (NULL:
+ * none) kernel and advise are taken, all else is in the snapshot.
+ *   DLHT_ECORRUPT  *fault says what is wrong
+ *   DLHT_EVERSION  likewise
+ *   DLHT_EINVAL    it does not begin at a multiple of 64
+ *   DLHT_ENOTSUP   this processor is not little-endian
+ *   DLHT_ENOMEM */
+MUST_USE int hnsw_open(struct span snapshot, const struct hnsw_config *rest,
+                       struct hnsw **out, struct hnsw_fault *fault);
+
 /* What hnsw_check found. */
 struct hnsw_report {
     const char *fault;    /* an invariant that is broken; NULL: none */

@@ -53,7 +53,7 @@ static bool check_link(struct check *c, uint32_t row, uint32_t level, size_t i)
         if (link_get(links, j) == to)
             blame(c, "two links to one row", row, level);
     ++*counter_of(c, to, level);
-    if (c->h->mapped)
+    if (c->h->lacks_sides)
         return true;
     bool mutual = link_has(c->h, c->b, to, level, row);
     struct side *side = side_of(c->h, c->b, to, level);
@@ -214,7 +214,7 @@ int hnsw_check(struct hnsw *h, struct hnsw_report *report)
     int rc = c.in_counts && c.upper_in_counts ? DLHT_OK : DLHT_ENOMEM;
     if (rc == DLHT_OK) {
         check_rows(&c);
-        if (!report->fault && !h->mapped)
+        if (!report->fault && !h->lacks_sides)
             check_sides(&c);
         if (!report->fault)
             check_whole(&c);

@@ -149,7 +149,8 @@ struct hnsw {
     size_t retired_cap, retired_count;
     uint64_t retired_bytes;
     uint64_t safe_epoch; /* what is older may be given back */
-    const void *mapped;  /* arrays lie in a snapshot: sides are not made yet */
+    const void *mapped;  /* the snapshot that the arrays lie in, or NULL */
+    bool lacks_sides;    /* they are not made yet */
     size_t mapped_bytes;
     uint32_t *scratch; /* rows: in-neighbours and the like */
     size_t scratch_cap;
