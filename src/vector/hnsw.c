@@ -368,10 +368,11 @@ int hnsw_put(struct hnsw *h, uint64_t handle, const float *vector)
         return rc;
     struct body *b = hnsw_body(h);
     float length = beam_aim(h, b, &h->beam, vector);
-    if (h->config.codes == KERNEL_I8 && atomic_load(&h->count) == 0 &&
-        atomic_load(&b->entry) == ENTRY_NONE && h->next_training == 1) {
-        /* Nobody can have met a code yet. */
-        quant_train(b->quant, h->beam.vector, 0, 1);
+    if (h->next_training == 1) { /* the first of all */
+        rc = body_train_first(h, h->beam.vector);
+        if (rc != DLHT_OK)
+            return rc;
+        b = hnsw_body(h);
         beam_aim(h, b, &h->beam, vector);
     }
     uint32_t row = take_row(h, b);

@@ -307,10 +307,26 @@ static int recode(struct hnsw *h, struct quant *quant)
     return b ? DLHT_OK : DLHT_ENOMEM;
 }
 
+int body_train_first(struct hnsw *h, const float *vector)
+{
+    struct quant *quant = quant_new(h->config.codes, h->config.dim,
+                                    h->config.metric != METRIC_IP);
+    if (!quant)
+        return DLHT_ENOMEM;
+    quant_train(quant, vector, 0, 1);
+    int rc = recode(h, quant);
+    if (rc == DLHT_OK)
+        h->next_training = 4;
+    else
+        free(quant);
+    return rc;
+}
+
 int body_train(struct hnsw *h)
 {
     const struct body *b = hnsw_body(h);
-    if (h->config.codes != KERNEL_I8 || h->count < h->next_training)
+    if (h->config.codes != KERNEL_I8 || h->count == 0 ||
+        h->count < h->next_training)
         return DLHT_OK;
     size_t count = 0;
     float *vectors = sample(h, b, &count);

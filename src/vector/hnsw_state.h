@@ -265,6 +265,8 @@ static inline void measure_rows(const struct hnsw *h, const struct body *b,
 MUST_USE int body_reserve(struct hnsw *h, size_t rows, size_t blocks);
 /* Trains codes on what is there and makes them anew if that matters. */
 MUST_USE int body_train(struct hnsw *h);
+/* Trains them on the first vector of all. DLHT_ENOMEM */
+MUST_USE int body_train_first(struct hnsw *h, const float *vector);
 void body_free(struct hnsw *h, struct body *b);
 MUST_USE int retire_reserve(struct hnsw *h, size_t count);
 /* Readers that begin from now on do not see what was unlinked before; returns
