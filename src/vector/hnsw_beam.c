@@ -120,25 +120,26 @@ static inline void ask_for_code(const struct body *b, uint32_t row)
         __builtin_prefetch(code + i * QUANT_LINE);
 }
 
-/* The neighbours of a row that were not met yet, into s->ids. */
-static inline size_t gather(const struct hnsw *h, const struct body *b,
-                            struct beam *s, uint32_t row, uint32_t level)
+size_t beam_gather(const struct hnsw *h, const struct body *b, struct beam *s,
+                   uint32_t row, uint32_t level)
 {
     const link_row *links = body_links(h, b, row, level);
     size_t max = links_max(h, level);
     uint16_t *visited = s->visited;
     uint16_t stamp = s->stamp;
+    uint32_t *ids = s->ids;
     size_t count = 0;
+    /* Whether a row was met is a coin toss: no branch hangs on it. */
     for (size_t i = 0; i < max; i++) {
         uint32_t id = link_get(links, i);
         if (id == NODE_NONE)
             break;
-        if (visited[id] == stamp)
-            continue;
+        ids[count] = id;
+        count += visited[id] != stamp;
         visited[id] = stamp;
-        s->ids[count++] = id;
-        ask_for_code(b, id);
     }
+    for (size_t i = 0; i < count; i++)
+        ask_for_code(b, ids[i]);
     return count;
 }
 
@@ -155,7 +156,7 @@ void beam_walk(const struct hnsw *h, const struct body *b, struct beam *s,
             __builtin_prefetch(links);
             __builtin_prefetch(links + QUANT_LINE / sizeof *links);
         }
-        size_t count = gather(h, b, s, row, level);
+        size_t count = beam_gather(h, b, s, row, level);
         measure_rows(h, b, s->code, s->ids, count, s->distances);
         s->work.expanded++;
         s->work.measured += count;

@@ -7,8 +7,8 @@
 
 enum {
     SMALL = 128, /* rows: all are looked at, codes are not yet known well */
-    SECOND_HOPS_MAX = 64, /* rows looked at past those not admitted */
-    MEASURED_AT_ONCE = 64
+    SECOND_HOPS_MAX = 64,    /* rows looked at past those not admitted */
+    VECTOR_BYTES_ASKED = 512 /* the rest follows in order */
 };
 
 struct hnsw_reader {
@@ -79,27 +79,6 @@ static size_t offer_measured(struct search *s, size_t count, size_t next)
     return next;
 }
 
-/* Neighbours of a row that were not met yet. */
-static size_t gather_all(struct search *s, uint32_t row)
-{
-    const link_row *links = body_links(s->h, s->b, row, 0);
-    struct beam *beam = s->beam;
-    size_t max = links_max(s->h, 0);
-    size_t count = 0;
-    for (size_t i = 0; i < max; i++) {
-        uint32_t id = link_get(links, i);
-        if (id == NODE_NONE)
-            break;
-        if (beam->visited[id] == beam->stamp)
-            continue;
-        beam->visited[id] = beam->stamp;
-        beam->ids[count++] = id;
-        __builtin_prefetch(body_code(s->b, id));
-        __builtin_prefetch(body_code(s->b, id) + QUANT_LINE);
-    }
-    return count;
-}
-
 /* Of the neighbours of a row that is not admitted those that are. */
 static size_t look_past(struct search *s, uint32_t row, size_t count,
                         size_t *left)
@@ -127,7 +106,7 @@ static size_t gather_second(struct search *s, uint32_t row)
 {
     uint32_t others[HNSW_M0_MAX];
     struct beam *beam = s->beam;
-    size_t met = gather_all(s, row);
+    size_t met = beam_gather(s->h, s->b, beam, row, 0);
     size_t other_count = 0;
     size_t count = 0;
     for (size_t i = 0; i < met; i++) {
@@ -157,7 +136,8 @@ static void walk_filtered(struct search *s)
     while (next < beam->pool_count) {
         uint32_t row = key_row(beam->pool[next]);
         beam->pool[next++] |= 1;
-        size_t count = second ? gather_second(s, row) : gather_all(s, row);
+        size_t count = second ? gather_second(s, row)
+                              : beam_gather(s->h, s->b, beam, row, 0);
         measure_rows(s->h, s->b, beam->code, beam->ids, count, beam->distances);
         beam->work.expanded++;
         beam->work.measured += count;
@@ -211,7 +191,14 @@ static void scan(struct search *s)
     s->beam->work.scanned = true;
 }
 
-/* Distances as the metric has them, from the vectors or what codes stand
+static void ask_for_vector(const float *vector, size_t bytes)
+{
+    for (size_t i = 0; i < bytes && i < VECTOR_BYTES_ASKED; i += QUANT_LINE)
+        __builtin_prefetch((const uint8_t *)vector + i);
+}
+
+/* Distances of the nearest ones (of codes they are nearly right: of four times
+ * k all that matter are there) as the metric has them, from the vectors or what codes stand
  * for. */
 static void measure_again(struct search *s)
 {
@@ -221,8 +208,13 @@ static void measure_again(struct search *s)
     size_t bytes = quant_stride(KERNEL_F32, h->config.dim);
     struct kernel_rows rows = { s->b->arrays[ARRAY_FLOATS], bytes,
                                 bytes / sizeof(float) };
+    size_t enough = 4 * s->query->k;
+    if (s->top.count > enough)
+        s->top.count = enough;
     for (size_t i = 0; i < s->top.count; i++) {
         struct hit *hit = &s->top.hits[i];
+        if (rows.base && i + 2 < s->top.count)
+            ask_for_vector(body_vector(h, s->b, hit[2].row), bytes);
         const void *vector = beam->decoded;
         if (rows.base)
             vector = body_vector(h, s->b, hit->row);

@@ -295,21 +295,24 @@ void beam_begin(struct beam *s, size_t keep);
 /* Walks on a level from what is in the pool; the best ef are there then. */
 void beam_walk(const struct hnsw *h, const struct body *b, struct beam *s,
                uint32_t level, size_t ef);
+/* The neighbours of a row that were not met yet, into s->ids; their codes are
+ * asked for. */
+size_t beam_gather(const struct hnsw *h, const struct body *b, struct beam *s,
+                   uint32_t row, uint32_t level);
 /* Puts a key in its place among at most ef; its place, or SIZE_MAX. */
 static inline size_t beam_offer(struct beam *s, uint64_t key, size_t ef)
 {
     size_t count = s->pool_count;
     if (count == ef && key >= s->pool[count - 1])
         return SIZE_MAX;
-    size_t lo = 0;
-    size_t hi = count;
-    while (lo < hi) {
-        size_t middle = (lo + hi) / 2;
-        if (s->pool[middle] < key)
-            lo = middle + 1;
-        else
-            hi = middle;
+    /* Where it belongs is a coin toss at each step: no branch hangs on it. */
+    const uint64_t *at = s->pool;
+    for (size_t n = count; n > 0;) {
+        size_t half = (n + 1) / 2;
+        at += at[half - 1] < key ? half : 0;
+        n -= half;
     }
+    size_t lo = (size_t)(at - s->pool);
     if (count == ef)
         count--;
     memmove(s->pool + lo + 1, s->pool + lo, (count - lo) * sizeof *s->pool);
