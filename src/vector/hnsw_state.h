@@ -309,7 +309,7 @@ static inline size_t beam_offer(struct beam *s, uint64_t key, size_t ef)
     const uint64_t *at = s->pool;
     for (size_t n = count; n > 0;) {
         size_t half = (n + 1) / 2;
-        at += at[half - 1] < key ? half : 0;
+        at += half & ((size_t)0 - (size_t)(at[half - 1] < key));
         n -= half;
     }
     size_t lo = (size_t)(at - s->pool);

@@ -85,38 +85,29 @@ bool quant_differs(const struct quant *a, const struct quant *b)
     return shift * (double)b->scale > CODE_MAX / 8;
 }
 
-static size_t encode_i8(const struct quant *q, const float *vector,
-                        int8_t *code)
+static void encode_i8(const struct quant *q, const float *vector, int8_t *code)
 {
-    size_t cut = 0;
+    float scale = q->scale;
     for (size_t i = 0; i < q->dim; i++) {
-        float v = (vector[i] - q->offset[i]) * q->scale;
-        float size = v < 0 ? -v : v;
-        cut += size > CODE_MAX + 0.5f;
-        size = size < CODE_MAX ? size + 0.5f : (float)CODE_MAX;
-        int whole = (int)size;
-        code[i] = (int8_t)(v < 0 ? -whole : whole);
+        float v = (vector[i] - q->offset[i]) * scale;
+        v = v > CODE_MAX ? CODE_MAX : v;
+        v = v < -CODE_MAX ? -CODE_MAX : v;
+        code[i] = (int8_t)(v + (v < 0 ? -0.5f : 0.5f));
     }
-    return cut;
 }
 
-size_t quant_encode(const struct quant *q, const float *vector, void *code)
+void quant_encode(const struct quant *q, const float *vector, void *code)
 {
     size_t bytes = q->dim * kernel_type_bytes(q->type);
     memset((uint8_t *)code + bytes, 0, q->stride - bytes);
-    if (q->type == KERNEL_I8)
-        return encode_i8(q, vector, code);
-    if (q->type == KERNEL_F32) {
-        memcpy(code, vector, bytes);
-        return 0;
-    }
-    size_t cut = 0;
     uint16_t *halves = code;
-    for (size_t i = 0; i < q->dim; i++) {
-        halves[i] = half_from_float(vector[i]);
-        cut += fabsf(vector[i]) > HALF_MAX;
-    }
-    return cut;
+    if (q->type == KERNEL_I8)
+        encode_i8(q, vector, code);
+    else if (q->type == KERNEL_F32)
+        memcpy(code, vector, bytes);
+    else
+        for (size_t i = 0; i < q->dim; i++)
+            halves[i] = half_from_float(vector[i]);
 }
 
 void quant_decode(const struct quant *q, const void *code, float *vector)

@@ -47,8 +47,8 @@ void quant_train(struct quant *q, const void *vectors, size_t stride,
 /* Whether vectors coded by one need to be coded anew for the other. */
 bool quant_differs(const struct quant *a, const struct quant *b);
 
-/* Writes q->stride bytes. Returns how many components were cut. */
-size_t quant_encode(const struct quant *q, const float *vector, void *code);
+/* Writes q->stride bytes. */
+void quant_encode(const struct quant *q, const float *vector, void *code);
 
 /* What a code stands for: dim floats. */
 void quant_decode(const struct quant *q, const void *code, float *vector);

@@ -183,7 +183,7 @@ Test(vector_memory, of_products_fails_too)
     struct exact_set set = { .kernel = kernel_choose(NULL),
                              .rows = { rows, sizeof rows[0], DIM },
                              .row_count = 100 };
-    for (uint64_t n = 1; n <= 4; n++) {
+    for (uint64_t n = 1; n <= 3; n++) {
         fail_alloc_nth(n);
         int rc = exact_many(&set, rows[0], DIM, 100, K, NULL, hits, counts);
         fail_alloc_nth(0);
