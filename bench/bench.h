@@ -35,6 +35,7 @@ struct bench_options {
     const char *set;    /* `vector`: this kind of data; NULL: each */
     const char *graphs; /* `vector`: these; NULL: all */
     double alpha;       /* `vector`: 0 is the default */
+    bool churn;         /* `vector`: removals and rewrites instead */
 };
 
 /* The subcommands. */
@@ -50,6 +51,7 @@ void bench_lies(const struct bench_options *options);
 void bench_hashring(const struct bench_options *options);
 void bench_balance(const struct bench_options *options);
 void bench_vector(const struct bench_options *options);
+void bench_vector_churn(const struct bench_options *options);
 void bench_svg(const struct bench_options *options);
 
 /* value, or if it is 0 what is measured otherwise: quick in a quick run. */

@@ -329,6 +329,10 @@ static void compare(const struct bench_options *options,
 
 void bench_vector(const struct bench_options *options)
 {
+    if (options->churn) {
+        bench_vector_churn(options);
+        return;
+    }
     for (int s = 0; s < VECTOR_SHAPES; s++)
         if (!options->set || strcmp(options->set, vector_shape_names[s]) == 0)
             compare(options, (enum vector_shape)s);

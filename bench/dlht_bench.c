@@ -45,21 +45,23 @@ static int usage(FILE *to)
         fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].what);
     fprintf(to, "  %-10s all of these, and the whole map, but vector, svg\n\n",
             "all");
-    fprintf(to,
-            "  --json           one object a line\n"
-            "  --seed N         everything but times follows from it\n"
-            "  --quick          small sizes, as a test\n"
-            "  --arcs N         arcs of the ring or round\n"
-            "  --keys N|SHAPE   how many keys; uniform, clustered, ...\n"
-            "  --lookups N      routing, range: how many are averaged\n"
-            "  --keys-wanted N  range: keys of one range\n"
-            "  --map            routing: with the whole map\n"
-            "  --leaves N       of the models\n"
-            "  --rounds N       model, index, hashring: rounds of each time\n"
-            "  --huge           index: huge pages for the array\n"
-            "  --set NAME       vector: clustered, gaussian or lowrank\n"
-            "  --graphs NAMES   vector: int8, int8-dropped, float16, float32\n"
-            "  --alpha X        vector: of the choice of neighbours\n");
+    fprintf(
+        to,
+        "  --json           one object a line\n"
+        "  --seed N         everything but times follows from it\n"
+        "  --quick          small sizes, as a test\n"
+        "  --arcs N         arcs of the ring or round\n"
+        "  --keys N|SHAPE   how many keys; uniform, clustered, ...\n"
+        "  --lookups N      routing, range: how many are averaged\n"
+        "  --keys-wanted N  range: keys of one range\n"
+        "  --map            routing: with the whole map\n"
+        "  --leaves N       of the models\n"
+        "  --rounds N       model, index, hashring: rounds of each time\n"
+        "  --huge           index: huge pages for the array\n"
+        "  --set NAME       vector: clustered, gaussian or lowrank\n"
+        "  --graphs NAMES   vector: int8, int8-dropped, float16, float32\n"
+        "  --alpha X        vector: of the choice of neighbours\n"
+        "  --churn          vector: removals and rewrites; the exact scan\n");
     return to == stdout ? 0 : 2;
 }
 
@@ -129,6 +131,8 @@ static bool read_option(int c, struct bench_options *options)
     case 'A':
         options->alpha = strtod(optarg, NULL);
         return options->alpha >= 1 && options->alpha <= 2;
+    case 'c':
+        return options->churn = true;
     case 'w':
         return number(optarg, &options->keys_wanted);
     default:
@@ -161,6 +165,7 @@ int main(int argc, char **argv)
         { "keys-wanted", required_argument, NULL, 'w' },
         { "set", required_argument, NULL, 'd' },
         { "graphs", required_argument, NULL, 'g' },
+        { "churn", no_argument, NULL, 'c' },
         { "alpha", required_argument, NULL, 'A' },
         { "help", no_argument, NULL, '?' + 1 },
         { NULL, 0, NULL, 0 },

@@ -289,7 +289,7 @@ static uint32_t take_row(struct hnsw *h, struct body *b)
         size_t stride = level ? h->upper_stride : h->links_stride;
         for (size_t i = 0; i < stride; i++)
             atomic_store_explicit(&links[i], NODE_NONE, memory_order_relaxed);
-        *side_of(h, b, row, level) = (struct side){ STRAYS_EMPTY, 0 };
+        *side_of(h, b, row, level) = (struct side){ .strays = STRAYS_EMPTY };
     }
     return row;
 }

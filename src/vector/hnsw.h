@@ -101,7 +101,8 @@ const struct hnsw_config *hnsw_config(const struct hnsw *h);
  *   DLHT_ENOMEM  as before */
 MUST_USE int hnsw_put(struct hnsw *h, uint64_t handle, const float *vector);
 
-/* *removed says whether it was there. Costs about what adding one does.
+/* *removed says whether it was there. Costs about twice what adding one
+ * does.
  *   DLHT_ENOMEM  as before */
 MUST_USE int hnsw_remove(struct hnsw *h, uint64_t handle, bool *removed);
 

@@ -108,6 +108,7 @@ void link_add(struct hnsw *h, const struct body *b, uint32_t level,
     link_set(body_links(h, b, from, level), count, to);
     struct side *side = side_of(h, b, to, level);
     side->in_count++;
+    assert(side->in_count != 0);
     if (link_has(h, b, to, level, from)) /* its link is mutual now */
         strays_remove(&h->strays, &side_of(h, b, from, level)->strays, to);
     else
@@ -267,6 +268,45 @@ void link_node(struct hnsw *h, const struct body *b, uint32_t row,
         link_adopt(h, b, level, chosen[0], row);
 }
 
+/* Adds a link where there is room, or where it is better than those there. */
+static void offer_link(struct hnsw *h, const struct body *b, uint32_t from,
+                       uint64_t key)
+{
+    uint32_t to = key_row(key);
+    if (link_has(h, b, from, 0, to))
+        return;
+    if (link_count(h, b, from, 0) < links_max(h, 0))
+        link_add(h, b, 0, from, to);
+    else
+        shrink(h, b, 0, from, to, key_distance(key));
+}
+
+void link_anew(struct hnsw *h, const struct body *b, uint32_t row)
+{
+    struct beam *s = &h->beam;
+    uint32_t chosen[HNSW_M0_MAX];
+    float distances[HNSW_M0_MAX];
+    if (strays_reserve(&h->strays, 2 * link_strays_max(h)) != DLHT_OK)
+        return;
+    /* It begins where it ends: half the width finds as much. */
+    size_t ef = h->config.ef_construction / 2 + 1;
+    memcpy(s->code, body_code(b, row), b->quant->stride);
+    s->pool[0] = key_of(0, row);
+    s->pool_count = 1;
+    beam_begin(s, 1);
+    beam_walk(h, b, s, 0, ef);
+    size_t count = 0; /* without the row itself */
+    for (size_t i = 0; i < s->pool_count; i++)
+        if (key_row(s->pool[i]) != row)
+            s->pool[count++] = s->pool[i];
+    count = link_choose(h, b, s->pool, count, h->config.m, chosen);
+    measure_rows(h, b, body_code(b, row), chosen, count, distances);
+    for (size_t i = 0; i < count; i++) {
+        offer_link(h, b, row, key_of(distances[i], chosen[i]));
+        offer_link(h, b, chosen[i], key_of(distances[i], row));
+    }
+}
+
 size_t link_strays_max(const struct hnsw *h)
 {
     /* Each neighbour may lose all its links and each of them leave a stray;
@@ -278,9 +318,9 @@ static void clear_sides(struct hnsw *h)
 {
     strays_deinit(&h->strays);
     for (size_t i = 0; i < h->side_cap; i++)
-        h->sides[i] = (struct side){ STRAYS_EMPTY, 0 };
+        h->sides[i] = (struct side){ .strays = STRAYS_EMPTY };
     for (size_t i = 0; i < h->upper_side_cap; i++)
-        h->upper_sides[i] = (struct side){ STRAYS_EMPTY, 0 };
+        h->upper_sides[i] = (struct side){ .strays = STRAYS_EMPTY };
 }
 
 /* As link_add does, for links that are there already. */

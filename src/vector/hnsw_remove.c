@@ -4,14 +4,17 @@
  *
  * Whoever linked to it is known. Each of these loses that link, and gets links
  * to the neighbours of the row that went, as many as spread out from those it
- * has: the way through the row is closed by ways past it. The row is free for
- * another vector once no reader can stand there any more. */
+ * has: the way through the row is closed by ways past it. One that lost many
+ * links since it was put looks for its neighbours anew, for what is near now
+ * may have been far then. The row is free for another vector once no reader can
+ * stand there any more. */
 
 #include "dlht/err.h"
 #include "vector/hnsw_state.h"
 
 enum {
-    LINKS_FOR_ONE = 3 /* at most, for the one that an in-neighbour lost */
+    LINKS_FOR_ONE = 3, /* at most, for the one that an in-neighbour lost */
+    ANEW_AT_ONCE = 64  /* rows; others wait for the next removal */
 };
 
 /* In-neighbours of a row on all levels. */
@@ -234,8 +237,29 @@ static uint64_t other_entry(const struct hnsw *h, const struct body *b,
     return ENTRY_NONE;
 }
 
+/* Counts what its in-neighbours lose; those that lost enough, into list. */
+static size_t count_losses(struct hnsw *h, const struct body *b, uint32_t row,
+                           uint32_t *list)
+{
+    struct leaving l = { .row = row, .level = 0 };
+    size_t count = 0;
+    find_neighbours(h, b, &l);
+    for (size_t i = 0; i < l.in_count; i++) {
+        struct side *side = side_of(h, b, l.ins[i], 0);
+        if (side->lost < 255)
+            side->lost++;
+        if (side->lost < h->config.m || count == ANEW_AT_ONCE)
+            continue;
+        side->lost = 0;
+        list[count++] = l.ins[i];
+    }
+    return count;
+}
+
 void remove_row(struct hnsw *h, struct body *b, uint32_t row)
 {
+    uint32_t anew[ANEW_AT_ONCE];
+    size_t anew_count = count_losses(h, b, row, anew);
     atomic_store(&body_handles(b)[row], HANDLES_NONE);
     atomic_fetch_sub(&h->count, 1);
     h->level_counts[body_level(b, row)]--;
@@ -243,6 +267,8 @@ void remove_row(struct hnsw *h, struct body *b, uint32_t row)
         atomic_store(&b->entry, other_entry(h, b, row));
     for (uint32_t level = 0; level <= body_level(b, row); level++)
         remove_node(h, b, row, level);
+    for (size_t i = 0; i < anew_count; i++)
+        link_anew(h, b, anew[i]);
     size_t last = (h->free_first + h->free_count++) % h->free_cap;
     h->free_rows[last] = (struct free_row){ epoch_end(h), row };
 }
@@ -257,6 +283,8 @@ int hnsw_remove(struct hnsw *h, uint64_t handle, bool *removed)
     int rc = hnsw_thaw(h);
     if (rc == DLHT_OK)
         rc = remove_reserve(h, row, 0);
+    if (rc == DLHT_OK)
+        rc = beam_reserve(h, hnsw_body(h), &h->beam, h->config.ef_construction);
     if (rc != DLHT_OK)
         return rc;
     struct body *b = hnsw_body(h);

@@ -74,7 +74,8 @@ struct body {
 /* What only the writer knows of a node, which is a row on a level. */
 struct side {
     uint32_t strays;
-    uint32_t in_count;
+    uint32_t in_count : 24; /* who links to it */
+    uint32_t lost : 8;      /* links that went with other rows, of late */
 };
 
 /* Marks and lists of one walk. */
@@ -342,6 +343,9 @@ void link_remove(struct hnsw *h, const struct body *b, uint32_t level,
 /* Links a new node both ways to those in the pool of the writer's beam. */
 void link_node(struct hnsw *h, const struct body *b, uint32_t row,
                uint32_t level);
+/* Looks for the neighbours of a node of level 0 anew, and links both ways to
+ * those it lacks; does nothing if there is no memory. */
+void link_anew(struct hnsw *h, const struct body *b, uint32_t row);
 /* Sees to it that somebody links to a node: its nearest neighbour `by`. */
 void link_adopt(struct hnsw *h, const struct body *b, uint32_t level,
                 uint32_t by, uint32_t row);

@@ -15,7 +15,7 @@
 enum {
     SEED = 20261122,
     DIM = 24,
-    ROWS = 1500,
+    ROWS = 900,
     QUERIES = 60,
     K = 10
 };
