@@ -58,6 +58,10 @@ void bench_svg(const struct bench_options *options);
 size_t bench_size(const struct bench_options *options, size_t value,
                   size_t normal, size_t quick);
 
+struct kernel;
+/* The one of the environment's DLHT_KERNEL, or the fastest. */
+const struct kernel *bench_kernel(void);
+
 /* Of this thread. */
 double bench_cpu_ns(void);
 

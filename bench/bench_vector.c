@@ -86,6 +86,14 @@ static void put(struct contestant *c, uint64_t handle, const float *vector)
         bench_die("a vector was not taken");
 }
 
+const struct kernel *bench_kernel(void)
+{
+    const struct kernel *kernel = kernel_choose(getenv("DLHT_KERNEL"));
+    if (!kernel)
+        bench_die("DLHT_KERNEL names no kernel that this processor runs");
+    return kernel;
+}
+
 static void make(struct contestant *c, const struct vector_data *data,
                  const struct bench_options *options)
 {
@@ -107,7 +115,7 @@ static void make(struct contestant *c, const struct vector_data *data,
     config.capacity = data->count;
     config.advise = advise;
     config.alpha = options->alpha > 0 ? (float)options->alpha : 1;
-    config.kernel = kernel_choose(getenv("DLHT_KERNEL"));
+    config.kernel = bench_kernel();
     if (hnsw_new(&config, &c->hnsw) != DLHT_OK ||
         hnsw_reader_new(c->hnsw, &c->reader) != DLHT_OK)
         bench_die("no graph");

@@ -36,6 +36,7 @@ static struct hnsw *make(const struct vector_data *d,
     struct hnsw_config config = hnsw_config_default((uint32_t)d->dim);
     config.seed = options->seed;
     config.capacity = d->count + 1;
+    config.kernel = bench_kernel();
     struct hnsw *h;
     if (hnsw_new(&config, &h) != DLHT_OK)
         bench_die("no graph");
@@ -200,7 +201,7 @@ static double scan_ns(const struct vector_data *d, const float *query)
     struct hit hits[K];
     struct topk top;
     struct exact_set set = {
-        .kernel = kernel_choose(getenv("DLHT_KERNEL")),
+        .kernel = bench_kernel(),
         .type = KERNEL_F32,
         .measure = KERNEL_L2,
         .rows = { d->vectors, d->dim * sizeof(float), d->dim },
