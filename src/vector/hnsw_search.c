@@ -208,9 +208,12 @@ static void measure_again(struct search *s)
     size_t bytes = quant_stride(KERNEL_F32, h->config.dim);
     struct kernel_rows rows = { s->b->arrays[ARRAY_FLOATS], bytes,
                                 bytes / sizeof(float) };
-    size_t enough = 4 * s->query->k;
+    bool known = h->config.codes == KERNEL_F32; /* in order, too */
+    size_t enough = (known ? 1 : 4) * s->query->k;
     if (s->top.count > enough)
         s->top.count = enough;
+    if (known)
+        return;
     for (size_t i = 0; i < s->top.count; i++) {
         struct hit *hit = &s->top.hits[i];
         if (rows.base && i + 2 < s->top.count)

@@ -203,7 +203,7 @@ Test(index, names_its_back_ends)
         enum index_backend found = INDEX_BACKENDS;
         cr_assert(index_backend_from_name(
             index_backend_name((enum index_backend)i), &found));
-        cr_assert_eq(found, i);
+        cr_assert_eq((int)found, i);
     }
     enum index_backend none = INDEX_EXACT;
     cr_assert(!index_backend_from_name("faiss", &none));

@@ -198,7 +198,7 @@ Test(metric, makes_length_one)
     for (int m = 0; m < METRICS; m++) {
         enum metric found = METRIC_L2;
         cr_assert(metric_from_name(metric_name((enum metric)m), &found));
-        cr_assert_eq(found, m);
+        cr_assert_eq((int)found, m);
     }
     enum metric none = METRIC_IP;
     cr_assert(!metric_from_name("L2", &none));
