@@ -31,7 +31,11 @@ struct bench_options {
     uint32_t leaves;
     bool has_shape;
     enum key_shape shape;
-    const char *dir; /* `svg` */
+    const char *dir;    /* `svg` */
+    const char *set;    /* `vector`: this kind of data; NULL: each */
+    const char *graphs; /* `vector`: these; NULL: all */
+    double alpha;       /* `vector`: 0 is the default */
+    bool churn;         /* `vector`: removals and rewrites instead */
 };
 
 /* The subcommands. */
@@ -46,11 +50,17 @@ void bench_lead(const struct bench_options *options);
 void bench_lies(const struct bench_options *options);
 void bench_hashring(const struct bench_options *options);
 void bench_balance(const struct bench_options *options);
+void bench_vector(const struct bench_options *options);
+void bench_vector_churn(const struct bench_options *options);
 void bench_svg(const struct bench_options *options);
 
 /* value, or if it is 0 what is measured otherwise: quick in a quick run. */
 size_t bench_size(const struct bench_options *options, size_t value,
                   size_t normal, size_t quick);
+
+struct kernel;
+/* The one of the environment's DLHT_KERNEL, or the fastest. */
+const struct kernel *bench_kernel(void);
 
 /* Of this thread. */
 double bench_cpu_ns(void);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "bench.h"
+#include "vector_data.h"
 
 static const struct command {
     const char *name;
@@ -28,6 +29,7 @@ static const struct command {
     { "hashring", bench_hashring, true,
       "the hash ring: times, evenness, moves" },
     { "balance", bench_balance, true, "what the planner moves, how evenly" },
+    { "vector", bench_vector, false, "the graph of vectors beside hnswlib" },
     { "svg", bench_svg, false, "DIR: pictures of all this" },
 };
 
@@ -41,19 +43,25 @@ static int usage(FILE *to)
     fprintf(to, "usage: dlht-bench [OPTION...] COMMAND [OPTION...]\n\n");
     for (size_t i = 0; i < COMMANDS; i++)
         fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].what);
-    fprintf(to, "  %-10s all of these, and the whole map, but svg\n\n", "all");
-    fprintf(to,
-            "  --json           one object a line\n"
-            "  --seed N         everything but times follows from it\n"
-            "  --quick          small sizes, as a test\n"
-            "  --arcs N         arcs of the ring or round\n"
-            "  --keys N|SHAPE   how many keys; uniform, clustered, ...\n"
-            "  --lookups N      routing, range: how many are averaged\n"
-            "  --keys-wanted N  range: keys of one range\n"
-            "  --map            routing: with the whole map\n"
-            "  --leaves N       of the models\n"
-            "  --rounds N       model, index, hashring: rounds of each time\n"
-            "  --huge           index: huge pages for the array\n");
+    fprintf(to, "  %-10s all of these, and the whole map, but vector, svg\n\n",
+            "all");
+    fprintf(
+        to,
+        "  --json           one object a line\n"
+        "  --seed N         everything but times follows from it\n"
+        "  --quick          small sizes, as a test\n"
+        "  --arcs N         arcs of the ring or round\n"
+        "  --keys N|SHAPE   how many keys; uniform, clustered, ...\n"
+        "  --lookups N      routing, range: how many are averaged\n"
+        "  --keys-wanted N  range: keys of one range\n"
+        "  --map            routing: with the whole map\n"
+        "  --leaves N       of the models\n"
+        "  --rounds N       model, index, hashring: rounds of each time\n"
+        "  --huge           index: huge pages for the array\n"
+        "  --set NAME       vector: clustered, gaussian or lowrank\n"
+        "  --graphs NAMES   vector: int8, int8-dropped, float16, float32\n"
+        "  --alpha X        vector: of the choice of neighbours\n"
+        "  --churn          vector: removals and rewrites; the exact scan\n");
     return to == stdout ? 0 : 2;
 }
 
@@ -74,6 +82,14 @@ static bool keys(const char *text, struct bench_options *options)
             return true;
         }
     return number(text, &options->keys);
+}
+
+static bool is_set(const char *name)
+{
+    for (int s = 0; s < VECTOR_SHAPES; s++)
+        if (strcmp(vector_shape_names[s], name) == 0)
+            return true;
+    return false;
 }
 
 static bool read_option(int c, struct bench_options *options)
@@ -106,6 +122,17 @@ static bool read_option(int c, struct bench_options *options)
         return number(optarg, &options->rounds) && options->rounds <= 1000;
     case 'n':
         return number(optarg, &options->lookups);
+    case 'd':
+        options->set = optarg;
+        return is_set(optarg);
+    case 'g':
+        options->graphs = optarg;
+        return true;
+    case 'A':
+        options->alpha = strtod(optarg, NULL);
+        return options->alpha >= 1 && options->alpha <= 2;
+    case 'c':
+        return options->churn = true;
     case 'w':
         return number(optarg, &options->keys_wanted);
     default:
@@ -136,6 +163,10 @@ int main(int argc, char **argv)
         { "rounds", required_argument, NULL, 'r' },
         { "lookups", required_argument, NULL, 'n' },
         { "keys-wanted", required_argument, NULL, 'w' },
+        { "set", required_argument, NULL, 'd' },
+        { "graphs", required_argument, NULL, 'g' },
+        { "churn", no_argument, NULL, 'c' },
+        { "alpha", required_argument, NULL, 'A' },
         { "help", no_argument, NULL, '?' + 1 },
         { NULL, 0, NULL, 0 },
     };

@@ -45,7 +45,13 @@ for picture in model-clustered error-clustered hops range; do
     grep -q 'nan\|inf' "$dir/$picture.svg" && fail "$picture.svg: not a number"
 done
 
-for wrong in "" nothing "svg" "--arcs x range" "--keys 0 range"; do
+"$bench" --quick --set clustered --graphs int8,float32 vector >"$dir/vector" ||
+    fail "vector"
+grep -q '^  clustered  *2000  *float32 ' "$dir/vector" || fail "vector: no table"
+DLHT_KERNEL=abacus "$bench" --quick --set clustered vector >"$dir/none" 2>&1 &&
+    fail "vector: a kernel that is none"
+
+for wrong in "--set cubes vector" "" nothing "svg" "--arcs x range" "--keys 0 range"; do
     # shellcheck disable=SC2086
     "$bench" $wrong >/dev/null 2>&1
     [ $? -eq 2 ] || fail "'$wrong' was not refused"

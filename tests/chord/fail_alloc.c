@@ -16,9 +16,10 @@ void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
 
-static uint64_t nth;
-static uint64_t one_of;
-static uint64_t failures;
+/* The compiler knows that malloc reads no variable of ours. It is wrong. */
+static volatile uint64_t nth;
+static volatile uint64_t one_of;
+static volatile uint64_t failures;
 static struct rng rng = { { 1, 2, 3, 4 } };
 
 void fail_alloc_nth(uint64_t n)
