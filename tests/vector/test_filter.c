@@ -4,7 +4,7 @@
  * random metadata against an evaluator that walks the tree it drew. */
 
 #include <criterion/criterion.h>
-#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/rng.h"
@@ -608,4 +608,51 @@ Test(filter, lacking_memory_makes_none)
     cr_assert_null(rest);
     fail_alloc_nth(0);
     filter_free(filter);
+}
+
+/* docs/filter.md */
+
+static char *read_page(void)
+{
+    static char page[32768];
+    FILE *file = fopen(DLHT_DOCS "/filter.md", "r");
+    cr_assert(file, "%s", DLHT_DOCS "/filter.md");
+    size_t len = fread(page, 1, sizeof page - 1, file);
+    fclose(file);
+    page[len] = 0;
+    return page;
+}
+
+/* Its tables have a filter between backquotes, then what comes of it. */
+Test(filter, the_page_is_true)
+{
+    char *page = read_page();
+    char *json = strstr(page, "```json") + 7;
+    size_t answers = 0, refusals = 0;
+    *strstr(json, "```") = 0;
+    for (char *line = strtok(json + strlen(json) + 1, "\n"); line;
+         line = strtok(NULL, "\n")) {
+        if (strncmp(line, "| `", 3) != 0)
+            continue;
+        char *end = strstr(line + 3, "` | ");
+        char *said = end ? end + 4 : NULL;
+        char *close = said ? strstr(said, " |") : NULL;
+        if (!close)
+            continue;
+        *end = *close = 0;
+        if (strncmp(said, "position", 8) == 0) {
+            struct meta_error error;
+            struct filter *filter;
+            cr_expect_eq(filter_compile(span_str(line + 3), &filter, &error),
+                         DLHT_EINVAL);
+            cr_expect_str_eq(error.text, said);
+            refusals++;
+        } else {
+            cr_expect_eq(match(line + 3, json), strcmp(said, "yes") == 0, "%s",
+                         line + 3);
+            cr_expect(strcmp(said, "yes") == 0 || strcmp(said, "no") == 0);
+            answers++;
+        }
+    }
+    cr_assert(answers >= 30 && refusals >= 5, "%zu, %zu", answers, refusals);
 }
