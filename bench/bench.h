@@ -46,6 +46,7 @@ void bench_lead(const struct bench_options *options);
 void bench_lies(const struct bench_options *options);
 void bench_hashring(const struct bench_options *options);
 void bench_balance(const struct bench_options *options);
+void bench_filter(const struct bench_options *options);
 void bench_svg(const struct bench_options *options);
 
 /* value, or if it is 0 what is measured otherwise: quick in a quick run. */

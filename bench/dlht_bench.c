@@ -28,6 +28,7 @@ static const struct command {
     { "hashring", bench_hashring, true,
       "the hash ring: times, evenness, moves" },
     { "balance", bench_balance, true, "what the planner moves, how evenly" },
+    { "filter", bench_filter, true, "filters and indexes of metadata" },
     { "svg", bench_svg, false, "DIR: pictures of all this" },
 };
 

@@ -58,7 +58,7 @@ field_index_probe_of(const struct meta_value *value,
         probe.hi = (uint64_t)value->kind;
         break;
     case META_LIST:
-        assert(!"a list is no value");
+        assert(value->kind != META_LIST);
     }
     return probe;
 }

@@ -271,7 +271,7 @@ void meta_print_value(const struct meta_value *value, struct buf *out)
         meta_text_quote(out, value->u.text);
         break;
     case META_LIST:
-        assert(!"a list is no value");
+        assert(value->kind != META_LIST);
     }
 }
 

@@ -4,12 +4,6 @@
 
 #include "vector/meta_value.h"
 
-bool meta_value_has_order(enum meta_kind a, enum meta_kind b)
-{
-    return (meta_value_is_number(a) && meta_value_is_number(b)) ||
-           (a == META_TEXT && b == META_TEXT);
-}
-
 /* 2^63 is a double, the greatest int64 is not. */
 static int compare_int_real(int64_t i, double d)
 {
@@ -52,11 +46,4 @@ int meta_value_compare(const struct meta_value *a, const struct meta_value *b)
     if (class_a == META_TEXT)
         return span_compare(a->u.text, b->u.text);
     return 0;
-}
-
-bool meta_value_equal(const struct meta_value *a, const struct meta_value *b)
-{
-    if (a->kind == META_TEXT && b->kind == META_TEXT)
-        return span_equal(a->u.text, b->u.text);
-    return meta_value_compare(a, b) == 0;
 }

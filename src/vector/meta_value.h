@@ -66,11 +66,23 @@ static inline bool meta_value_is_number(enum meta_kind kind)
 }
 
 /* Whether '<' means something between them: both numbers, or both strings. */
-bool meta_value_has_order(enum meta_kind a, enum meta_kind b);
+static inline bool meta_value_has_order(enum meta_kind a, enum meta_kind b)
+{
+    return (meta_value_is_number(a) && meta_value_is_number(b)) ||
+           (a == META_TEXT && b == META_TEXT);
+}
 
 /* Total: null, false, true, numbers, strings; zero if equal. */
 int meta_value_compare(const struct meta_value *a, const struct meta_value *b);
 
-bool meta_value_equal(const struct meta_value *a, const struct meta_value *b);
+static inline bool meta_value_equal(const struct meta_value *a,
+                                    const struct meta_value *b)
+{
+    if (a->kind == META_TEXT && b->kind == META_TEXT)
+        return span_equal(a->u.text, b->u.text);
+    if (a->kind == META_INT && b->kind == META_INT)
+        return a->u.i == b->u.i;
+    return meta_value_compare(a, b) == 0;
+}
 
 #endif
