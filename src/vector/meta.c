@@ -45,12 +45,16 @@ const char *meta_name_wrong(struct span name)
     if (!meta_text_is_utf8(name, &bad))
         return "a name in UTF-8 would be right";
     bool dot = true;
+    size_t parts = 0;
     for (size_t i = 0; i <= name.len; i++) {
         bool next = i == name.len || name.data[i] == '.';
         if (dot && next)
             return "a name on each side of a dot would be right";
+        parts += next;
         dot = next;
     }
+    if (parts > META_DEPTH_MAX)
+        return "a name of at most 8 parts would be right";
     return NULL;
 }
 

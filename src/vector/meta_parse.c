@@ -303,7 +303,11 @@ static size_t find_place(const struct parse *p)
 static int begin_field(struct parse *p, size_t at, size_t *place)
 {
     struct span path = span_of(p->path, p->path_len);
-    const char *what = NULL;
+    const char *what = NULL, *right = meta_name_wrong(path);
+    if (right) {
+        meta_error_found(p->error, at, path, right);
+        return DLHT_EINVAL;
+    }
     *place = find_place(p);
     if (*place < p->count && span_equal(name_at(p, *place), path))
         what = "this name is there before";
@@ -391,7 +395,9 @@ static int finish(struct parse *p)
 {
     size_t draft = p->out->len - p->start;
     size_t head = META_FORM_HEADER + p->count * META_FORM_ENTRY;
-    size_t len = p->count ? head + draft : 0;
+    size_t len = head + draft;
+    if (p->count == 0)
+        return DLHT_OK;
     if (len > META_BYTES_MAX)
         return too_big(p, 0, "too much metadata",
                        "at most 65535 bytes would be right");
@@ -410,13 +416,11 @@ static int finish(struct parse *p)
         memcpy(form + at, from + field->at, whole);
         at += whole;
     }
-    assert(at == len || p->count == 0);
-    if (len) {
-        form[0] = META_VERSION;
-        form[1] = 0;
-        meta_form_put_u16(form + 2, p->count);
-        memmove(from, form, len);
-    }
+    assert(at == len);
+    form[0] = META_VERSION;
+    form[1] = 0;
+    meta_form_put_u16(form + 2, p->count);
+    memmove(from, form, len);
     p->out->len = p->start + len;
     return DLHT_OK;
 }

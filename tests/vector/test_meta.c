@@ -122,6 +122,10 @@ Test(meta, says_what_is_wrong)
         { "{\"a\":\"\364\220\200\200\"}", DLHT_EINVAL,
           "position 7: found bytes" },
         { "{\"a\":1}\377", DLHT_EINVAL, "position 8: found '?', nothing" },
+        { "{\"a.b.c.d.e.f.g.h.i\":1}", DLHT_EINVAL,
+          "position 2: found '\"a.b.c.d.e.f.g.h.i\"', a name of at most 8" },
+        { "{\"a\":{\"b.c.d.e.f.g.h.i\":1}}", DLHT_EINVAL,
+          "position 7: found 'a.b.c.d.e.f.g.h.i', a name of at most 8" },
         { "{'a':1}", DLHT_EINVAL, "position 2: found ''', a name" },
     };
     struct buf out = { 0 };
