@@ -28,12 +28,12 @@ static inline void meta_form_put_u16(uint8_t *p, size_t n)
     p[1] = (uint8_t)(n >> 8);
 }
 
+/* Written out, compilers make one load of it. */
 static inline uint64_t meta_form_u64(const uint8_t *p)
 {
-    uint64_t n = 0;
-    for (int i = 7; i >= 0; i--)
-        n = n << 8 | p[i];
-    return n;
+    return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 |
+           (uint64_t)p[3] << 24 | (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40 |
+           (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
 }
 
 static inline void meta_form_put_u64(uint8_t *p, uint64_t n)
