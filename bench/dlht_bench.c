@@ -30,6 +30,7 @@ static const struct command {
       "the hash ring: times, evenness, moves" },
     { "balance", bench_balance, true, "what the planner moves, how evenly" },
     { "vector", bench_vector, false, "the graph of vectors beside hnswlib" },
+    { "filter", bench_filter, true, "filters and indexes of metadata" },
     { "svg", bench_svg, false, "DIR: pictures of all this" },
 };
 
