@@ -436,6 +436,7 @@ void op_begin(struct node *node, const struct request *request,
     case OP_CAS:
     case OP_MGET:
     case OP_BATCH:
+    case OP_CAS_BATCH:
     case OP_RANGE:
     case OP_COUNT:
     case OP_LOOKUP:
