@@ -14,6 +14,7 @@ int cmd_put(struct cli *cli, const struct arguments *args);
 int cmd_get(struct cli *cli, const struct arguments *args);
 int cmd_del(struct cli *cli, const struct arguments *args);
 int cmd_cas(struct cli *cli, const struct arguments *args);
+int cmd_cas_batch(struct cli *cli, const struct arguments *args);
 int cmd_mget(struct cli *cli, const struct arguments *args);
 int cmd_ping(struct cli *cli, const struct arguments *args);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The verbs on single keys: put, get, del, cas, mget; and ping. */
+/* The verbs on single keys: put, get, del, cas, mget; on several at once,
+ * cas-batch; and ping. */
 
 #include "cmd.h"
 
@@ -192,6 +193,86 @@ int cmd_cas(struct cli *cli, const struct arguments *args)
         return cli_fail(cli, rc, result.text);
     say_ok(cli, result.version);
     return CLI_DONE;
+}
+
+/* One `KEY VERSION put VALUE` or `KEY VERSION del`; how many words it took. */
+static int read_change(struct cli *cli, const struct word *words, size_t left,
+                       struct dlht_record *out, size_t *taken)
+{
+    if (left < 3)
+        return cli_usage(cli,
+                         "'%s': KEY VERSION put VALUE, or KEY VERSION "
+                         "del, is meant",
+                         words[0].data);
+    *out =
+        (struct dlht_record){ .key = word_bytes(&words[0]),
+                              .any_version = strcmp(words[1].data, "any") == 0,
+                              .remove = strcmp(words[2].data, "del") == 0 };
+    if (!out->any_version &&
+        !options_parse_number(words[1].data, &out->version))
+        return cli_usage(cli,
+                         "VERSION '%s': the number that get --version prints "
+                         "is meant, 0 for an absent key, or any",
+                         words[1].data);
+    if (!out->remove && (strcmp(words[2].data, "put") != 0 || left < 4))
+        return cli_usage(cli, "'%s' after %s: put VALUE, or del, is meant",
+                         words[2].data, words[0].data);
+    if (!out->remove)
+        out->value = word_bytes(&words[3]);
+    *taken = out->remove ? 3 : 4;
+    int rc = cli_check_key(cli, out->key);
+    return rc == CLI_DONE ? cli_check_value(cli, out->value.len) : rc;
+}
+
+static int say_which(struct cli *cli, const struct dlht_record *record,
+                     uint64_t version)
+{
+    if (cli->set.json) {
+        output_begin();
+        output_text("error", dlht_strerror(DLHT_EMISMATCH));
+        output_i64("code", DLHT_EMISMATCH);
+        output_text("name", dlht_errname(DLHT_EMISMATCH));
+        output_text("outcome", "failed");
+        output_bytes("key", record->key);
+        output_u64("version", version);
+        output_end();
+        return CLI_NO;
+    }
+    output_raw(record->key);
+    printf("\t%" PRIu64 "\n", version);
+    return cli_fail(cli, DLHT_EMISMATCH,
+                    version ? "nothing was changed; where it is now is printed"
+                            : "nothing was changed; there is no such key");
+}
+
+int cmd_cas_batch(struct cli *cli, const struct arguments *args)
+{
+    struct dlht_request request = cli_request(cli, DLHT_OP_CAS_BATCH);
+    struct dlht_record *records = calloc(args->count, sizeof *records);
+    struct dlht_result result;
+    struct dlht *d = NULL;
+    int rc = records ? CLI_DONE : cli_fail(cli, DLHT_ENOMEM, NULL);
+
+    for (size_t at = 0, taken = 0; rc == CLI_DONE && at < args->count;
+         at += taken)
+        rc = read_change(cli, args->list + at, args->count - at,
+                         &records[request.record_count++], &taken);
+    request.records = records;
+    if (rc == CLI_DONE)
+        rc = cli_open(cli, &d);
+    if (rc != CLI_DONE) {
+        free(records);
+        return rc;
+    }
+    rc = dlht_call(d, &request, &result);
+    if (rc == DLHT_EMISMATCH && result.count < request.record_count)
+        rc = say_which(cli, &records[result.count], result.version);
+    else if (rc != DLHT_OK)
+        rc = cli_fail(cli, rc, result.text);
+    else
+        say_ok(cli, result.version);
+    free(records);
+    return rc;
 }
 
 static void print_record(const struct cli *cli,

@@ -199,6 +199,13 @@ const struct verb verbs_table[] = {
       "VERSION is what get --version prints, 0 for a key that must be "
       "absent.\nIf it differs, prints the current one; exit code 1.",
       cmd_cas, 3, 3, NULL },
+    { "cas-batch", "(KEY VERSION put VALUE | KEY VERSION del)...",
+      "change several keys, or none",
+      "All are changed if each is still at its VERSION: as get --version "
+      "prints\nit, 0 for absent, or any. Else prints KEY<TAB>VERSION of the "
+      "first that\ndiffers; exit code 1. The keys must lie in one arc of the "
+      "ring, as those with\na common prefix mostly do.",
+      cmd_cas_batch, 3, SIZE_MAX, NULL },
     { "mget", "KEY...", "print several: KEY<TAB>VALUE a line",
       "Missing keys are left out; exit code 1 if there are any.", cmd_mget, 1,
       SIZE_MAX, mget_options },

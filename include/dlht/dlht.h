@@ -144,7 +144,13 @@ enum dlht_op {
     DLHT_OP_PRESPLIT = 22,
     DLHT_OP_BALANCE = 26,  /* document: action, ... */
     DLHT_OP_PEER_SET = 27, /* document: peer, options */
-    DLHT_OP_RECOVER = 28   /* document: arc, accept_loss, empty */
+    DLHT_OP_RECOVER = 28,  /* document: arc, accept_loss, empty */
+    /* Records of one arc, with different keys: all are changed if each is at
+     * its version (0: absent), or none. DLHT_EMISMATCH: result->count says which
+     * record differs, from 0, and version at which it is. DLHT_EINVAL if keys
+     * lie in more than one arc: of an ordered keyspace those with a common
+     * prefix mostly lie in one. */
+    DLHT_OP_CAS_BATCH = 29
 };
 
 struct dlht_bytes {
@@ -156,6 +162,8 @@ struct dlht_record {
     struct dlht_bytes key;
     struct dlht_bytes value;
     uint64_t version;
+    bool any_version; /* CAS_BATCH: whatever version is there, if any */
+    bool remove;      /* CAS_BATCH: the record goes; there is no value */
 };
 
 /* One request; zeros are defaults. Bytes are copied by the call. */
@@ -171,7 +179,7 @@ struct dlht_request {
     bool reverse, keys_only, stale, strict, all;
     bool estimate;                     /* COUNT: by the learned model alone */
     uint32_t timeout_ms;               /* 0: 5000 */
-    const struct dlht_record *records; /* BATCH; MGET: keys */
+    const struct dlht_record *records; /* BATCH, CAS_BATCH; MGET: keys */
     size_t record_count;
     struct dlht_bytes document; /* admin operations: a MessagePack map */
 };
@@ -185,7 +193,7 @@ struct dlht_result {
     struct dlht_bytes value; /* GET; admin operations: a MessagePack document */
     const struct dlht_record *records; /* RANGE, MGET */
     size_t record_count;
-    uint64_t count; /* COUNT; BATCH: stored */
+    uint64_t count; /* COUNT; BATCH: stored; CAS_BATCH: see there */
     bool more;
     struct dlht_bytes cursor; /* RANGE: go on from here (reverse: end here) */
     uint32_t hops;

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "net/client.h"
+#include "wire/cas_item.h"
 #include "wire/mp.h"
 
 _Static_assert((int)DLHT_OP_PING == (int)OP_PING &&
@@ -58,6 +59,7 @@ bool client_request_is_write(const struct request *request)
     case OP_DEL:
     case OP_CAS:
     case OP_BATCH:
+    case OP_CAS_BATCH:
     case OP_KEYSPACE_CREATE:
     case OP_KEYSPACE_DROP:
     case OP_KEYSPACE_SET:
@@ -80,6 +82,11 @@ static bool request_needs_key(enum dlht_op op)
            op == DLHT_OP_CAS;
 }
 
+static bool request_has_records(enum dlht_op op)
+{
+    return op == DLHT_OP_MGET || op == DLHT_OP_BATCH || op == DLHT_OP_CAS_BATCH;
+}
+
 static int request_check_records(const struct dlht_request *q)
 {
     if (q->record_count > BATCH_COUNT_MAX)
@@ -91,8 +98,11 @@ static int request_check_records(const struct dlht_request *q)
             return DLHT_EINVAL;
         if (r->key.len > KEY_LEN_MAX || r->value.len > VALUE_LEN_MAX)
             return DLHT_ETOOBIG;
-        total +=
-            r->key.len + 5 + (q->op == DLHT_OP_BATCH ? r->value.len + 5 : 0);
+        total += r->key.len + 5;
+        if (q->op != DLHT_OP_MGET)
+            total += r->value.len + 5;
+        if (q->op == DLHT_OP_CAS_BATCH)
+            total += 16; /* its condition */
     }
     /* The rest of the body is small. */
     return total > WIRE_BODY_MAX - (256 << 10) ? DLHT_ETOOBIG : DLHT_OK;
@@ -104,7 +114,7 @@ static bool request_is_known(enum dlht_op op)
     return (op >= DLHT_OP_PING && op <= DLHT_OP_LEAVE) ||
            (op >= DLHT_OP_MODEL && op <= DLHT_OP_PRESPLIT) ||
            op == DLHT_OP_BALANCE || op == DLHT_OP_PEER_SET ||
-           op == DLHT_OP_RECOVER;
+           op == DLHT_OP_RECOVER || op == DLHT_OP_CAS_BATCH;
 }
 
 static int request_check(const struct dlht_request *q)
@@ -121,9 +131,8 @@ static int request_check(const struct dlht_request *q)
     if (q->keyspace && strlen(q->keyspace) > KEYSPACE_NAME_MAX)
         return DLHT_EINVAL;
     if (q->record_count == 0)
-        return q->op == DLHT_OP_MGET || q->op == DLHT_OP_BATCH ? DLHT_EINVAL
-                                                               : DLHT_OK;
-    if (q->op != DLHT_OP_MGET && q->op != DLHT_OP_BATCH)
+        return request_has_records(q->op) ? DLHT_EINVAL : DLHT_OK;
+    if (!request_has_records(q->op))
         return DLHT_EINVAL;
     return request_check_records(q);
 }
@@ -147,14 +156,28 @@ static struct span request_part(struct buf *bytes, const void *data, size_t len)
     return part;
 }
 
-static void request_list(const struct dlht_request *q, struct buf *bytes)
+/* How many bins that are. */
+static uint32_t request_list(const struct dlht_request *q, struct buf *bytes)
 {
+    uint32_t each = q->op == DLHT_OP_MGET    ? 1
+                    : q->op == DLHT_OP_BATCH ? 2
+                                             : CAS_ITEM_BINS;
     for (size_t i = 0; i < q->record_count; i++) {
         const struct dlht_record *r = &q->records[i];
-        mp_write_bin(bytes, span_of(r->key.data, r->key.len));
-        if (q->op == DLHT_OP_BATCH)
-            mp_write_bin(bytes, span_of(r->value.data, r->value.len));
+        struct cas_item item = { .key = span_of(r->key.data, r->key.len),
+                                 .value = span_of(r->value.data, r->value.len),
+                                 .version = r->version,
+                                 .any_version = r->any_version,
+                                 .remove = r->remove };
+        if (each == CAS_ITEM_BINS) {
+            cas_item_write(bytes, &item);
+            continue;
+        }
+        mp_write_bin(bytes, item.key);
+        if (each == 2)
+            mp_write_bin(bytes, item.value);
     }
+    return (uint32_t)q->record_count * each;
 }
 
 int client_request_make(const struct dlht_request *q, struct buf *bytes,
@@ -171,7 +194,7 @@ int client_request_make(const struct dlht_request *q, struct buf *bytes,
                              .version = q->version,
                              .limit = q->limit,
                              .timeout_ms = timeout };
-    bool document = q->op >= DLHT_OP_LOOKUP;
+    bool document = q->op >= DLHT_OP_LOOKUP && q->op != DLHT_OP_CAS_BATCH;
     struct dlht_bytes value = document ? q->document : q->value;
     buf_reset(bytes);
     out->keyspace_name =
@@ -181,11 +204,8 @@ int client_request_make(const struct dlht_request *q, struct buf *bytes,
     if (q->has_end)
         out->end = request_part(bytes, q->end.data, q->end.len);
     size_t before = bytes->len;
-    request_list(q, bytes);
+    out->list_count = request_list(q, bytes);
     out->list.len = bytes->len - before;
-    if (q->record_count)
-        out->list_count =
-            (uint32_t)(q->record_count * (q->op == DLHT_OP_BATCH ? 2 : 1));
     if (bytes->failed)
         return DLHT_ENOMEM;
     const uint8_t *at = bytes->data;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "dlht/err.h"
+#include "wire/cas_item.h"
 #include "wire/message.h"
 #include "wire/mp.h"
 
@@ -39,6 +40,10 @@ void command_pack(const struct command *c, struct buf *out)
         buf_append_span(out, c->list);
         mp_write_uint(out, c->rank);
         break;
+    case COMMAND_CAS_BATCH:
+        mp_write_uint(out, c->list_count);
+        buf_append_span(out, c->list);
+        break;
     case COMMAND_SPLIT:
         mp_write_bin(out, c->key);
         mp_write_uint(out, c->right);
@@ -54,10 +59,11 @@ void command_pack(const struct command *c, struct buf *out)
     }
 }
 
-static void unpack_list(struct mp_reader *r, struct command *out)
+/* Of records of each bins. */
+static void unpack_list(struct mp_reader *r, uint64_t each, struct command *out)
 {
     uint64_t count = mp_read_uint(r);
-    if (count > 2 * BATCH_COUNT_MAX || count % 2)
+    if (count > each * BATCH_COUNT_MAX || count % each)
         r->bad = true;
     out->list_count = (uint32_t)count;
     const uint8_t *from = r->at;
@@ -65,8 +71,24 @@ static void unpack_list(struct mp_reader *r, struct command *out)
         mp_read_bytes(r);
     if (!r->bad)
         out->list = span_of(from, (size_t)(r->at - from));
+}
+
+static void unpack_batch(struct mp_reader *r, struct command *out)
+{
+    unpack_list(r, 2, out);
     if (!mp_at_end(r))
         out->rank = mp_read_uint(r);
+}
+
+static void unpack_cas_batch(struct mp_reader *r, struct command *out)
+{
+    unpack_list(r, CAS_ITEM_BINS, out);
+    struct mp_reader items;
+    mp_reader_init(&items, out->list);
+    for (uint32_t i = 0; i < out->list_count; i += CAS_ITEM_BINS)
+        (void)cas_item_read(&items);
+    if (items.bad)
+        r->bad = true;
 }
 
 static void unpack_split(struct mp_reader *r, struct command *out)
@@ -109,7 +131,10 @@ int command_unpack(struct span bytes, struct command *out)
         out->version = mp_read_uint(&r);
         break;
     case COMMAND_BATCH:
-        unpack_list(&r, out);
+        unpack_batch(&r, out);
+        break;
+    case COMMAND_CAS_BATCH:
+        unpack_cas_batch(&r, out);
         break;
     case COMMAND_SPLIT:
         unpack_split(&r, out);

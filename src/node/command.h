@@ -21,7 +21,8 @@ enum command_kind {
     COMMAND_CAS = 3,
     COMMAND_BATCH = 4, /* list: key, value, key, value... */
     COMMAND_SPLIT = 5,
-    COMMAND_MERGE = 6 /* value: a note of node/op_merge.h */
+    COMMAND_MERGE = 6,    /* value: a note of node/op_merge.h */
+    COMMAND_CAS_BATCH = 7 /* list: wire/cas_item.h; all or nothing */
 };
 
 struct command {

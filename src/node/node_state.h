@@ -132,6 +132,7 @@ struct replica {
     struct sessions sessions;
     uint64_t applied;
     bool half_applied; /* memory ran out inside the next entry */
+    uint32_t cas_done; /* of a CAS_BATCH: records changed until then */
     uint64_t applied_term;
     struct raft_members applied_members; /* as of applied */
     uint64_t counter; /* version of the newest applied write */

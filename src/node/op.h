@@ -4,7 +4,7 @@
  * where the owner of the key answers.
  *
  * op_record.c: put, get, del, cas. op_range.c: range, count and their pieces.
- * op_batch.c: batch and mget. op_lookup.c: lookup. op_admin.c: ring, peers,
+ * op_batch.c: batch and mget. op_cas_batch.c: batches with conditions. op_lookup.c: lookup. op_admin.c: ring, peers,
  * status.
  * op_keyspace.c: keyspaces. op_peer.c: leave and peer set. op_balance.h: what
  * moves. */
@@ -77,6 +77,10 @@ void op_batch_begin(struct node *node, const struct request *request,
                     const struct origin *origin);
 void op_mget_begin(struct node *node, const struct request *request,
                    const struct origin *origin);
+
+/* op_cas_batch.c */
+void op_cas_batch_begin(struct node *node, const struct request *request,
+                        const struct origin *origin);
 
 /* op_lookup.c, op_admin.c */
 void op_lookup_begin(struct node *node, const struct request *request,

@@ -112,6 +112,9 @@ static struct command command_of(const struct request *q)
     case OP_CAS:
         c.kind = COMMAND_CAS;
         break;
+    case OP_CAS_BATCH:
+        c.kind = COMMAND_CAS_BATCH;
+        break;
     default:
         c.kind = COMMAND_BATCH;
         break;
@@ -123,7 +126,8 @@ static struct command command_of(const struct request *q)
  * it is cut again for nothing. */
 static bool reaches_out(const struct replica *r, const struct command *c)
 {
-    return c->kind == COMMAND_BATCH && !replica_holds(r, c);
+    return (c->kind == COMMAND_BATCH || c->kind == COMMAND_CAS_BATCH) &&
+           !replica_holds(r, c);
 }
 
 static void serve_write(struct node *node, struct replica *r,
@@ -185,6 +189,10 @@ void op_read(struct node *node, struct replica *r,
         op_merge_refuse(node, r, origin);
         return;
     }
+    if (r->cas_done) { /* of a batch that nobody may see a part of */
+        node_answer_status(node, origin, DLHT_EBUSY, NULL);
+        return;
+    }
     r->requests++;
     switch (request->op) {
     case OP_GET:
@@ -237,7 +245,8 @@ void op_serve(struct node *node, const struct request *request,
         return;
     }
     bool write = request->op == OP_PUT || request->op == OP_DEL ||
-                 request->op == OP_CAS || request->op == OP_BATCH;
+                 request->op == OP_CAS || request->op == OP_BATCH ||
+                 request->op == OP_CAS_BATCH;
     if (!write && request->op != OP_MERGE && (request->flags & REQUEST_STALE))
         op_read(node, r, request, origin);
     else if (!replica_leads(r)) {
@@ -356,6 +365,9 @@ static void begin_in_keyspace(struct node *node, const struct request *request,
     case OP_BATCH:
         op_batch_begin(node, &q, origin);
         break;
+    case OP_CAS_BATCH:
+        op_cas_batch_begin(node, &q, origin);
+        break;
     case OP_RANGE:
     case OP_COUNT:
         op_range_begin(node, &q, origin);
@@ -424,6 +436,7 @@ void op_begin(struct node *node, const struct request *request,
     case OP_CAS:
     case OP_MGET:
     case OP_BATCH:
+    case OP_CAS_BATCH:
     case OP_RANGE:
     case OP_COUNT:
     case OP_LOOKUP:

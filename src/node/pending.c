@@ -161,7 +161,7 @@ static int grow(struct pending_table *t)
 static bool is_write(const struct request *q)
 {
     return q->op == OP_PUT || q->op == OP_DEL || q->op == OP_CAS ||
-           q->op == OP_BATCH;
+           q->op == OP_BATCH || q->op == OP_CAS_BATCH;
 }
 
 static void copy_span(struct buf *b, struct span *s)

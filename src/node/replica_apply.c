@@ -17,6 +17,7 @@
 #include "node/op_merge.h"
 #include "node/replica.h"
 #include "node/transfer.h"
+#include "wire/cas_item.h"
 #include "wire/codec.h"
 #include "wire/mp.h"
 
@@ -124,19 +125,72 @@ static int apply_batch(struct replica *r, const struct command *c,
     return DLHT_OK;
 }
 
+/* Whether all records are as the batch expects them. */
+static bool meets_conditions(const struct replica *r, const struct command *c,
+                             struct session_result *result)
+{
+    struct mp_reader reader;
+    mp_reader_init(&reader, c->list);
+    for (uint32_t i = 0; i < c->list_count; i += CAS_ITEM_BINS) {
+        struct cas_item item = cas_item_read(&reader);
+        struct record now;
+        uint64_t version =
+            records_get(r->records, item.key, &now) ? now.version : 0;
+        if (item.any_version || item.version == version)
+            continue;
+        result->status = DLHT_EMISMATCH;
+        result->version = version;
+        result->count = i / CAS_ITEM_BINS;
+        return false;
+    }
+    return true;
+}
+
+/* All or nothing. Where memory ran out it is gone on with later, and nobody
+ * reads the arc before that. */
+static int apply_cas_batch(struct replica *r, const struct command *c,
+                           struct session_result *result)
+{
+    if (r->cas_done == 0 && !meets_conditions(r, c, result))
+        return DLHT_OK;
+    struct mp_reader reader;
+    mp_reader_init(&reader, c->list);
+    uint32_t count = c->list_count / CAS_ITEM_BINS;
+    for (uint32_t i = 0; i < count; i++) {
+        struct cas_item item = cas_item_read(&reader);
+        if (i < r->cas_done)
+            continue;
+        struct session_result one = { 0 };
+        struct command del = { .key = item.key };
+        int rc = item.remove ? apply_del(r, &del, &one)
+                             : store(r, item.key, item.value, &one);
+        if (rc != DLHT_OK) {
+            r->cas_done = i;
+            return rc;
+        }
+    }
+    r->cas_done = 0;
+    result->version = r->counter;
+    result->count = count;
+    return DLHT_OK;
+}
+
 /* The fence: what was proposed under old bounds is not done. */
 bool replica_holds(const struct replica *r, const struct command *c)
 {
     if (DLHT_MUTANT == 12)
         return true;
-    if (c->kind != COMMAND_BATCH)
+    uint32_t each = c->kind == COMMAND_BATCH       ? 2
+                    : c->kind == COMMAND_CAS_BATCH ? CAS_ITEM_BINS
+                                                   : 0;
+    if (each == 0)
         return arc_has(r->arc, c->key);
     struct mp_reader reader;
     mp_reader_init(&reader, c->list);
-    for (uint32_t i = 0; i < c->list_count; i += 2) {
-        if (!arc_has(r->arc, mp_read_bytes(&reader)))
+    for (uint32_t i = 0; i < c->list_count; i++) {
+        struct span bytes = mp_read_bytes(&reader);
+        if (i % each == 0 && !arc_has(r->arc, bytes))
             return false;
-        mp_read_bytes(&reader);
     }
     return true;
 }
@@ -155,6 +209,8 @@ static int run_command(struct replica *r, const struct command *c,
         return apply_del(r, c, result);
     case COMMAND_CAS:
         return apply_cas(r, c, result);
+    case COMMAND_CAS_BATCH:
+        return apply_cas_batch(r, c, result);
     default:
         return apply_batch(r, c, result);
     }

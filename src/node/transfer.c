@@ -540,6 +540,7 @@ void transfer_install(struct node *node, struct replica *r, int status)
         r->applied_term = s->term;
         r->applied_members = s->members;
         r->counter = s->counter;
+        r->cas_done = 0;
         r->time_ms = s->time_ms;
         r->unbased_parent = 0;
         r->checkpoint_index_before = r->checkpoint_index = s->index;

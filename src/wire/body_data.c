@@ -7,16 +7,26 @@
 
 #include "dlht/err.h"
 #include "wire/body.h"
+#include "wire/cas_item.h"
 #include "wire/fields.h"
 
 enum {
     REQUEST_FLAGS_ALL = 0x1ff
 };
 
-/* An op whose list is keys, or keys and values: items a record; else 0. */
+/* An op that has a list: its items a record; else 0. */
 static size_t items_per_record(uint8_t op)
 {
-    return op == OP_MGET ? 1 : op == OP_BATCH ? 2 : 0;
+    switch (op) {
+    case OP_MGET:
+        return 1;
+    case OP_BATCH:
+        return 2;
+    case OP_CAS_BATCH:
+        return CAS_ITEM_BINS;
+    default:
+        return 0;
+    }
 }
 
 static bool op_needs_key(uint8_t op)
@@ -27,7 +37,8 @@ static bool op_needs_key(uint8_t op)
 /* The document of an admin operation. */
 static bool op_has_document(uint8_t op)
 {
-    return op >= OP_LOOKUP && op != OP_MODEL_SUMS && op != OP_MERGE;
+    return op >= OP_LOOKUP && op != OP_MODEL_SUMS && op != OP_MERGE &&
+           op != OP_CAS_BATCH;
 }
 
 static void pack_route(struct fields_out *f, const struct request *q)
@@ -75,7 +86,7 @@ int body_pack_request(const struct request *q, struct buf *b)
 {
     if (q->key.len > CODEC_KEY_MAX || q->end.len > CODEC_KEY_MAX ||
         q->value.len > VALUE_LEN_MAX || q->list.len > WIRE_BODY_MAX ||
-        q->list_count > 2 * BATCH_COUNT_MAX ||
+        q->list_count > CAS_ITEM_BINS * BATCH_COUNT_MAX ||
         q->keyspace_name.len > KEYSPACE_NAME_MAX)
         return DLHT_ETOOBIG;
     struct fields_out f = fields_begin(b);
@@ -135,13 +146,18 @@ static void unpack_request_list(struct fields_in *f, struct request *q)
     size_t each = items_per_record(q->op);
     size_t count = body_count(r, each * BATCH_COUNT_MAX);
     const uint8_t *from = r->at;
-    if (each == 2 && count % 2)
+    if (each && count % each)
         mp_fail(r);
-    for (size_t i = 0; i < count && !r->bad; i++)
-        if (each == 2 && i % 2)
+    for (size_t i = 0; i < count && !r->bad; i += each) {
+        struct mp_reader item = *r;
+        read_key(r);
+        if (each > 1)
             read_value(r);
-        else
-            read_key(r);
+        if (each != CAS_ITEM_BINS)
+            continue;
+        (void)cas_item_read(&item);
+        *r = item;
+    }
     if (r->bad || count == 0)
         return;
     q->list = span_of(from, (size_t)(r->at - from));
@@ -163,7 +179,7 @@ static bool is_document(struct span bytes)
 
 static bool request_is_sound(const struct request *q)
 {
-    if (q->op < OP_PING || q->op > OP_RECOVER)
+    if (q->op < OP_PING || q->op > OP_CAS_BATCH)
         return false;
     if (op_needs_key(q->op) && q->key.len == 0)
         return false;

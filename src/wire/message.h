@@ -78,7 +78,8 @@ enum op {
                             * before it; value: node/op_merge.c */
     OP_BALANCE = 26,       /* value: {action, ...}; node/op_balance.c */
     OP_PEER_SET = 27,      /* value: {peer, options: {option: text}} */
-    OP_RECOVER = 28        /* value: {arc, accept_loss, empty} */
+    OP_RECOVER = 28,       /* value: {arc, accept_loss, empty} */
+    OP_CAS_BATCH = 29      /* all or nothing, in one arc */
 };
 
 enum request_flag {
@@ -107,8 +108,9 @@ struct request {
     uint64_t version;  /* CAS: expected, 0: absent */
     uint64_t limit;    /* RANGE, RING: records; 0: as fits a page */
     struct span list;  /* MGET: key, key...; BATCH: key, value, key,
-                                 * value...: MessagePack bins one after the
-                                 * other, list_count items */
+                                 * value...; CAS_BATCH: wire/cas_item.h:
+                                 * MessagePack bins one after the other,
+                                 * list_count items */
     uint32_t list_count;
     struct id session;    /* zero: none; the entry node uses its own */
     uint64_t number;      /* of this request in the session, from 1 */
@@ -123,14 +125,17 @@ struct request {
 
 struct response {
     int32_t status;        /* enum dlht_err */
-    uint64_t version;      /* of the value; CAS that differs: current;
+    uint64_t version;      /* of the value; CAS that differs: current; of
+                            * CAS_BATCH: of the last stored, or of the record
+                            * that differs;
                             * COUNT with ESTIMATE: count may be off by it */
     struct span value;     /* GET; admin operations: a MessagePack
                                  * document */
     struct span list;      /* RANGE, MGET: key, value, version triples
                                  * (bin, bin, uint), one after the other */
     uint32_t list_count;   /* triples */
-    uint64_t count;        /* COUNT; BATCH: records stored */
+    uint64_t count;        /* COUNT; BATCH: records stored; CAS_BATCH that
+                            * differs: which record, from 0 */
     bool more;             /* RANGE: go on at cursor */
     struct span cursor;    /* RANGE: next from (REVERSE: next end) */
     uint32_t hops;         /* forwards it took */

@@ -8,6 +8,7 @@
 
 #include "dlht/err.h"
 #include "wire/body.h"
+#include "wire/cas_item.h"
 #include "wire/mp.h"
 
 enum option {
@@ -38,7 +39,8 @@ enum {
     OPTS_ADMIN = OPTS_ANY | OPT_LIMIT | OPT_DOCUMENT
 };
 
-/* params, in order: k key, v value, n version, l keys, r records, a address;
+/* params, in order: k key, v value, n version, l keys, r records, i records
+ * with conditions, a address;
  * into the document: s name of a keyspace, A action, L keys, O options, p
  * address of a peer, c arc; these may be nil or left out: F from, T to. */
 struct method {
@@ -55,6 +57,7 @@ static const struct method methods[] = {
     { "cas", "knv", OPTS_WRITE, OP_CAS },
     { "mget", "l", OPTS_READ, OP_MGET },
     { "batch", "r", OPTS_BATCH, OP_BATCH },
+    { "cas_batch", "i", OPTS_WRITE, OP_CAS_BATCH },
     { "range", "FT", OPTS_RANGE, OP_RANGE },
     { "count", "FT", OPTS_READ | OPT_ESTIMATE, OP_COUNT },
     { "ping", "", OPT_TIMEOUT, OP_PING },
@@ -247,6 +250,44 @@ static void parse_record_pairs(struct parse *p)
     p->q->list_count = (uint32_t)(2 * count);
 }
 
+/* nil for the version: any; nil for the value: remove. */
+static void parse_condition(struct parse *p)
+{
+    struct cas_item item = { 0 };
+    if (mp_read_array(&p->r) != CAS_ITEM_BINS) {
+        refuse(p, "a record is [key, version, value]");
+        return;
+    }
+    item.key = parse_key(p);
+    item.any_version = mp_peek(&p->r) == MP_NIL;
+    if (item.any_version)
+        mp_read_nil(&p->r);
+    else
+        item.version = parse_uint(p, UINT64_MAX,
+                                  "a version is a number, 0 for absent, or "
+                                  "nil for any");
+    item.remove = mp_peek(&p->r) == MP_NIL;
+    if (item.remove)
+        mp_read_nil(&p->r);
+    else
+        item.value = parse_value(p);
+    if (!p->r.bad)
+        cas_item_write(p->scratch, &item);
+}
+
+static void parse_conditions(struct parse *p)
+{
+    size_t count = mp_read_array(&p->r);
+    if (p->r.bad || count > BATCH_COUNT_MAX)
+        refuse(p, "records are an array of at most 4096");
+    for (size_t i = 0; i < count && !p->r.bad; i++)
+        parse_condition(p);
+    if (p->r.bad)
+        return;
+    p->q->list = buf_span(p->scratch);
+    p->q->list_count = (uint32_t)(CAS_ITEM_BINS * count);
+}
+
 static void parse_name_only(struct parse *p)
 {
     (void)parse_name(p);
@@ -333,6 +374,9 @@ static void parse_param(struct parse *p, char kind)
             parse_record_map(p);
         else
             parse_record_pairs(p);
+        break;
+    case 'i':
+        parse_conditions(p);
         break;
     case 's':
         parse_field(p, "name", parse_name_only);
@@ -542,7 +586,8 @@ static bool is_error(uint8_t op, int32_t status)
 {
     if (status == DLHT_ENOTFOUND)
         return op != OP_GET && op != OP_DEL && op != OP_CAS;
-    return status != DLHT_OK && !(status == DLHT_EMISMATCH && op == OP_CAS);
+    return status != DLHT_OK &&
+           !(status == DLHT_EMISMATCH && (op == OP_CAS || op == OP_CAS_BATCH));
 }
 
 /* As str, which readers may refuse unless it is UTF-8: what is not printable
@@ -648,6 +693,13 @@ static bool write_result(struct buf *b, const struct request *q,
         return write_records(b, s);
     case OP_BATCH:
         mp_write_uint(b, s->count);
+        return true;
+    case OP_CAS_BATCH:
+        mp_write_array(b, found ? 2 : 3);
+        mp_write_bool(b, found);
+        mp_write_uint(b, s->version);
+        if (!found)
+            mp_write_uint(b, s->count);
         return true;
     case OP_COUNT:
         write_count(b, q, s);

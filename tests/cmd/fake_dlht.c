@@ -256,9 +256,9 @@ static void answer_document(struct dlht *d, const struct dlht_request *request,
 
 static struct dlht_record record_of(const struct entry *e, bool keys_only)
 {
-    struct dlht_record record = { { e->key, e->key_len },
-                                  { e->value, e->value_len },
-                                  e->version };
+    struct dlht_record record = { .key = { e->key, e->key_len },
+                                  .value = { e->value, e->value_len },
+                                  .version = e->version };
     if (keys_only)
         record.value.len = 0;
     return record;
@@ -377,6 +377,30 @@ static void answer_one(struct dlht *d, const struct dlht_request *request,
     }
 }
 
+static void answer_cas_batch(const struct dlht_request *request,
+                             struct dlht_result *result)
+{
+    for (size_t i = 0; i < request->record_count; i++) {
+        const struct dlht_record *r = &request->records[i];
+        struct entry *e = find(r->key);
+        result->version = e ? e->version : 0;
+        result->count = i;
+        if (!r->any_version && r->version != result->version)
+            result->status = DLHT_EMISMATCH;
+        if (result->status != DLHT_OK)
+            return;
+    }
+    for (size_t i = 0; i < request->record_count; i++) {
+        const struct dlht_record *r = &request->records[i];
+        struct entry *e = find(r->key);
+        if (!r->remove)
+            result->version = store(r->key, r->value);
+        else if (e)
+            erase(e);
+    }
+    result->count = request->record_count;
+}
+
 static void answer_change(const struct dlht_request *request,
                           struct dlht_result *result)
 {
@@ -413,6 +437,9 @@ static void answer(struct dlht *d, const struct dlht_request *request,
         break;
     case DLHT_OP_BATCH:
         answer_batch(request, result);
+        break;
+    case DLHT_OP_CAS_BATCH:
+        answer_cas_batch(request, result);
         break;
     case DLHT_OP_RANGE:
     case DLHT_OP_COUNT:

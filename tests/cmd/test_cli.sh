@@ -130,6 +130,19 @@ check "cas with its version" 0 'OK\n' \
 check "it is there" 0 'second\n' get new
 check "VERSION must be a number" 2 '' cas new x y
 says "VERSION 'x'"
+check "cas-batch, one of which differs" 1 \
+    "new\t$("$cli" get new --version | cut -f1)\n" \
+    cas-batch p 0 put one new 0 put x
+says "nothing was changed"
+check "nothing was" 1 '' get p
+check "cas-batch" 0 'OK\n' cas-batch p 0 put one q any put two r 0 put three
+check "with a removal" 0 'OK\n' cas-batch r any del p any put uno
+check "as told" 1 'p\tuno\nq\ttwo\n' mget p q r
+check "put or del" 2 '' cas-batch p 0 set x
+says "put VALUE, or del"
+check "a VERSION is a number or any" 2 '' cas-batch p x put x
+check "a change has three words or four" 2 '' cas-batch p 0 put x q
+check "cleared" 0 'OK\n' cas-batch p any del q any del
 check "several" 0 'a\ttwo\nnew\tsecond\n' mget a new
 check "several with a missing one" 1 'a\ttwo\n' mget a nothing
 check "JSON of put" 0 '*' --json put j 1

@@ -109,6 +109,21 @@ class Client:
         return self.ask("cas", key, f'cas "{key}" {expected} "{value}"',
                         value, expected)
 
+    def cas_batch(self, changes):
+        """changes: (key, expected, value). All are done or none. In the history
+        each is a cas of its own; of those that were not done nothing is."""
+        began = time.monotonic_ns()
+        answer = self.shell.ask("cas-batch " + " ".join(
+            f'"{k}" {e} put "{v}"' for k, e, v in changes))
+        outcome = self.outcome(answer)
+        if outcome in ("done", "unknown"):
+            for i, (key, expected, value) in enumerate(changes):
+                version = answer.get("version")
+                if version is not None:
+                    version -= len(changes) - 1 - i
+                self.note("cas", key, began, outcome, value, expected, version)
+        return outcome
+
     def get(self, key):
         """(value, version), (None, 0) if it is absent, or None: no answer."""
         began = time.monotonic_ns()

@@ -6,11 +6,8 @@ of each at the end.
   sets       new keys; all that were acknowledged are there at the end
   appends    to the value of one key, by cas; none is lost, doubled or moved
   ranges     while keys come and go: order, and each that stays exactly once
-  bank       cents between balances of one customer, and between customers of
-             one branch, by cas of the record that holds them; totals stay
-
-A batch has no conditions in this version of dlht. So customers who pay each
-other share a record, a branch; totals of several records are not promised."""
+  bank       cents between balances of one customer by cas, and between
+             customers of one branch by a conditional batch; totals stay"""
 
 import random
 import threading
@@ -201,58 +198,77 @@ def check_scan(words, first, end, records, reverse=False):
 class Bank(Load):
     clients = 3
     cents = 100000  # in each balance, at first
+    customers = 4  # of a branch; their keys stand side by side
 
     def __init__(self, words, rng, tag):
         super().__init__(words, rng, tag)
-        names = self.draw(rng, 10)
-        self.customers = {n: 1 if i < 5 else 4 for i, n in enumerate(names)}
-        self.reads = 0
+        self.branches = self.draw(rng, 5)
+        self.paid = 0
+
+    def members(self, branch):
+        return [f"{branch}.{i}" for i in range(self.customers)]
 
     def keys(self):
-        return list(self.customers)
+        return [m for b in self.branches for m in self.members(b)]
 
     @staticmethod
-    def pack(stamp, accounts):
-        return "|".join([stamp] + [",".join(map(str, a)) for a in accounts])
+    def pack(stamp, balances):
+        return "|".join([stamp] + list(map(str, balances)))
 
     def unpack(self, name, value):
-        """[savings, checking, 401k] of each customer; the total must hold."""
-        accounts = [[int(c) for c in a.split(",")]
-                    for a in value.split("|")[1:]]
-        count = self.customers[name]
-        ensure(len(accounts) == count and
-               sum(map(sum, accounts)) == count * 3 * self.cents and
-               min(map(min, accounts)) >= 0, f"{name}: the total of {count} "
-               f"customers is wrong: {value}")
-        return accounts
+        """[savings, checking, 401k]"""
+        balances = [int(c) for c in value.split("|")[1:]]
+        ensure(len(balances) == 3 and min(balances) >= 0,
+               f"{name}: no such balances: {value}")
+        return balances
 
     def prepare(self, client):
-        for name, count in self.customers.items():
-            value = self.pack(client.stamp(), [[self.cents] * 3] * count)
+        for name in self.keys():
+            value = self.pack(client.stamp(), [self.cents] * 3)
             ensure(client.put(name, value) == "done", f"{name}: no put")
 
-    def step(self, client, rng):
-        name = rng.choice(list(self.customers))
+    def read(self, client, name):
+        """(balances, version), or None: no answer."""
         read = client.get(name)
         if not read:
+            return None
+        ensure(read[0] is not None, f"{name}: the customer is gone")
+        return self.unpack(name, read[0]), read[1]
+
+    def step(self, client, rng):
+        members = self.members(rng.choice(self.branches))
+        giver, taker = rng.sample(members, 2)
+        one = self.read(client, giver)
+        if not one or rng.random() < 0.3:
             return
-        ensure(read[0] is not None, f"{name}: the customers are gone")
-        accounts = self.unpack(name, read[0])
-        self.reads += 1
-        if rng.random() < 0.4:
+        a, b = rng.sample(range(3), 2)
+        amount = rng.randint(0, one[0][a])
+        one[0][a] -= amount
+        if rng.random() < 0.5:
+            one[0][b] += amount
+            value = self.pack(client.stamp(), one[0])
+            self.done += client.cas(giver, one[1], value) == "done"
             return
-        giver, taker = (rng.randrange(len(accounts)) for _ in range(2))
-        a, b = rng.randrange(3), rng.randrange(3)
-        amount = rng.randint(0, accounts[giver][a])
-        accounts[giver][a] -= amount
-        accounts[taker][b] += amount
-        value = self.pack(client.stamp(), accounts)
-        self.done += client.cas(name, read[1], value) == "done"
+        other = self.read(client, taker)
+        if not other:
+            return
+        other[0][b] += amount
+        paid = client.cas_batch(
+            [(giver, one[1], self.pack(client.stamp(), one[0])),
+             (taker, other[1], self.pack(client.stamp(), other[0]))]) == "done"
+        self.done += paid
+        self.paid += paid
 
     def verify(self, records):
-        for name in self.customers:
-            ensure(name in records, f"{name}: the customers are gone")
-            self.unpack(name, records[name])
+        for branch in self.branches:
+            total = 0
+            for name in self.members(branch):
+                ensure(name in records, f"{name}: the customer is gone")
+                total += sum(self.unpack(name, records[name]))
+            ensure(total == self.customers * 3 * self.cents,
+                   f"{branch}: {total} cents")
+        ensure(self.done == 0 or self.done < 50 or self.paid > 0,
+               "no conditional batch was done")
 
 
 ALL = (Registers, Sets, Appends, Ranges, Bank)

@@ -7,6 +7,7 @@
 #include "dlht/err.h"
 #include "node/alone.h"
 #include "node/inspect.h"
+#include "wire/cas_item.h"
 #include "wire/mp.h"
 
 Test(node, a_founder_puts_gets_and_deletes)
@@ -35,6 +36,166 @@ Test(node, a_founder_puts_gets_and_deletes)
     cr_expect_eq(alone_ask(&a, &del)->status, DLHT_OK);
     cr_expect_eq(alone_ask(&a, &del)->status, DLHT_ENOTFOUND);
     cr_expect_eq(alone_ask(&a, &get)->status, DLHT_ENOTFOUND);
+    alone_deinit(&a);
+}
+
+static void fill(struct alone *a, int count)
+{
+    for (int from = 0; from < count; from += 1000) {
+        struct buf list = { 0 };
+        struct request q = { .op = OP_BATCH };
+        for (int i = from; i < from + 1000 && i < count; i++) {
+            char key[16];
+            snprintf(key, sizeof key, "key%06d", i);
+            mp_write_bin(&list, span_str(key));
+            mp_write_bin(&list, span_str("value"));
+            q.list_count += 2;
+        }
+        q.list = buf_span(&list);
+        const struct response *r = alone_ask(a, &q);
+        cr_assert_eq(r->status, DLHT_OK);
+        cr_assert_eq(r->count, q.list_count / 2);
+        buf_deinit(&list);
+    }
+}
+
+static void add_item(struct request *q, struct buf *list,
+                     const struct cas_item *item)
+{
+    cas_item_write(list, item);
+    q->list = buf_span(list);
+    q->list_count += CAS_ITEM_BINS;
+}
+
+static uint64_t version_of(struct alone *a, const char *key)
+{
+    struct request get = { .op = OP_GET, .key = span_str(key) };
+    const struct response *r = alone_ask(a, &get);
+    return r->status == DLHT_OK ? r->version : 0;
+}
+
+Test(node, a_conditional_batch_is_done_as_a_whole_or_not_at_all)
+{
+    struct alone a;
+    alone_init(&a, 9);
+    alone_put(&a, "a", "1");
+    alone_put(&a, "b", "2");
+    uint64_t at_a = version_of(&a, "a"), at_b = version_of(&a, "b");
+    struct request q = { .op = OP_CAS_BATCH };
+    struct buf list = { 0 };
+    add_item(&q, &list,
+             &(struct cas_item){ .key = span_str("a"),
+                                 .value = span_str("10"),
+                                 .version = at_a });
+    add_item(
+        &q, &list,
+        &(struct cas_item){ .key = span_str("new"), .value = span_str("x") });
+    add_item(&q, &list,
+             &(struct cas_item){
+                 .key = span_str("b"), .version = at_b + 7, .remove = true });
+    const struct response *r = alone_ask(&a, &q);
+    cr_expect_eq(r->status, DLHT_EMISMATCH);
+    cr_expect_eq(r->count, 2, "the third differs, not %llu",
+                 (unsigned long long)r->count);
+    cr_expect_eq(r->version, at_b);
+    cr_expect_eq(version_of(&a, "a"), at_a);
+    cr_expect_eq(version_of(&a, "new"), 0);
+
+    q.list_count = 0;
+    buf_reset(&list);
+    add_item(&q, &list,
+             &(struct cas_item){
+                 .key = span_str("b"), .version = at_b, .remove = true });
+    add_item(&q, &list,
+             &(struct cas_item){ .key = span_str("a"),
+                                 .value = span_str("10"),
+                                 .version = at_a });
+    add_item(&q, &list,
+             &(struct cas_item){ .key = span_str("c"),
+                                 .value = span_str("3"),
+                                 .any_version = true });
+    r = alone_ask(&a, &q);
+    cr_expect_eq(r->status, DLHT_OK);
+    cr_expect_eq(r->count, 3);
+    uint64_t last = r->version;
+    cr_expect_eq(version_of(&a, "b"), 0);
+    cr_expect_eq(version_of(&a, "c"), last);
+    cr_expect_eq(version_of(&a, "a"), last - 1);
+    cr_expect_eq(alone_ask(&a, &q)->status, DLHT_EMISMATCH);
+
+    add_item(&q, &list,
+             &(struct cas_item){ .key = span_str("c"), .any_version = true });
+    r = alone_ask(&a, &q);
+    cr_expect_eq(r->status, DLHT_EINVAL, "a key twice");
+    q.list_count = 0;
+    q.list = span_empty();
+    cr_expect_eq(alone_ask(&a, &q)->status, DLHT_EINVAL, "nothing");
+    buf_deinit(&list);
+    alone_deinit(&a);
+}
+
+Test(node, a_conditional_batch_is_of_one_arc)
+{
+    struct alone a;
+    alone_init(&a, 10);
+    fill(&a, 20000);
+    alone_run(&a, 15000);
+    struct keyspace_record record;
+    const struct map *map = inspect_map(a.node, 1, &record);
+    cr_assert_geq(map_count(map), 2);
+    struct buf cut = { 0 }, list = { 0 };
+    buf_append_span(&cut, map_at(map, 1)->lo);
+    /* The first key of the second arc, and one before it. */
+    struct request q = { .op = OP_CAS_BATCH };
+    add_item(&q, &list,
+             &(struct cas_item){ .key = span_str("key000000"),
+                                 .value = span_str("x"),
+                                 .any_version = true });
+    add_item(&q, &list,
+             &(struct cas_item){ .key = buf_span(&cut),
+                                 .value = span_str("x"),
+                                 .any_version = true });
+    uint64_t before = version_of(&a, "key000000");
+    const struct response *r = alone_ask(&a, &q);
+    cr_expect_eq(r->status, DLHT_EINVAL);
+    cr_expect(r->text.len > 0);
+    cr_expect_eq(version_of(&a, "key000000"), before);
+    q.list_count = 0;
+    buf_reset(&list);
+    for (int i = 0; i < 2; i++)
+        add_item(
+            &q, &list,
+            &(struct cas_item){ .key = span_str(i ? "key000001" : "key000000"),
+                                .value = span_str("y"),
+                                .any_version = true });
+    cr_expect_eq(alone_ask(&a, &q)->status, DLHT_OK);
+    buf_deinit(&cut);
+    buf_deinit(&list);
+    alone_deinit(&a);
+}
+
+Test(node, a_conditional_batch_of_a_session_is_applied_once)
+{
+    struct alone a;
+    alone_init(&a, 11);
+    struct rng rng;
+    rng_init(&rng, 6);
+    struct buf list = { 0 };
+    struct request q = { .op = OP_CAS_BATCH,
+                         .session = id_random(&rng),
+                         .number = 1,
+                         .lowest_open = 1 };
+    add_item(
+        &q, &list,
+        &(struct cas_item){ .key = span_str("once"), .value = span_str("x") });
+    const struct response *r = alone_ask(&a, &q);
+    cr_assert_eq(r->status, DLHT_OK);
+    uint64_t version = r->version;
+    r = alone_ask(&a, &q);
+    cr_expect_eq(r->status, DLHT_OK, "the retry hears the first outcome");
+    cr_expect_eq(r->version, version);
+    cr_expect_eq(r->count, 1);
+    buf_deinit(&list);
     alone_deinit(&a);
 }
 
@@ -78,26 +239,6 @@ static size_t page_keys(const struct response *r, bool down)
     }
     cr_assert(mp_at_end(&reader) && !reader.bad);
     return r->list_count;
-}
-
-static void fill(struct alone *a, int count)
-{
-    for (int from = 0; from < count; from += 1000) {
-        struct buf list = { 0 };
-        struct request q = { .op = OP_BATCH };
-        for (int i = from; i < from + 1000 && i < count; i++) {
-            char key[16];
-            snprintf(key, sizeof key, "key%06d", i);
-            mp_write_bin(&list, span_str(key));
-            mp_write_bin(&list, span_str("value"));
-            q.list_count += 2;
-        }
-        q.list = buf_span(&list);
-        const struct response *r = alone_ask(a, &q);
-        cr_assert_eq(r->status, DLHT_OK);
-        cr_assert_eq(r->count, q.list_count / 2);
-        buf_deinit(&list);
-    }
 }
 
 Test(node, ranges_tile_across_splits)

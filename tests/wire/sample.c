@@ -154,7 +154,8 @@ static const struct peer *peers(struct rng *rng, struct sample_pool *pool,
     return list;
 }
 
-/* Packs items into the pool. kinds: k a key, v a value, n a number; repeated
+/* Packs items into the pool. kinds: k a key, v a value, n a number, c a
+ * condition; repeated
  * for each record. */
 static struct span list(struct rng *rng, struct sample_pool *pool,
                         const char *kinds, size_t records)
@@ -164,6 +165,8 @@ static struct span list(struct rng *rng, struct sample_pool *pool,
         for (const char *kind = kinds; *kind; kind++)
             if (*kind == 'n')
                 mp_write_uint(&b, number(rng, UINT64_MAX));
+            else if (*kind == 'c')
+                mp_write_bin(&b, span_of("version", flip(rng) ? 8 : 0));
             else
                 mp_write_bin(&b, bytes(rng, pool, *kind == 'k', 300));
     assert(!b.failed);
@@ -178,14 +181,14 @@ static struct span list(struct rng *rng, struct sample_pool *pool,
 static void sample_request(struct rng *rng, struct sample_pool *pool,
                            struct request *q)
 {
-    *q = (struct request){ .op = (uint8_t)rng_range(rng, OP_PING, OP_RECOVER),
+    *q = (struct request){ .op = (uint8_t)rng_range(rng, OP_PING, OP_CAS_BATCH),
                            .flags = (uint16_t)number(rng, 511),
                            .key = bytes(rng, pool, 1, 300) };
     if (flip(rng))
         q->keyspace = (keyspace_id)positive(rng);
     else
         q->keyspace_name = text(rng, pool, 0, KEYSPACE_NAME_MAX);
-    if (q->op >= OP_LOOKUP)
+    if (q->op >= OP_LOOKUP && q->op != OP_CAS_BATCH)
         q->value = span_of("\x81\xa1z\x05", flip(rng) ? 4 : 0);
     else
         q->value = bytes(rng, pool, 0, 300);
@@ -211,6 +214,10 @@ static void sample_request(struct rng *rng, struct sample_pool *pool,
     if (q->op == OP_MGET || q->op == OP_BATCH) {
         q->list = list(rng, pool, q->op == OP_MGET ? "k" : "kv", records);
         q->list_count = (uint32_t)(q->op == OP_MGET ? records : 2 * records);
+    }
+    if (q->op == OP_CAS_BATCH) {
+        q->list = list(rng, pool, "kvc", records);
+        q->list_count = (uint32_t)(3 * records);
     }
 }
 

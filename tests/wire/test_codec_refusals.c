@@ -2,6 +2,7 @@
 
 /* What no peer would say is refused, in both directions. */
 
+#include "wire/cas_item.h"
 #include "wire/codec.h"
 
 #include <criterion/criterion.h>
@@ -19,7 +20,7 @@ static const struct {
     { MESSAGE_REQUEST, "", "no body" },
     { MESSAGE_REQUEST, "90", "no op" },
     { MESSAGE_REQUEST, "9100", "op 0" },
-    { MESSAGE_REQUEST, "911d", "op 29" },
+    { MESSAGE_REQUEST, "911e", "op 30" },
     { MESSAGE_REQUEST, "9102", "put without a key" },
     { MESSAGE_REQUEST, "9103", "get without a key" },
     { MESSAGE_REQUEST, "9104", "del without a key" },
@@ -271,7 +272,7 @@ Test(codec_refusals, packs_nothing_that_would_be_refused)
         { .type = MESSAGE_REQUEST, .u.request.value.len = VALUE_LEN_MAX + 1 },
         { .type = MESSAGE_REQUEST, .u.request.list.len = WIRE_BODY_MAX + 1 },
         { .type = MESSAGE_REQUEST,
-          .u.request.list_count = 2 * BATCH_COUNT_MAX + 1 },
+          .u.request.list_count = CAS_ITEM_BINS * BATCH_COUNT_MAX + 1 },
         { .type = MESSAGE_REQUEST,
           .u.request.keyspace_name.len = KEYSPACE_NAME_MAX + 1 },
         { .type = MESSAGE_RESPONSE, .u.response.value.len = WIRE_BODY_MAX + 1 },

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Records of conditional batches to bytes and back. */
+
+#include "wire/cas_item.h"
+
+#include <string.h>
+
+enum {
+    VERSION_BYTES = 8,
+    REMOVED = 1
+};
+
+struct cas_item cas_item_read(struct mp_reader *r)
+{
+    struct cas_item item = { .key = mp_read_bytes(r),
+                             .value = mp_read_bytes(r) };
+    struct span condition = mp_read_bytes(r);
+    item.any_version = condition.len < VERSION_BYTES;
+    size_t at = item.any_version ? 0 : VERSION_BYTES;
+    for (size_t i = at; i-- > 0 && !r->bad;)
+        item.version = item.version << 8 | condition.data[i];
+    item.remove = condition.len > at;
+    if (r->bad || item.key.len == 0 || condition.len > at + 1 ||
+        (item.remove && (condition.data[at] != REMOVED || item.value.len)))
+        mp_fail(r);
+    return item;
+}
+
+void cas_item_write(struct buf *out, const struct cas_item *item)
+{
+    uint8_t condition[VERSION_BYTES + 1];
+    size_t len = 0;
+    for (; !item->any_version && len < VERSION_BYTES; len++)
+        condition[len] = (uint8_t)(item->version >> 8 * len);
+    if (item->remove)
+        condition[len++] = REMOVED;
+    mp_write_bin(out, item->key);
+    mp_write_bin(out, item->remove ? span_empty() : item->value);
+    mp_write_bin(out, span_of(condition, len));
+}
