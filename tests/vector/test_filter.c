@@ -363,9 +363,9 @@ static bool slow_item(const struct tree *t, const struct val *item)
 static bool slow(const struct tree *t, const struct record *r)
 {
     if (t->kind == FILTER_AND)
-        return slow(t->left, r) & slow(t->right, r);
+        return slow(t->left, r) && slow(t->right, r);
     if (t->kind == FILTER_OR)
-        return slow(t->left, r) | slow(t->right, r);
+        return slow(t->left, r) || slow(t->right, r);
     if (t->kind == FILTER_NOT)
         return !slow(t->left, r);
     if (!r->fields[t->name].there)
