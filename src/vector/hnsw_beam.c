@@ -138,6 +138,10 @@ size_t beam_gather(const struct hnsw *h, const struct body *b, struct beam *s,
         uint32_t id = link_get(links, i);
         if (id == NODE_NONE)
             break;
+        /* When rows outgrow their arrays, upper links do not move with them: a
+         * reader of the old arrays may meet rows that only the new have. */
+        if (level > 0 && id >= b->row_cap)
+            continue;
         ids[count] = id;
         count += visited[id] != stamp;
         visited[id] = stamp;
