@@ -150,7 +150,12 @@ enum dlht_op {
      * record differs, from 0, and version at which it is. DLHT_EINVAL if keys
      * lie in more than one arc: of an ordered keyspace those with a common
      * prefix mostly lie in one. */
-    DLHT_OP_CAS_BATCH = 29
+    DLHT_OP_CAS_BATCH = 29,
+    /* dlht/vector.h; document: what is put, what is searched, action. */
+    DLHT_OP_VECTOR_PUT = 30,
+    DLHT_OP_VECTOR_GET = 31,
+    DLHT_OP_SEARCH = 32,
+    DLHT_OP_VECTORS = 33
 };
 
 struct dlht_bytes {

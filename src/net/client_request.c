@@ -20,7 +20,9 @@ _Static_assert((int)DLHT_OP_PING == (int)OP_PING &&
                    (int)DLHT_OP_PRESPLIT == (int)OP_PRESPLIT &&
                    (int)DLHT_OP_BALANCE == (int)OP_BALANCE &&
                    (int)DLHT_OP_PEER_SET == (int)OP_PEER_SET &&
-                   (int)DLHT_OP_RECOVER == (int)OP_RECOVER,
+                   (int)DLHT_OP_RECOVER == (int)OP_RECOVER &&
+                   (int)DLHT_OP_SEARCH == (int)OP_SEARCH &&
+                   (int)DLHT_OP_VECTORS == (int)OP_VECTORS,
                "the numbers of operations travel");
 
 /* The action that a document names, empty if none. */
@@ -60,6 +62,7 @@ bool client_request_is_write(const struct request *request)
     case OP_CAS:
     case OP_BATCH:
     case OP_CAS_BATCH:
+    case OP_VECTOR_PUT:
     case OP_KEYSPACE_CREATE:
     case OP_KEYSPACE_DROP:
     case OP_KEYSPACE_SET:
@@ -79,7 +82,8 @@ bool client_request_is_write(const struct request *request)
 static bool request_needs_key(enum dlht_op op)
 {
     return op == DLHT_OP_PUT || op == DLHT_OP_GET || op == DLHT_OP_DEL ||
-           op == DLHT_OP_CAS;
+           op == DLHT_OP_CAS || op == DLHT_OP_VECTOR_PUT ||
+           op == DLHT_OP_VECTOR_GET;
 }
 
 static bool request_has_records(enum dlht_op op)
@@ -114,7 +118,7 @@ static bool request_is_known(enum dlht_op op)
     return (op >= DLHT_OP_PING && op <= DLHT_OP_LEAVE) ||
            (op >= DLHT_OP_MODEL && op <= DLHT_OP_PRESPLIT) ||
            op == DLHT_OP_BALANCE || op == DLHT_OP_PEER_SET ||
-           op == DLHT_OP_RECOVER || op == DLHT_OP_CAS_BATCH;
+           (op >= DLHT_OP_RECOVER && op <= DLHT_OP_VECTORS);
 }
 
 static int request_check(const struct dlht_request *q)

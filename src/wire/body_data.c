@@ -31,7 +31,8 @@ static size_t items_per_record(uint8_t op)
 
 static bool op_needs_key(uint8_t op)
 {
-    return op == OP_PUT || op == OP_GET || op == OP_DEL || op == OP_CAS;
+    return op == OP_PUT || op == OP_GET || op == OP_DEL || op == OP_CAS ||
+           op == OP_VECTOR_PUT || op == OP_VECTOR_GET;
 }
 
 /* The document of an admin operation. */
@@ -179,7 +180,7 @@ static bool is_document(struct span bytes)
 
 static bool request_is_sound(const struct request *q)
 {
-    if (q->op < OP_PING || q->op > OP_CAS_BATCH)
+    if (q->op < OP_PING || q->op > OP_SEARCH_PEER)
         return false;
     if (op_needs_key(q->op) && q->key.len == 0)
         return false;

@@ -79,7 +79,13 @@ enum op {
     OP_BALANCE = 26,       /* value: {action, ...}; node/op_balance.c */
     OP_PEER_SET = 27,      /* value: {peer, options: {option: text}} */
     OP_RECOVER = 28,       /* value: {arc, accept_loss, empty} */
-    OP_CAS_BATCH = 29      /* all or nothing, in one arc */
+    OP_CAS_BATCH = 29,     /* all or nothing, in one arc */
+    OP_VECTOR_PUT = 30,    /* key: id; value: {vector, meta} */
+    OP_VECTOR_GET = 31,    /* key: id */
+    OP_SEARCH = 32,        /* value: {vector or id, k, ...}; node/op_search.c */
+    OP_VECTORS = 33,       /* value: {action}; node/op_vector.c */
+    OP_SEARCH_PEER = 34    /* between peers: of the arcs that a peer leads;
+                            * value: node/search_part.h */
 };
 
 enum request_flag {
