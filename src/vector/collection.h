@@ -99,8 +99,8 @@ bool collection_wants_work(const struct collection *c);
 /* Anywhere, beside searches. */
 void collection_run(struct collection_work *work);
 void collection_done(struct collection *c, struct collection_work *work);
-/* Instead of done, when the collection goes too. */
-void collection_drop_work(struct collection_work *work);
+/* Instead of done: it was not run, or the collection goes too. */
+void collection_abandon(struct collection *c, struct collection_work *work);
 
 /* Makes the graph anew beside the one in use, which serves until then.
  *   DLHT_EBUSY    it is under way

@@ -15,6 +15,12 @@ bool collection_wants_work(const struct collection *c)
     return !c->work && (c->queue_count || c->next);
 }
 
+static void free_work(struct collection_work *w)
+{
+    free(w->vectors);
+    free(w);
+}
+
 /* The next slot of the queue, if there is something to do for it in the
  * graph. */
 static bool take_op(struct collection *c, struct collection_work *w)
@@ -85,7 +91,7 @@ struct collection_work *collection_take(struct collection *c)
     if (c->next)
         take_copies(c, w);
     if (w->count == 0 && !c->next) {
-        collection_drop_work(w);
+        free_work(w);
         return NULL;
     }
     c->work = w;
@@ -113,12 +119,6 @@ void collection_run(struct collection_work *w)
         w->copy_rc = index_put(
             w->next, w->copies[i],
             w->vectors + (COLLECTION_WORK_MAX + i) * (size_t)w->dim, NULL);
-}
-
-void collection_drop_work(struct collection_work *w)
-{
-    free(w->vectors);
-    free(w);
 }
 
 static void op_done(struct collection *c, const struct collection_op *op)
@@ -161,7 +161,15 @@ void collection_done(struct collection *c, struct collection_work *w)
         if (w->ends_rebuild)
             swap_index(c);
     }
-    collection_drop_work(w);
+    free_work(w);
+}
+
+void collection_abandon(struct collection *c, struct collection_work *w)
+{
+    for (size_t i = 0; i < w->count; i++)
+        w->ops[i].rc = DLHT_EBUSY;
+    w->copy_rc = DLHT_EBUSY;
+    collection_done(c, w);
 }
 
 int collection_rebuild(struct collection *c)
