@@ -26,8 +26,8 @@
  *
  * A vector that was put is found by every search begun after the put returned,
  * and one that was removed by none. Distances: l2 is the square of the
- * Euclidean one, cosine is 1 - cosine, ip is 1 - inner product; smaller is
- * nearer.
+ * Euclidean one, cosine is 1 - cosine, ip is the inner product negated; smaller
+ * is nearer. Filters are written as docs/filter.md has it.
  *
  * options->keyspace names the collection in every call. error may be NULL; on
  * failure it says in a sentence what was refused. Calls that wait may not be
