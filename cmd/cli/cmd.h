@@ -67,6 +67,23 @@ int cmd_model_history(struct cli *cli, const struct arguments *args);
 struct dlht_model;
 int cmd_model_fetch(struct cli *cli, struct dlht_model **model);
 
+/* cmd_vector.c */
+int cmd_vector_create(struct cli *cli, const struct arguments *args);
+int cmd_vector_list(struct cli *cli, const struct arguments *args);
+int cmd_vector_info(struct cli *cli, const struct arguments *args);
+int cmd_vector_drop(struct cli *cli, const struct arguments *args);
+int cmd_vector_put(struct cli *cli, const struct arguments *args);
+int cmd_vector_get(struct cli *cli, const struct arguments *args);
+int cmd_vector_del(struct cli *cli, const struct arguments *args);
+int cmd_vector_rebuild(struct cli *cli, const struct arguments *args);
+
+/* cmd_vector_load.c */
+int cmd_vector_load(struct cli *cli, const struct arguments *args);
+
+/* cmd_vector_search.c */
+int cmd_vector_search(struct cli *cli, const struct arguments *args);
+int cmd_vector_recall(struct cli *cli, const struct arguments *args);
+
 /* cmd_hashring.c */
 int cmd_hashring(struct cli *cli, const struct arguments *args);
 

@@ -76,9 +76,14 @@ static void add_keyspace(struct output_table *table,
                  document_u64(keyspace, numbers[i]));
         output_table_add(table, cell);
     }
-    output_table_add(table, document_flag(keyspace, "dropped") ? "being dropped"
-                            : document_flag(keyspace, "volatile") ? "volatile"
-                                                                  : "durable");
+    snprintf(cell, sizeof(cell), "%s",
+             document_flag(keyspace, "dropped")    ? "being dropped"
+             : document_flag(keyspace, "volatile") ? "volatile"
+                                                   : "durable");
+    if (document_u64(keyspace, "dim") && !document_flag(keyspace, "dropped"))
+        snprintf(cell, sizeof(cell), "vectors of %" PRIu64 " numbers",
+                 document_u64(keyspace, "dim"));
+    output_table_add(table, cell);
 }
 
 int cmd_keyspace_list(struct cli *cli, const struct arguments *args)

@@ -6,6 +6,7 @@
 #include "jsonl.h"
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base64.h"
@@ -250,6 +251,126 @@ bool jsonl_read(char *line, size_t len, struct dlht_bytes *key,
     done = done && (r.at == r.end || fail(&r, "more behind the object"));
     done = done && (has_key || fail(&r, "no field \"key\""));
     done = done && (has_value || fail(&r, "no field \"value\""));
+    *why = r.why;
+    return done;
+}
+
+/* Where a value ends, without decoding it: brackets are counted, strings are
+ * passed over. Whoever gets it reads it in earnest. */
+static bool read_object(struct reader *r, struct dlht_bytes *text)
+{
+    const char *begin;
+    size_t depth = 0;
+    bool inside = false; /* a string */
+
+    skip_blanks(r);
+    begin = r->at;
+    if (r->at == r->end || *r->at != '{')
+        return fail(r, "\"meta\" is an object");
+    for (; r->at < r->end; r->at++) {
+        if (*r->at == '"')
+            inside = !inside;
+        else if (inside && *r->at == '\\' && r->at + 1 < r->end)
+            r->at++;
+        else if (!inside && *r->at == '{')
+            depth++;
+        else if (!inside && *r->at == '}' && --depth == 0)
+            break;
+    }
+    if (r->at == r->end)
+        return fail(r, "a bracket is not closed");
+    r->at++;
+    *text = (struct dlht_bytes){ begin, (size_t)(r->at - begin) };
+    return true;
+}
+
+static bool add_number(struct reader *r, size_t count_max,
+                       struct jsonl_vector *out)
+{
+    char *end;
+    float number;
+
+    skip_blanks(r);
+    if (r->at == r->end || !strchr("-0123456789NnIi", *r->at))
+        return fail(r, "\"vector\" is an array of numbers");
+    number = strtof(r->at, &end);
+    if (end == r->at || end > r->end)
+        return fail(r, "\"vector\" is an array of numbers");
+    r->at = end;
+    if (out->count == count_max)
+        return fail(r, "the vector has too many numbers");
+    if (out->count == out->cap) {
+        size_t cap = out->cap ? out->cap * 2 : 256;
+        float *values = realloc(out->values, cap * sizeof(*values));
+        if (!values)
+            return fail(r, "out of memory");
+        out->values = values;
+        out->cap = cap;
+    }
+    out->values[out->count++] = number;
+    return true;
+}
+
+static bool read_numbers(struct reader *r, size_t count_max,
+                         struct jsonl_vector *out)
+{
+    out->count = 0;
+    if (!passes(r, '['))
+        return fail(r, "\"vector\" is an array of numbers");
+    if (passes(r, ']'))
+        return true;
+    do {
+        if (!add_number(r, count_max, out))
+            return false;
+    } while (passes(r, ','));
+    return passes(r, ']') ? true : fail(r, "a bracket is not closed");
+}
+
+/* null: as if it were not there. */
+static bool read_meta(struct reader *r, struct dlht_bytes *meta)
+{
+    skip_blanks(r);
+    if (r->end - r->at >= 4 && memcmp(r->at, "null", 4) == 0) {
+        r->at += 4;
+        return true;
+    }
+    return read_object(r, meta);
+}
+
+bool jsonl_read_vector(char *line, size_t len, size_t count_max,
+                       struct jsonl_vector *out, const char **why)
+{
+    struct reader r = { line, line + len, NULL };
+    struct dlht_bytes meta = { NULL, 0 };
+    bool has_id = false;
+    bool has_vector = false;
+    bool done = passes(&r, '{') || fail(&r, "an object is meant");
+
+    out->meta = NULL;
+    while (done) {
+        struct dlht_bytes name;
+        done = (read_string(&r, &name) && passes(&r, ':')) ||
+               fail(&r, "a field is \"name\": value");
+        if (done && name_is(name, "id"))
+            done = has_id = read_bytes(&r, &out->id);
+        else if (done && name_is(name, "vector"))
+            done = has_vector = read_numbers(&r, count_max, out);
+        else if (done && name_is(name, "meta"))
+            done = read_meta(&r, &meta);
+        else if (done)
+            done = skip_value(&r, 0);
+        if (!done || !passes(&r, ','))
+            break;
+    }
+    done = done && (passes(&r, '}') || fail(&r, "a bracket is not closed"));
+    skip_blanks(&r);
+    done = done && (r.at == r.end || fail(&r, "more behind the object"));
+    done = done && (has_id || fail(&r, "no field \"id\""));
+    done = done && (has_vector || fail(&r, "no field \"vector\""));
+    if (done && meta.data) {
+        out->meta = line + ((const char *)meta.data - line);
+        out->meta[meta.len] = 0; /* a comma or a bracket, read already */
+    }
     *why = r.why;
     return done;
 }

@@ -110,6 +110,7 @@ static int take_value(struct cli *cli, const struct option *option,
     switch (option->kind) {
     case OPTION_FLAG:
     case OPTION_BYTES:
+    case OPTION_MANY:
         return CLI_DONE;
     case OPTION_NUMBER:
         if (!whole || !options_parse_number(text, &value->number) ||
@@ -147,9 +148,19 @@ static size_t find_option(const struct verb *verb, const char *name, size_t len)
     return SIZE_MAX;
 }
 
-static bool is_option(const struct word *word)
+/* -k, where the verb has an option of that one letter. */
+static bool is_short(const struct verb *verb, const struct word *word)
 {
-    return !word->quoted && word->len > 2 && memcmp(word->data, "--", 2) == 0;
+    return word->len == 2 && word->data[0] == '-' &&
+           find_option(verb, word->data + 1, 1) != SIZE_MAX;
+}
+
+static bool is_option(const struct verb *verb, const struct word *word)
+{
+    if (word->quoted)
+        return false;
+    return (word->len > 2 && memcmp(word->data, "--", 2) == 0) ||
+           is_short(verb, word);
 }
 
 int options_global(struct cli *cli, const struct word *word,
@@ -195,9 +206,10 @@ static int take_option(struct cli *cli, const struct verb *verb,
                        const struct word *words, size_t count,
                        struct arguments *args, size_t *taken)
 {
-    const char *name = words[0].data + 2;
-    const char *equals = memchr(name, '=', words[0].len - 2);
-    size_t len = equals ? (size_t)(equals - name) : words[0].len - 2;
+    size_t dashes = is_short(verb, &words[0]) ? 1 : 2;
+    const char *name = words[0].data + dashes;
+    const char *equals = memchr(name, '=', words[0].len - dashes);
+    size_t len = equals ? (size_t)(equals - name) : words[0].len - dashes;
     size_t index = find_option(verb, name, len);
     struct option_value *value;
 
@@ -232,6 +244,9 @@ static int take_option(struct cli *cli, const struct verb *verb,
         return cli_usage(cli, "--%.*s needs a value: --%.*s %s", (int)len, name,
                          (int)len, name, verb->options[index].value_name);
     }
+    if (verb->options[index].kind == OPTION_MANY)
+        args->many[args->many_count++] =
+            (struct option_one){ index, value->word };
     return take_value(cli, &verb->options[index], value);
 }
 
@@ -244,14 +259,15 @@ int options_parse(struct cli *cli, const struct verb *verb,
     memset(args, 0, sizeof(*args));
     args->verb = verb;
     args->list = calloc(count + 1, sizeof(*args->list));
-    if (!args->list)
+    args->many = calloc(count + 1, sizeof(*args->many));
+    if (!args->list || !args->many)
         return cli_fail(cli, DLHT_ENOMEM, NULL);
     for (size_t i = 0; i < count;) {
         size_t taken = 1;
         if (!options_end && !words[i].quoted &&
             strcmp(words[i].data, "--") == 0) {
             options_end = true;
-        } else if (!options_end && is_option(&words[i])) {
+        } else if (!options_end && is_option(verb, &words[i])) {
             int rc = take_option(cli, verb, words + i, count - i, args, &taken);
             if (rc != CLI_DONE)
                 return rc;
@@ -272,8 +288,10 @@ int options_parse(struct cli *cli, const struct verb *verb,
 void options_deinit(struct arguments *args)
 {
     free(args->list);
+    free(args->many);
     args->list = NULL;
-    args->count = 0;
+    args->many = NULL;
+    args->count = args->many_count = 0;
 }
 
 const struct option_value *options_get(const struct arguments *args,
@@ -288,6 +306,18 @@ const struct option_value *options_get(const struct arguments *args,
 bool options_has(const struct arguments *args, const char *name)
 {
     return options_get(args, name)->given;
+}
+
+const struct word *options_nth(const struct arguments *args, const char *name,
+                               size_t n)
+{
+    size_t index = find_option(args->verb, name, strlen(name));
+
+    for (size_t i = 0; i < args->many_count; i++) {
+        if (args->many[i].option == index && n-- == 0)
+            return &args->many[i].word;
+    }
+    return NULL;
 }
 
 uint64_t options_number(const struct arguments *args, const char *name,

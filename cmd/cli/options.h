@@ -5,8 +5,9 @@
  *
  * An option is a word that begins with -- and is not quoted; its value is the
  * next word, or follows a '='. A lone -- ends the options. A single dash is an
- * argument, so `put t -5` stores "-5". Options that hold for every verb
- * (--json, --keyspace, --timeout) are put into the settings. */
+ * argument, so `put t -5` stores "-5", save before the one letter of an option
+ * that the verb has (-k 10). Options that hold for every verb (--json,
+ * --keyspace, --timeout) are put into the settings. */
 
 #ifndef CLI_OPTIONS_H
 #define CLI_OPTIONS_H
@@ -21,13 +22,14 @@ enum {
 enum option_kind {
     OPTION_FLAG,
     OPTION_BYTES,  /* any bytes */
+    OPTION_MANY,   /* any bytes, each time it is given: options_nth */
     OPTION_NUMBER, /* min..max */
     OPTION_SIZE,   /* bytes with an optional K, M or G */
     OPTION_CHOICE
 };
 
 struct option {
-    const char *name; /* without the dashes */
+    const char *name; /* without the dashes; of one letter: one dash will do */
     enum option_kind kind;
     const char *value_name; /* CHOICE: the choices, a|b|c */
     const char *help;
@@ -54,10 +56,18 @@ struct option_value {
     uint64_t number; /* CHOICE: index of the choice */
 };
 
+/* A value of an OPTION_MANY. */
+struct option_one {
+    size_t option; /* index in the verb's table */
+    struct word word;
+};
+
 struct arguments {
     const struct verb *verb;
     struct word *list; /* what is no option, in order; owned */
     size_t count;
+    struct option_one *many; /* owned, in order */
+    size_t many_count;
     struct option_value values[OPTIONS_MAX];
     bool wants_help;
 };
@@ -75,6 +85,10 @@ const struct option_value *options_get(const struct arguments *args,
                                        const char *name);
 
 bool options_has(const struct arguments *args, const char *name);
+
+/* The n-th value, from 0, of an OPTION_MANY; NULL: there are not so many. */
+const struct word *options_nth(const struct arguments *args, const char *name,
+                               size_t n);
 
 /* fallback if it was not given. */
 uint64_t options_number(const struct arguments *args, const char *name,

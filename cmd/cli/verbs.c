@@ -188,6 +188,95 @@ static const struct option hashring_options[] = {
     { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
 };
 
+static const struct option vector_create_options[] = {
+    { "dim", OPTION_NUMBER, "D", "numbers of a vector", 1, 16384 },
+    { "metric", OPTION_CHOICE, "cosine|l2|ip", "what near means (cosine)", 0,
+      0 },
+    { "m", OPTION_NUMBER, "N", "links of a vector in the graph (16)", 2, 256 },
+    { "ef-construction", OPTION_NUMBER, "N",
+      "candidates while the graph is built (200)", 1, 65536 },
+    { "ef", OPTION_NUMBER, "N", "candidates of a search (64)", 1, 65536 },
+    { "quantization", OPTION_CHOICE, "none|f16|int8",
+      "of the graph; hits are ranked by full vectors anyway (int8)", 0, 0 },
+    { "index-type", OPTION_CHOICE, "hnsw|exact",
+      "a graph, or look at all each time (hnsw)", 0, 0 },
+    { "index", OPTION_MANY, "FIELD",
+      "of metadata, that filters are quick on; may be given again", 0, 0 },
+    { "replicas", OPTION_NUMBER, "N", "1, 3 or 5 (as the node was told)", 1,
+      5 },
+    { "placement", OPTION_CHOICE, "ordered|hashed",
+      "by order of the ids, or spread by hash (ordered)", 0, 0 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
+static const struct option vector_rebuild_options[] = {
+    { "wait", OPTION_FLAG, NULL, "until the graph is built", 0, 0 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
+static const struct option vector_put_options[] = {
+    { "values", OPTION_BYTES, "\"1 2 3\"", "the numbers; [1, 2, 3] will do too",
+      0, 0 },
+    { "meta", OPTION_BYTES, "JSON", "metadata: an object", 0, 0 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
+static const struct option vector_get_options[] = {
+    { "stale", OPTION_FLAG, NULL, "any replica may answer, perhaps late", 0,
+      0 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
+static const struct option vector_load_options[] = {
+    { "format", OPTION_CHOICE, "fvecs|npy|jsonl",
+      "what FILE holds (by its name's end)", 0, 0 },
+    { "ids-from", OPTION_NUMBER, "N", "id of the first row (0)", 0,
+      UINT64_MAX / 2 },
+    { "pipeline", OPTION_NUMBER, "N", "vectors under way at once (256)", 1,
+      4096 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
+/* What to look for, how, and where. */
+#define SEARCH_OPTIONS                                                         \
+    { "k", OPTION_NUMBER, "N", "hits wanted (10)", 1, 10000 },                 \
+        { "ef", OPTION_NUMBER,                                                 \
+          "N",  "candidates: more finds more, slower (the collection's)",      \
+          1,    65536 },                                                       \
+        { "filter", OPTION_BYTES,                                              \
+          "EXPR",   "only where it holds: 'lang = \"en\" and year > 2020'",    \
+          0,        0 },                                                       \
+        { "stale", OPTION_FLAG, NULL, "any replicas may answer", 0, 0 },       \
+        { "format",                                                            \
+          OPTION_CHOICE,                                                       \
+          "fvecs|npy|jsonl",                                                   \
+          "what the file holds (by its name's end)",                           \
+          0,                                                                   \
+          0 },                                                                 \
+    {                                                                          \
+        "pipeline", OPTION_NUMBER, "N",                                        \
+            "queries of the file under way at once (16)", 1, 256               \
+    }
+
+static const struct option vector_search_options[] = {
+    { "values", OPTION_BYTES, "\"1 2 3\"", "near this vector", 0, 0 },
+    { "id", OPTION_BYTES, "ID", "near the vector stored under ID", 0, 0 },
+    { "file", OPTION_BYTES, "FILE", "near each vector of FILE", 0, 0 },
+    SEARCH_OPTIONS,
+    { "with", OPTION_BYTES, "meta,vector", "hits carry these too", 0, 0 },
+    { "exact", OPTION_FLAG, NULL, "look at all of them", 0, 0 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
+static const struct option vector_recall_options[] = {
+    { "file", OPTION_BYTES, "FILE", "the queries", 0, 0 },
+    SEARCH_OPTIONS,
+    { "limit", OPTION_NUMBER, "N", "the first N queries (1000)", 1, 1000000 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
+#define COLLECTION_HELP "The collection is that of -k, before the verb."
+
 const struct verb verbs_table[] = {
     { "put", "KEY VALUE | KEY --file FILE | KEY -", "store a value",
       "With - the value is read from standard input, to its end.", cmd_put, 1,
@@ -304,6 +393,45 @@ const struct verb verbs_table[] = {
       "copy the arc would go on with and what may be lost, changes nothing,\n"
       "and the exit code is 4. docs/operations.md.",
       cmd_recover, 1, 1, recover_options },
+    { "vector create", "NAME", "make a collection of vectors",
+      "Only ef can be changed afterwards: keyspace set NAME vector-ef=N.",
+      cmd_vector_create, 1, 1, vector_create_options },
+    { "vector list", "", "the collections", NULL, cmd_vector_list, 0, 0, NULL },
+    { "vector info", "NAME", "how it was made, and what the node asked has",
+      NULL, cmd_vector_info, 1, 1, NULL },
+    { "vector drop", "NAME", "remove a collection and all it holds", NULL,
+      cmd_vector_drop, 1, 1, NULL },
+    { "vector put", "ID", "store a vector", COLLECTION_HELP, cmd_vector_put, 1,
+      1, vector_put_options },
+    { "vector load", "FILE | -", "store many vectors",
+      COLLECTION_HELP
+      "\nfvecs: rows of an int32, how many numbers, and as many float32. npy: "
+      "an array\nof two dimensions of float32 or float64. In both a vector's "
+      "id is the number\nof its row. jsonl: {\"id\": ..., \"vector\": [...], "
+      "\"meta\": {...}} a line.",
+      cmd_vector_load, 1, 1, vector_load_options },
+    { "vector get", "ID", "print a vector: [VALUES]<TAB>META", COLLECTION_HELP,
+      cmd_vector_get, 1, 1, vector_get_options },
+    { "vector del", "ID", "remove a vector",
+      COLLECTION_HELP "\nExit code 1 if there was none.", cmd_vector_del, 1, 1,
+      NULL },
+    { "vector search", "", "print the nearest: ID<TAB>DISTANCE",
+      COLLECTION_HELP
+      "\nThe nearest first, at most N of them. --with adds META and [VALUES] "
+      "to a line;\nwith --file the number of the query, from 0, comes first. "
+      "Smaller is nearer:\nl2 is the square of the distance, cosine 1 - "
+      "cosine, ip the product negated.\nIf part of the ring did not answer, "
+      "that is said on standard error (partial).",
+      cmd_vector_search, 0, 0, vector_search_options },
+    { "vector recall", "", "how much of the truth a search finds",
+      COLLECTION_HELP
+      "\nAsks each query of the file twice, with the graph and exactly, and "
+      "prints what\nshare of the true nearest was found, and the rate of "
+      "both.",
+      cmd_vector_recall, 0, 0, vector_recall_options },
+    { "vector rebuild", "NAME", "build the node's graph anew, while it serves",
+      "Of the node asked (-n): each has its own.", cmd_vector_rebuild, 1, 1,
+      vector_rebuild_options },
     { "bench", "", "measure rate and latency",
       "Each client keeps its pipeline full (a closed loop). Uses the keys\n"
       "bench:0... of the keyspace and leaves them there. Ctrl-C ends it early.",
@@ -434,8 +562,9 @@ void verbs_help_one(const struct verb *verb)
     for (size_t i = 0; verb->options && verb->options[i].name; i++) {
         const struct option *o = &verb->options[i];
         char usage[80];
-        snprintf(usage, sizeof(usage), "--%s%s%s", o->name,
-                 o->value_name ? " " : "", o->value_name ? o->value_name : "");
+        snprintf(usage, sizeof(usage), "%s%s%s%s", o->name[1] ? "--" : "-",
+                 o->name, o->value_name ? " " : "",
+                 o->value_name ? o->value_name : "");
         printf("  %-26s  %s\n", usage, o->help);
     }
 }

@@ -10,6 +10,7 @@
 #include "wire/body.h"
 #include "wire/cas_item.h"
 #include "wire/mp.h"
+#include "wire/rpc_vector.h"
 
 enum option {
     OPT_KEYSPACE = 1 << 0,
@@ -36,13 +37,15 @@ enum {
     OPTS_BATCH = OPTS_ANY | OPT_ALL,
     OPTS_WRITE = OPTS_BATCH | OPT_SESSION | OPT_NUMBER | OPT_LOWEST_OPEN,
     OPTS_RANGE = OPTS_READ | OPT_LIMIT | OPT_REVERSE | OPT_KEYS_ONLY | OPT_SCAN,
-    OPTS_ADMIN = OPTS_ANY | OPT_LIMIT | OPT_DOCUMENT
+    OPTS_ADMIN = OPTS_ANY | OPT_LIMIT | OPT_DOCUMENT,
+    OPTS_SEARCH = OPTS_ANY | OPT_STALE | OPT_DOCUMENT
 };
 
 /* params, in order: k key, v value, n version, l keys, r records, i records
  * with conditions, a address;
  * into the document: s name of a keyspace, A action, L keys, O options, p
- * address of a peer, c arc; these may be nil or left out: F from, T to. */
+ * address of a peer, c arc, V vector; these may be nil or left out: F from, T
+ * to, and into the document: W vector, M metadata. */
 struct method {
     const char *name;
     const char *params;
@@ -75,7 +78,11 @@ static const struct method methods[] = {
     { "presplit", "L", OPTS_ADMIN, OP_PRESPLIT },
     { "balance", "A", OPTS_ADMIN, OP_BALANCE },
     { "peer_set", "pO", OPTS_ADMIN, OP_PEER_SET },
-    { "recover", "c", OPTS_ADMIN, OP_RECOVER }
+    { "recover", "c", OPTS_ADMIN, OP_RECOVER },
+    { "vector_put", "kVM", OPTS_WRITE, OP_VECTOR_PUT },
+    { "vector_get", "k", OPTS_READ, OP_VECTOR_GET },
+    { "search", "W", OPTS_SEARCH | OPT_LARGE, OP_SEARCH },
+    { "vectors", "A", OPTS_ADMIN, OP_VECTORS }
 };
 
 static const struct {
@@ -328,6 +335,20 @@ static void parse_arc(struct parse *p)
         refuse(p, "an arc is a number, or str of hexadecimal digits");
 }
 
+static void parse_vector(struct parse *p)
+{
+    const char *wrong = rpc_vector_skip(&p->r);
+    if (wrong)
+        refuse(p, wrong);
+}
+
+static void parse_meta(struct parse *p)
+{
+    const char *wrong = rpc_vector_skip_meta(&p->r);
+    if (wrong)
+        refuse(p, wrong);
+}
+
 static void parse_settings(struct parse *p)
 {
     const uint8_t *from = p->r.at;
@@ -395,6 +416,18 @@ static void parse_param(struct parse *p, char kind)
         break;
     case 'c':
         parse_field(p, "arc", parse_arc);
+        break;
+    case 'V':
+        parse_field(p, "vector", parse_vector);
+        break;
+    case 'W':
+        if (mp_peek(&p->r) == MP_NIL)
+            mp_read_nil(&p->r);
+        else
+            parse_field(p, "vector", parse_vector);
+        break;
+    case 'M':
+        parse_field(p, "meta", parse_meta);
         break;
     case 'a':
         parse_addr(p);
@@ -507,6 +540,11 @@ static void parse_options(struct parse *p)
         refuse(p, "lowest_open is at most number");
 }
 
+static bool is_optional(char kind)
+{
+    return kind == 'F' || kind == 'T' || kind == 'W' || kind == 'M';
+}
+
 static void parse_params(struct parse *p)
 {
     if (mp_peek(&p->r) != MP_ARRAY) {
@@ -516,12 +554,11 @@ static void parse_params(struct parse *p)
     size_t left = mp_read_array(&p->r);
     const char *kind = p->method->params;
     for (; *kind && left > 0 && !p->r.bad; kind++, left--) {
-        bool optional = *kind == 'F' || *kind == 'T';
-        if (optional && mp_peek(&p->r) == MP_MAP)
+        if (is_optional(*kind) && mp_peek(&p->r) == MP_MAP)
             break;
         parse_param(p, *kind);
     }
-    if (*kind && *kind != 'F' && *kind != 'T')
+    if (*kind && !is_optional(*kind))
         refuse(p, "too few params");
     if (left == 1 && mp_peek(&p->r) == MP_MAP)
         parse_options(p);
@@ -529,18 +566,21 @@ static void parse_params(struct parse *p)
         refuse(p, "too many params, or options that are no map");
 }
 
-/* The document of an admin method: some params, and its options. */
+/* The document of an admin method: some params, and its options; of other
+ * methods only such params. */
 static void make_document(struct parse *p)
 {
-    size_t count = p->field_count + p->pair_count;
-    if (!(p->method->options & OPT_DOCUMENT) || count == 0)
+    bool takes_options = p->method->options & OPT_DOCUMENT;
+    size_t count = p->field_count + (takes_options ? p->pair_count : 0);
+    if (count == 0)
         return;
     mp_write_map(p->scratch, count);
     for (size_t i = 0; i < p->field_count; i++) {
         mp_write_cstr(p->scratch, p->fields[i].name);
         buf_append_span(p->scratch, p->fields[i].value);
     }
-    buf_append_span(p->scratch, p->pairs);
+    if (takes_options)
+        buf_append_span(p->scratch, p->pairs);
     if (p->scratch->len > VALUE_LEN_MAX)
         refuse(p, "params have at most 16 MiB");
     p->q->value = buf_span(p->scratch);
@@ -585,7 +625,8 @@ int rpc_unpack(struct span input, struct buf *scratch, struct rpc_call *call,
 static bool is_error(uint8_t op, int32_t status)
 {
     if (status == DLHT_ENOTFOUND)
-        return op != OP_GET && op != OP_DEL && op != OP_CAS;
+        return op != OP_GET && op != OP_DEL && op != OP_CAS &&
+               op != OP_VECTOR_GET;
     return status != DLHT_OK &&
            !(status == DLHT_EMISMATCH && (op == OP_CAS || op == OP_CAS_BATCH));
 }
@@ -670,6 +711,7 @@ static bool write_result(struct buf *b, const struct request *q,
     bool found = s->status == DLHT_OK;
     switch ((enum op)q->op) {
     case OP_PUT:
+    case OP_VECTOR_PUT:
         mp_write_uint(b, s->version);
         return true;
     case OP_GET:
@@ -681,6 +723,13 @@ static bool write_result(struct buf *b, const struct request *q,
         mp_write_bin(b, s->value);
         mp_write_uint(b, s->version);
         return true;
+    case OP_VECTOR_GET:
+        if (found)
+            return rpc_vector_write_got(b, s);
+        mp_write_nil(b);
+        return true;
+    case OP_SEARCH:
+        return rpc_vector_write_hits(b, s);
     case OP_DEL:
         mp_write_bool(b, found);
         return true;
@@ -735,6 +784,8 @@ static bool write_result(struct buf *b, const struct request *q,
     case OP_BALANCE:
     case OP_PEER_SET:
     case OP_RECOVER:
+    case OP_VECTORS:
+    case OP_SEARCH_PEER:
     default:
         return write_document(b, s->value);
     }

@@ -12,7 +12,8 @@
  * page of ring into key; the options of an admin method into the document in
  * value, with the name that keyspace_... are given as "name", the map that
  * keyspace_set is given as "options", the keys of presplit as "keys", what
- * model is to do as "action". */
+ * model is to do as "action"; so are the "vector" and "meta" of vector_put, and
+ * the "vector" of search beside its options. */
 
 #ifndef WIRE_RPC_H
 #define WIRE_RPC_H

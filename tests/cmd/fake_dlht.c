@@ -5,8 +5,8 @@
  *
  * Records live in the file $FAKE_DLHT_FILE between runs. Keys that begin with
  * '!' answer as they are named (!unknown, !timeout, !unavailable, !full); a
- * batch with the key !busy is refused once. Administrative documents are in
- * fake_documents.c. Pages are PAGE records, so that paging is exercised by
+ * batch with the key !busy is refused once, and so is a vector. Administrative
+ * documents are in fake_documents.c, vectors in fake_vectors.c. Pages are PAGE records, so that paging is exercised by
  * little data. */
 
 #include <assert.h>
@@ -18,6 +18,7 @@
 
 #include "dlht/dlht.h"
 #include "fake_documents.h"
+#include "fake_vectors.h"
 
 enum {
     PAGE = 7,
@@ -45,6 +46,7 @@ struct pending {
     struct dlht_request request;
     struct dlht_record *records;
     void *bytes;
+    void *document;
     dlht_fn fn;
     void *context;
 };
@@ -197,6 +199,7 @@ static void forget(void)
     for (size_t i = 0; i < entry_count; i++)
         drop(entries[i]);
     free(entries);
+    fake_vectors_forget();
     entries = NULL;
     entry_count = entry_cap = 0;
     restored = false;
@@ -411,15 +414,73 @@ static void answer_change(const struct dlht_request *request,
                memmem(request->document.data, request->document.len, "default",
                       7)) {
         result->status = DLHT_EEXISTS;
+    } else if (request->op == DLHT_OP_KEYSPACE_CREATE &&
+               memmem(request->document.data, request->document.len, "options",
+                      7)) {
+        fake_set(request, result);
     }
+}
+
+static void answer_vector_put(const struct dlht_request *request,
+                              struct dlht_result *result)
+{
+    struct dlht_bytes value;
+
+    result->status = named_failure(request->key);
+    if (request->key.len == 5 && memcmp(request->key.data, "!busy", 5) == 0 &&
+        !was_busy) {
+        was_busy = true;
+        result->status = DLHT_EBUSY;
+    }
+    if (result->status == DLHT_OK && fake_vectors_put(request, &value, result))
+        result->version = store(request->key, value);
+}
+
+static void answer_vector_get(const struct dlht_request *request,
+                              struct dlht_result *result)
+{
+    const struct entry *e = find(request->key);
+    struct dlht_record record;
+
+    if (!e) {
+        result->status = DLHT_ENOTFOUND;
+        return;
+    }
+    record = record_of(e, false);
+    fake_vectors_get(&record, result);
+}
+
+static void answer_search(struct dlht *d, const struct dlht_request *request,
+                          struct dlht_result *result)
+{
+    free(d->found);
+    d->found = calloc(entry_count + 1, sizeof(*d->found));
+    assert(d->found);
+    for (size_t i = 0; i < entry_count; i++)
+        d->found[i] = record_of(entries[i], false);
+    fake_vectors_search(request, d->found, entry_count, result);
+}
+
+static bool is_of_vectors(enum dlht_op op)
+{
+    return op >= DLHT_OP_VECTOR_PUT && op <= DLHT_OP_VECTORS;
 }
 
 static void answer(struct dlht *d, const struct dlht_request *request,
                    struct dlht_result *result)
 {
+    bool is_collection =
+        request->keyspace && fake_vectors_has(request->keyspace);
+
     memset(result, 0, sizeof(*result));
     result->text = "";
-    if (request->keyspace && strcmp(request->keyspace, "default") != 0) {
+    if (!is_collection && is_of_vectors(request->op)) {
+        result->status = DLHT_ENOTSUP;
+        result->text = "the keyspace is no collection of vectors";
+        return;
+    }
+    if (request->keyspace && !is_collection &&
+        strcmp(request->keyspace, "default") != 0) {
         result->status = DLHT_ENOKEYSPACE;
         return;
     }
@@ -466,10 +527,22 @@ static void answer(struct dlht *d, const struct dlht_request *request,
     case DLHT_OP_PEER_SET:
         fake_set(request, result);
         break;
+    case DLHT_OP_VECTOR_PUT:
+        answer_vector_put(request, result);
+        break;
+    case DLHT_OP_VECTOR_GET:
+        answer_vector_get(request, result);
+        break;
+    case DLHT_OP_SEARCH:
+        answer_search(d, request, result);
+        break;
+    case DLHT_OP_VECTORS:
+        fake_vectors_act(request, entry_count, result);
+        break;
     }
 }
 
-/* Only what the open requests of load and bench point to is copied. */
+/* Only what the open requests of load, bench and vectors point to is copied. */
 int dlht_submit(struct dlht *d, const struct dlht_request *request, dlht_fn fn,
                 void *context)
 {
@@ -478,6 +551,8 @@ int dlht_submit(struct dlht *d, const struct dlht_request *request, dlht_fn fn,
     assert(d->pending_count < OPEN_MAX);
     p->request = *request;
     p->request.key.data = p->bytes = copy(request->key.data, request->key.len);
+    p->request.document.data = p->document =
+        copy(request->document.data, request->document.len);
     p->records = copy(request->records,
                       request->record_count * sizeof(*request->records));
     p->request.records = p->records;
@@ -501,6 +576,7 @@ int dlht_poll(struct dlht *d, int timeout_ms)
         pthread_mutex_unlock(&lock);
         list[i].fn(list[i].context, &result);
         free(list[i].bytes);
+        free(list[i].document);
         free(list[i].records);
     }
     free(list);

@@ -198,15 +198,21 @@ static void status(msgpack_packer *p)
 
 static void keyspaces(msgpack_packer *p)
 {
-    msgpack_pack_array(p, 1);
-    msgpack_pack_map(p, 7);
-    pack_pair(p, "name", "default");
-    pack_number(p, "id", 1);
-    pack_pair(p, "placement", "ordered");
-    pack_number(p, "replicas", 3);
-    pack_flag(p, "volatile", false);
-    pack_number(p, "arcs", 2);
-    pack_flag(p, "dropped", false);
+    static const char *const names[] = { "default", "l2" };
+
+    msgpack_pack_array(p, 2);
+    for (uint64_t i = 0; i < 2; i++) {
+        msgpack_pack_map(p, 9);
+        pack_pair(p, "name", names[i]);
+        pack_number(p, "id", 1 + i);
+        pack_pair(p, "placement", "ordered");
+        pack_number(p, "replicas", 3);
+        pack_flag(p, "volatile", false);
+        pack_number(p, "arcs", 2);
+        pack_flag(p, "dropped", false);
+        pack_number(p, "dim", 3 * i);
+        pack_pair(p, "metric", i ? "l2" : "");
+    }
 }
 
 static void errors(msgpack_packer *p)

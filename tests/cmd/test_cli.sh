@@ -704,7 +704,8 @@ default    a2  m        (end)    3                  127.0.0.1:9000 127.0.0.1:900
     shows '"safe_to_stop": false, .*"news": "a field of a later version"}$'
     check "keyspaces" 0 \
         'NAME     PLACEMENT  ID  REPLICAS  ARCS  KIND
-default  ordered     1         3     2  durable\n' keyspace list
+default  ordered     1         3     2  durable
+l2       ordered     2         3     2  vectors of 3 numbers\n' keyspace list
     check "the other name" 0 '*' keyspaces
     check "a new keyspace" 0 'OK\n' keyspace create k --placement hashed \
         --replicas 3

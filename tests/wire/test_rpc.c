@@ -149,12 +149,33 @@ static const struct {
           "b\xc4\x01"
           "c\x81\xa8keyspace\xa2ks"),
       "1 op=22 name=ks document=24" },
+    { LIT("\x94\x00\x01\xaavector_put\x92\xa1k\xc4\x04"
+          "\x00\x00\x80\x3f"),
+      "1 op=30 key=k document=14" },
+    { LIT("\x94\x00\x01\xaavector_put\x94\xa1k\x92\x01\xca\x3f\x80\x00\x00"
+          "\xa2{}\x82\xa3"
+          "all\xc3\xa8keyspace\xa2ks"),
+      "1 op=30 flags=32 name=ks key=k document=23" },
+    { LIT("\x94\x00\x01\xaavector_put\x94\xa1k\x91\x01\xc0\x83\xa7session"
+          "\xc4\x10"
+          "0123456789abcde\x07\xa6number\x09\xablowest_open\x08"),
+      "1 op=30 key=k document=16 session=7 number=9 lowest=8" },
+    { LIT("\x94\x00\x01\xaavector_get\x92\xa1k\x81\xa5stale\xc3"),
+      "1 op=31 flags=8 key=k" },
+    { LIT("\x94\x00\x01\xa6search\x92\x91\x01\x82\xa1k\x05\xa8keyspace\xa2"
+          "ks"),
+      "1 op=32 name=ks document=25" },
+    { LIT("\x94\x00\x01\xa6search\x92\xc0\x82\xa2id\xa1k\xa5stale\xc3"),
+      "1 op=32 flags=8 document=13" },
+    { LIT("\x94\x00\x01\xa6search\x91\x81\xa2id\xa1k"), "1 op=32 document=6" },
+    { LIT("\x94\x00\x01\xa7vectors\x92\xa4info\x81\xa8keyspace\xa2ks"),
+      "1 op=33 name=ks document=25" },
 };
 
 Test(rpc, understands_every_method)
 {
     struct buf scratch = { 0 };
-    bool seen[OP_PRESPLIT + 1] = { false };
+    bool seen[OP_SEARCH_PEER + 1] = { false };
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
         struct rpc_call call;
         const char *text;
@@ -168,6 +189,8 @@ Test(rpc, understands_every_method)
     }
     for (int op = OP_PING; op <= OP_PRESPLIT; op++)
         cr_expect_neq(seen[op], op == OP_ARC_INFO, "op %d has a row", op);
+    for (int op = OP_VECTOR_PUT; op <= OP_SEARCH_PEER; op++)
+        cr_expect_neq(seen[op], op == OP_SEARCH_PEER, "op %d has a row", op);
     buf_deinit(&scratch);
 }
 
@@ -275,6 +298,26 @@ static const struct {
       DLHT_EINVAL, "too few" },
     { LIT("\x94\x00\x07\xa8presplit\x91\xa1k"), DLHT_EINVAL, "keys are" },
     { LIT("\x94\x00\x07\xa8presplit\x91\x91\xa0"), DLHT_EINVAL, "a key is" },
+    { LIT("\x94\x00\x07\xaavector_put\x91\xa1k"), DLHT_EINVAL, "too few" },
+    { LIT("\x94\x00\x07\xaavector_put\x92\xa1k\xc0"), DLHT_EINVAL,
+      "a vector is bin" },
+    { LIT("\x94\x00\x07\xaavector_put\x92\xa1k\xc4\x00"), DLHT_EINVAL,
+      "a vector as bin has 4 bytes" },
+    { LIT("\x94\x00\x07\xaavector_put\x92\xa1k\xc4\x05"
+          "12345"),
+      DLHT_EINVAL, "a vector as bin has 4 bytes" },
+    { LIT("\x94\x00\x07\xaavector_put\x92\xa1k\x90"), DLHT_EINVAL,
+      "a vector has 1 to" },
+    { LIT("\x94\x00\x07\xaavector_put\x92\xa1k\x92\x01\xa1"
+          "2"),
+      DLHT_EINVAL, "a vector is bin" },
+    { LIT("\x94\x00\x07\xaavector_put\x93\xa1k\x91\x01\x05"), DLHT_EINVAL,
+      "metadata is nil" },
+    { LIT("\x94\x00\x07\xaavector_put\x93\xa1k\x91\x01\x81\xa1k\x05"),
+      DLHT_EINVAL, "no such option" },
+    { LIT("\x94\x00\x07\xa6search\x91\x05"), DLHT_EINVAL, "a vector is bin" },
+    { LIT("\x94\x00\x07\xa6search\x92\xc0\xc0"), DLHT_EINVAL, "too many" },
+    { LIT("\x94\x00\x07\xa7vectors\x90"), DLHT_EINVAL, "too few" },
 };
 
 Test(rpc, refuses_with_a_reason_or_not_at_all)
@@ -318,6 +361,34 @@ Test(rpc, refuses_too_many_records)
         cr_expect_eq(rc, count == BATCH_COUNT_MAX ? DLHT_OK : DLHT_EINVAL);
         buf_deinit(&b);
         buf_deinit(&scratch);
+    }
+}
+
+/* One number more than a vector may have, in both forms. */
+Test(rpc, refuses_vectors_of_too_many_numbers)
+{
+    for (size_t dim = 16384; dim <= 16385; dim++) {
+        for (int form = 0; form < 2; form++) {
+            struct buf b = { 0 }, scratch = { 0 };
+            struct rpc_call call;
+            const char *text;
+            mp_write_array(&b, 4);
+            mp_write_uint(&b, 0);
+            mp_write_uint(&b, 7);
+            mp_write_cstr(&b, "search");
+            mp_write_array(&b, 1);
+            if (form)
+                mp_write_array(&b, dim);
+            else
+                mp_write_bin_header(&b, 4 * dim);
+            for (size_t i = 0; i < dim; i++)
+                buf_append(&b, "\xca\x3f\x80\x00\x00" + !form, form ? 5 : 4);
+            int rc = rpc_unpack(buf_span(&b), &scratch, &call, &text);
+            cr_expect_eq(rc, dim == 16384 ? DLHT_OK : DLHT_EINVAL,
+                         "%zu numbers, form %d: %s", dim, form, text);
+            buf_deinit(&b);
+            buf_deinit(&scratch);
+        }
     }
 }
 
@@ -401,6 +472,35 @@ static const struct {
       LIT("\x94\xf0\xa6"
           "EPROTO\xaenot understood\xa6"
           "failed\xc0") },
+    { OP_VECTOR_PUT, { .version = 9 }, LIT("\xc0\x09") },
+    { OP_VECTOR_GET,
+      { .version = 9, .value = LIT("\x81\xa4meta\xa2{}") },
+      LIT("\xc0\x92\x81\xa4meta\xa2{}\x09") },
+    { OP_VECTOR_GET, { .status = DLHT_ENOTFOUND }, LIT("\xc0\xc0") },
+    { OP_VECTOR_GET,
+      { .version = 9 },
+      LIT("\x94\xf0\xa6"
+          "EPROTO\xaenot understood\xa6"
+          "failed\xc0") },
+    { OP_SEARCH,
+      { .value = LIT("\x81\xa5peers\x03"),
+        .list = LIT("\xa1x\xc4\x05\x94\x01\xc0\xc0\xc0\x05"),
+        .list_count = 1 },
+      LIT("\x94\xf0\xa6"
+          "EPROTO\xaenot understood\xa6"
+          "failed\xc0") },
+    { OP_SEARCH,
+      { .value = LIT("\x81\xa5peers\x03"),
+        .list = LIT("\xa1x\xc4\x04\x93\x01\xc0\xc0\x05"),
+        .list_count = 1 },
+      LIT("\xc0\x92\x91\x95\xc4\x01x\x01\xc0\xc0\x05\x81\xa5peers\x03") },
+    { OP_SEARCH, { .value = LIT("\x80") }, LIT("\xc0\x92\x90\x80") },
+    { OP_SEARCH,
+      { .status = DLHT_ENOTFOUND, .text = LIT("no vector") },
+      LIT("\x94\xfd\xa9"
+          "ENOTFOUND\xa9no vector\xa6"
+          "failed\xc0") },
+    { OP_VECTORS, { .value = LIT("\x80") }, LIT("\xc0\x80") },
     { OP_PING, { 0 }, LIT("\xc0\xc3") },
     { OP_KEYSPACE_DROP, { 0 }, LIT("\xc0\xc3") },
     { OP_PUT,
