@@ -13,6 +13,7 @@
 #include "dlht/err.h"
 #include "node/collections.h"
 #include "node/op.h"
+#include "node/replica.h"
 #include "vector/vector_record.h"
 #include "wire/cas_item.h"
 
