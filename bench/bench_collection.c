@@ -170,19 +170,19 @@ static struct load_times load(struct ring *ring,
 /* Owners */
 
 /* The number of an address, in the order they are met. */
-static uint8_t peer_number(struct span peer, struct span known[NODES])
+static uint8_t peer_number(struct span peer, char known[NODES][64])
 {
     uint8_t i = 0;
-    while (i < NODES && known[i].len && !span_equal(known[i], peer))
+    while (i < NODES && known[i][0] && !span_equal(span_str(known[i]), peer))
         i++;
-    if (i == NODES)
+    if (i == NODES || peer.len >= sizeof known[i])
         bench_die("more owners than nodes");
-    known[i] = peer;
+    memcpy(known[i], peer.data, peer.len);
     return i;
 }
 
 struct arc_line {
-    struct span keyspace, lo, hi, owner;
+    struct span lo, hi, owner;
     bool has_hi;
 };
 
@@ -195,8 +195,6 @@ static struct arc_line read_arc(struct mp_reader *r)
         if (nil) {
             arc.has_hi = arc.has_hi && !span_equal(field, span_str("hi"));
             mp_read_nil(r);
-        } else if (span_equal(field, span_str("keyspace"))) {
-            arc.keyspace = mp_read_bytes(r);
         } else if (span_equal(field, span_str("lo"))) {
             arc.lo = mp_read_bytes(r);
         } else if (span_equal(field, span_str("hi"))) {
@@ -210,32 +208,43 @@ static struct arc_line read_arc(struct mp_reader *r)
     return arc;
 }
 
+static void take_arc(const struct arc_line *arc, uint8_t part, size_t count,
+                     uint8_t *part_of)
+{
+    for (size_t i = 0; i < count; i++) {
+        char room[COLLECTION_ID_BYTES];
+        struct span id = collection_id(i, room);
+        if (span_compare(id, arc->lo) >= 0 &&
+            (!arc->has_hi || span_compare(id, arc->hi) < 0))
+            part_of[i] = part;
+    }
+}
+
 /* Of each row the peer that leads it; how many arcs. */
 static size_t find_owners(struct ring *ring, const char *name, size_t count,
                           uint8_t *part_of)
 {
-    struct dlht_request request = { .op = DLHT_OP_RING, .limit = 1000 };
+    struct dlht_request request = { .op = DLHT_OP_RING, .keyspace = name };
     struct dlht_result result;
-    struct mp_reader r;
-    struct span known[NODES] = { { 0 } };
+    char known[NODES][64] = { "" };
+    char cursor[1024];
     size_t arcs = 0;
-    if (dlht_call(ring->clients[0], &request, &result) != DLHT_OK)
-        bench_die(result.text);
-    mp_reader_init(&r, span_of(result.value.data, result.value.len));
-    for (size_t left = mp_read_array(&r); left > 0 && !r.bad; left--) {
-        struct arc_line arc = read_arc(&r);
-        if (!span_equal(arc.keyspace, span_str(name)))
-            continue;
-        uint8_t part = peer_number(arc.owner, known);
-        arcs++;
-        for (size_t i = 0; i < count; i++) {
-            char room[COLLECTION_ID_BYTES];
-            struct span id = collection_id(i, room);
-            if (span_compare(id, arc.lo) >= 0 &&
-                (!arc.has_hi || span_compare(id, arc.hi) < 0))
-                part_of[i] = part;
+    do {
+        struct mp_reader r;
+        if (dlht_call(ring->clients[0], &request, &result) != DLHT_OK)
+            bench_die(result.text);
+        mp_reader_init(&r, span_of(result.value.data, result.value.len));
+        for (size_t left = mp_read_array(&r); left > 0 && !r.bad; left--) {
+            struct arc_line arc = read_arc(&r);
+            take_arc(&arc, peer_number(arc.owner, known), count, part_of);
+            arcs++;
         }
-    }
+        if (r.bad || result.cursor.len > sizeof cursor)
+            bench_die("the ring says what is no list of arcs");
+        if (result.cursor.len)
+            memcpy(cursor, result.cursor.data, result.cursor.len);
+        request.key = (struct dlht_bytes){ cursor, result.cursor.len };
+    } while (result.more);
     return arcs;
 }
 
