@@ -18,6 +18,8 @@ enum {
     ROUNDS_MAX = 100,     /* in which nothing new was answered */
     RANGE_CUTS_MAX = 4096 /* ranges asked of one peer at once */
 };
+/* The first tick may be in the turn in which the search came. */
+#define OWN_TURNS 2
 /* A stale search asks others, too, after four times the usual, from 5 to 500
  * ms. */
 #define HEDGE_NS_MIN (UINT64_C(5) * NS_PER_MS)
@@ -56,6 +58,9 @@ struct search {
     bool gave_up; /* a piece was not answered in time */
     bool no_memory;
     uint32_t rounds; /* without anything new */
+    /* Turns until this node itself is asked; 0: it is not, or was. Searching
+     * takes long: what is sent to others must have left before. */
+    uint32_t own_in;
     bool progress;
     uint32_t arcs, peers, hops;
     uint64_t measured;
@@ -294,7 +299,7 @@ static void go_on(struct node *node, struct search *s)
         answer(node, s);
         return;
     }
-    if (s->open > 0)
+    if (s->open > 0 || s->own_in > 0)
         return;
     s->rounds = s->progress ? 0 : s->rounds + 1;
     if (s->gave_up || s->rounds > ROUNDS_MAX || node->now_ns >= s->deadline_ns)
@@ -548,11 +553,48 @@ static void ask(struct node *node, struct search *s, const struct keyspace *ks,
     buf_deinit(&doc);
 }
 
-/* Asks for all that is not covered; others: of peers that were not asked. */
-static void ask_for_gaps(struct node *node, struct search *s, bool others)
+enum whom {
+    ASK_ALL,    /* this node a little later, if there are others */
+    ASK_OTHERS, /* peers that were not asked */
+    ASK_OWN     /* this node now */
+};
+
+/* Those of g that are this node, or are not. */
+static size_t ask_groups(struct node *node, struct search *s,
+                         const struct keyspace *ks, const struct groups *g,
+                         bool own)
+{
+    size_t asked = 0;
+    for (size_t i = 0; i < g->count && !s->no_memory && !s->answered; i++) {
+        if (g->list[i].count == 0 ||
+            node_is_self(node, &g->list[i].peer) != own)
+            continue;
+        ask(node, s, ks, &g->list[i]);
+        asked++;
+    }
+    return asked;
+}
+
+static void put_off(struct node *node, struct search *s)
+{
+    s->own_in = OWN_TURNS;
+    node_wake_at(node, node->now_ns);
+}
+
+static bool has_own(struct node *node, const struct groups *g)
+{
+    for (size_t i = 0; i < g->count; i++)
+        if (g->list[i].count && node_is_self(node, &g->list[i].peer))
+            return true;
+    return false;
+}
+
+/* Asks for all that is not covered. */
+static void ask_for_gaps(struct node *node, struct search *s, enum whom whom)
 {
     const struct keyspace *ks = keyspaces_find(node, s->keyspace);
-    struct id *chosen = ks ? choose_peers(node, s, ks, others) : NULL;
+    struct id *chosen =
+        ks ? choose_peers(node, s, ks, whom == ASK_OTHERS) : NULL;
     struct groups g = { 0 };
     struct key_range gap;
     struct span from = span_empty();
@@ -570,12 +612,11 @@ static void ask_for_gaps(struct node *node, struct search *s, bool others)
     }
     s->no_memory = s->no_memory || g.failed;
     s->open++; /* so that an answer from here does not end it under us */
-    /* Others first: they work while this node does. */
-    for (size_t pass = 0; pass < 2; pass++)
-        for (size_t i = 0; i < g.count && !s->no_memory && !s->answered; i++)
-            if (g.list[i].count &&
-                node_is_self(node, &g.list[i].peer) == (pass == 1))
-                ask(node, s, ks, &g.list[i]);
+    bool others = whom != ASK_OWN && ask_groups(node, s, ks, &g, false) > 0;
+    if (others && whom == ASK_ALL && has_own(node, &g))
+        put_off(node, s);
+    else
+        ask_groups(node, s, ks, &g, true);
     s->open--;
     groups_free(&g);
     free(chosen);
@@ -584,7 +625,7 @@ static void ask_for_gaps(struct node *node, struct search *s, bool others)
 static void begin_round(struct node *node, struct search *s)
 {
     s->progress = false;
-    ask_for_gaps(node, s, false);
+    ask_for_gaps(node, s, ASK_ALL);
     go_on(node, s);
 }
 
@@ -679,21 +720,39 @@ void op_search_begin(struct node *node, const struct request *request,
         begin_search(node, s);
 }
 
+static void tick_own(struct node *node, struct search *s)
+{
+    if (--s->own_in > 0)
+        node_wake_at(node, node->now_ns);
+    else
+        ask_for_gaps(node, s, ASK_OWN);
+}
+
+static void tick_hedge(struct node *node, struct search *s)
+{
+    if (node->now_ns < s->hedge_ns) {
+        node_wake_at(node, s->hedge_ns);
+        return;
+    }
+    s->hedge_ns = 0;
+    ask_for_gaps(node, s, ASK_OTHERS);
+}
+
 void op_search_tick(struct node *node)
 {
     struct search *s = node->searches;
     while (s) {
         struct search *next = s->next;
-        if (s->hedge_ns && !s->answered) {
-            if (node->now_ns < s->hedge_ns) {
-                node_wake_at(node, s->hedge_ns);
-            } else {
-                s->hedge_ns = 0;
-                ask_for_gaps(node, s, true);
-                go_on(node, s);
-                settle(node, s);
-            }
-        }
+        bool own = s->own_in > 0, hedge = s->hedge_ns > 0;
+        s->open++; /* so that it stays */
+        if (own && !s->answered)
+            tick_own(node, s);
+        if (hedge && !s->answered)
+            tick_hedge(node, s);
+        s->open--;
+        if (own || hedge)
+            go_on(node, s);
+        settle(node, s);
         s = next;
     }
     op_search_peer_tick(node);
