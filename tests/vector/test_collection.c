@@ -340,6 +340,133 @@ Test(collection, agrees_with_a_list)
              seed % 4 == 3 ? INDEX_EXACT : INDEX_HNSW, seed % 2);
 }
 
+/* Many rows that never change, so that a graph is walked: row i is of part
+ * i % PARTS. */
+enum {
+    CROWD = 6000,
+    CROWD_K = 10
+};
+
+struct crowd {
+    struct collection *c;
+    uint32_t parts[PARTS];
+    float vectors[CROWD][DIM];
+    char names[CROWD][16];
+    struct buf value;
+};
+
+static bool read_crowd(void *self, uint32_t part, struct span id,
+                       struct span *value, uint64_t *version)
+{
+    struct crowd *crowd = self;
+    (void)part;
+    buf_reset(&crowd->value);
+    vector_record_pack(crowd->vectors[atoi((const char *)id.data + 2)], DIM,
+                       span_empty(), &crowd->value);
+    *value = buf_span(&crowd->value);
+    *version = 1;
+    return true;
+}
+
+static struct crowd *new_crowd(struct rng *rng)
+{
+    struct crowd *crowd = calloc(1, sizeof *crowd);
+    struct collection_source source = { read_crowd, crowd };
+    struct collection_config config = { 0 };
+    config.index.hnsw = hnsw_config_default(DIM);
+    config.index.hnsw.metric = METRIC_L2;
+    cr_assert_eq(collection_new(&config, &source, &crowd->c), DLHT_OK);
+    for (size_t i = 0; i < PARTS; i++)
+        cr_assert_eq(collection_add_part(crowd->c, &crowd->parts[i]), DLHT_OK);
+    for (size_t i = 0; i < CROWD; i++) {
+        struct span id, value;
+        uint64_t version;
+        for (size_t j = 0; j < DIM; j++)
+            crowd->vectors[i][j] = (float)rng_real(rng);
+        snprintf(crowd->names[i], sizeof crowd->names[i], "id%05zu", i);
+        id = span_str(crowd->names[i]);
+        (void)read_crowd(crowd, 0, id, &value, &version);
+        cr_assert_eq(collection_put(crowd->c, crowd->parts[i % PARTS], id,
+                                    value, version),
+                     DLHT_OK);
+    }
+    for (struct collection_work *work;
+         (work = collection_take(crowd->c)) != NULL;) {
+        collection_run(work);
+        collection_done(crowd->c, work);
+    }
+    return crowd;
+}
+
+/* Of one part, exactly or as wide as all are; the hits' distances. */
+static size_t search_crowd(const struct crowd *crowd, const float *query,
+                           size_t part, bool wide, float distances[CROWD_K],
+                           double *horizon)
+{
+    struct collection_query q = {
+        .vector = query, .k = CROWD_K, .exact = !wide, .wide = wide
+    };
+    struct collection_search *s;
+    struct collection_search_work work;
+    const struct collection_hit *hits;
+    size_t count;
+    cr_assert_eq(collection_search_new(crowd->c, &q, &s), DLHT_OK);
+    collection_search_add(s, crowd->parts[part]);
+    cr_assert_eq(collection_search_run(s, &hits, &count), DLHT_OK);
+    for (size_t i = 0; i < count; i++) {
+        cr_assert_eq(hits[i].part, crowd->parts[part]);
+        distances[i] = hits[i].distance;
+    }
+    collection_search_work(s, &work);
+    *horizon = (double)work.horizon;
+    collection_search_free(s);
+    return count;
+}
+
+/* What a part has before the horizon is told, and the horizon lies behind the
+ * k nearest of all. */
+Test(collection, searches_a_part_as_wide_as_all)
+{
+    struct rng rng;
+    rng_init(&rng, 7);
+    struct crowd *crowd = new_crowd(&rng);
+    size_t due = 0, met = 0, before = 0;
+    for (size_t n = 0; n < 100; n++) {
+        float query[DIM], truth[CROWD_K], found[CROWD_K];
+        double horizon, none, nearest = INFINITY;
+        size_t least = 0;
+        for (size_t j = 0; j < DIM; j++)
+            query[j] = (float)rng_real(&rng);
+        for (size_t part = 0; part < PARTS; part++) {
+            size_t count =
+                search_crowd(crowd, query, part, true, found, &horizon);
+            cr_assert_eq(search_crowd(crowd, query, part, false, truth, &none),
+                         CROWD_K);
+            cr_assert(isinf(none) && !isinf(horizon));
+            nearest = horizon < nearest ? horizon : nearest;
+            for (size_t i = 0; i < CROWD_K && (double)truth[i] < horizon; i++) {
+                due++;
+                for (size_t j = 0; j < count; j++)
+                    met += found[j] == truth[i];
+            }
+        }
+        for (size_t i = 0; i < CROWD; i++) {
+            double d = 0;
+            for (size_t j = 0; j < DIM; j++)
+                d += pow((double)(query[j] - crowd->vectors[i][j]), 2);
+            least += d < nearest;
+        }
+        before += least >= CROWD_K;
+    }
+    printf("%zu of %zu before the horizon; %zu of 100 horizons far enough\n",
+           met, due, before);
+    cr_assert_geq(met * 100, due * 97);
+    cr_assert_eq(before, 100);
+    collection_free(crowd->c);
+    buf_deinit(&crowd->value);
+    free(crowd);
+}
+
 Test(collection, passes_over_what_is_no_vector)
 {
     struct world *w = calloc(1, sizeof *w);
