@@ -6,7 +6,6 @@
 
 #include <criterion/criterion.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/rng.h"
 #include "dlht/err.h"
@@ -18,8 +17,6 @@ enum {
     PEERS = 8,
     DIM = 8,
     ROWS = 600,
-    TWINS = 400, /* of them all are equally near */
-    TWIN_HITS = 5,
     SEARCHES = 40,
     BACK_MS = 20, /* after so long a peer's answer is back */
     BOUND_MS = 40,
@@ -136,17 +133,14 @@ static void draw(struct rng *rng, uint8_t bytes[DIM * sizeof(float)])
     vector_record_bytes(vector, DIM, bytes);
 }
 
-/* Of the last TWINS all are zeros. */
 static void load(struct rng *rng)
 {
-    for (unsigned row = 0; row < ROWS + TWINS; row++) {
+    for (unsigned row = 0; row < ROWS; row++) {
         uint8_t bytes[DIM * sizeof(float)];
         char id[16];
         struct buf doc = { 0 };
         snprintf(id, sizeof id, "%06u", row);
         draw(rng, bytes);
-        if (row >= ROWS)
-            memset(bytes, 0, sizeof bytes);
         mp_write_map(&doc, 1);
         mp_write_cstr(&doc, "vector");
         mp_write_bin(&doc, span_of(bytes, sizeof bytes));
@@ -157,34 +151,6 @@ static void load(struct rng *rng)
         must_ask(&q);
         buf_deinit(&doc);
     }
-}
-
-/* Among many equally near ones owners cannot tell what is theirs of the nearest
- * of all: they are asked twice, and the answer is whole. */
-static void search_twins(void)
-{
-    static const uint8_t zeros[DIM * sizeof(float)];
-    struct buf doc = { 0 };
-    double ms;
-    mp_write_map(&doc, 3);
-    mp_write_cstr(&doc, "vector");
-    mp_write_bin(&doc, span_of(zeros, sizeof zeros));
-    mp_write_cstr(&doc, "k");
-    mp_write_uint(&doc, TWIN_HITS);
-    mp_write_cstr(&doc, "ef"); /* so few that graphs are walked */
-    mp_write_uint(&doc, TWIN_HITS);
-    struct request q = { .op = OP_SEARCH,
-                         .keyspace_name = span_str("v"),
-                         .value = buf_span(&doc) };
-    (void)ask(0, &q, &ms); /* so that owners are sure of themselves */
-    struct asked asked = ask(0, &q, &ms);
-    buf_deinit(&doc);
-    printf("%u equally near ones: %.1f ms\n", asked.hits, ms);
-    cr_assert_eq(asked.status, DLHT_OK);
-    cr_assert(!asked.partial);
-    cr_expect_eq(asked.hits, TWIN_HITS);
-    cr_expect_gt(ms, 2 * BACK_MS);
-    cr_expect_lt(ms, 3 * BACK_MS);
 }
 
 struct times {
@@ -256,7 +222,6 @@ Test(search_delay, all_owners_are_asked_at_once, .timeout = 120)
     cr_expect_lt(strict.first, QUIET_BOUND_MS);
     cr_expect_lt(stale.first, BOUND_MS);
     cr_expect_lt(stale.most, BOUND_MS);
-    search_twins();
     const char *text;
     const char *failure = world_failure(w, &text);
     cr_expect_null(failure, "%s: %s", failure, text);
