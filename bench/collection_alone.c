@@ -190,11 +190,9 @@ void alone_free(struct alone *a)
 size_t alone_search(struct alone *a, size_t q, size_t part, const char *filter,
                     size_t *rows, size_t k)
 {
-    struct collection_query query = {
-        .vector = a->data->queries + q * a->data->dim,
-        .k = k,
-        .wide = true, /* as the ring's owners are asked */
-    };
+    struct collection_query query = { .vector =
+                                          a->data->queries + q * a->data->dim,
+                                      .k = k };
     struct collection_search *s;
     const struct collection_hit *hits;
     struct filter *compiled = NULL;

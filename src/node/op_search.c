@@ -5,7 +5,6 @@
 #include "node/op_search.h"
 
 #include <assert.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,7 +36,6 @@ struct hit {
 /* What one peer was asked. */
 struct piece {
     struct search *search;
-    bool wide;
     struct id peer; /* zero: whoever leads it */
     uint64_t asked_ns;
 };
@@ -67,11 +65,6 @@ struct search {
     uint32_t arcs, peers, hops;
     uint64_t measured;
     bool exact; /* everywhere */
-    /* Owners' graphs hold what others lead, too, and are walked as they are: an
-     * owner tells what it leads of the nearest of all. Beyond the horizon, the
-     * nearest of them all, something may be missing; should the answer reach
-     * so far, all are asked anew for the nearest of what they lead. */
-    double horizon;
 };
 
 static void search_free(struct search *s)
@@ -265,20 +258,11 @@ static bool take_hits(struct search *s, const struct response *response)
     return true;
 }
 
-static void note_horizon(struct search *s, double horizon)
-{
-    if (!(horizon > s->horizon))
-        s->horizon = horizon; /* NaN, too */
-}
-
-/* What a piece that is not as wide as its search is covers is not known. */
-static bool take_outcome(struct search *s, const struct piece *piece,
-                         struct span doc)
+static bool take_outcome(struct search *s, struct span doc)
 {
     struct mp_reader r;
     bool exact = false;
     size_t before = s->covered.count;
-    bool late = piece->wide && !s->query.wide;
     mp_reader_init(&r, doc);
     for (size_t pairs = mp_read_map(&r); pairs > 0 && !r.bad; pairs--) {
         struct span field = mp_read_bytes(&r);
@@ -286,9 +270,7 @@ static bool take_outcome(struct search *s, const struct piece *piece,
             s->measured += mp_read_uint(&r);
         else if (span_equal(field, span_str("exact")))
             exact = mp_read_bool(&r);
-        else if (span_equal(field, span_str("horizon")))
-            note_horizon(s, mp_read_float(&r));
-        else if (late || !span_equal(field, span_str("ranges")))
+        else if (!span_equal(field, span_str("ranges")))
             mp_skip(&r);
         else if (!search_read_ranges(&r, &s->covered))
             return false;
@@ -308,34 +290,13 @@ static void note_time(struct node *node, uint64_t took)
                           : took;
 }
 
-/* Whether something that is missing might be among the k nearest. */
-static bool reaches_horizon(struct search *s)
-{
-    if (!s->query.wide || s->horizon == INFINITY)
-        return false;
-    order_hits(s);
-    return s->count < s->query.k ||
-           !(s->hits[s->query.k - 1].distance < s->horizon);
-}
-
-static void ask_narrowly(struct node *node, struct search *s)
-{
-    s->query.wide = false;
-    s->own_in = 0;
-    key_ranges_deinit(&s->covered);
-    begin_round(node, s);
-}
-
 /* More is to be asked, or it is answered. */
 static void go_on(struct node *node, struct search *s)
 {
     if (s->answered)
         return;
     if (key_ranges_is_all(&s->covered) || s->no_memory) {
-        if (!s->no_memory && reaches_horizon(s))
-            ask_narrowly(node, s);
-        else
-            answer(node, s);
+        answer(node, s);
         return;
     }
     if (s->open > 0 || s->own_in > 0)
@@ -358,7 +319,7 @@ static void piece_done(struct node *node, void *context,
         note_time(node, node->now_ns - piece->asked_ns);
         s->peers++;
         /* Hits first: what is covered must be complete. */
-        if (!take_hits(s, response) || !take_outcome(s, piece, response->value))
+        if (!take_hits(s, response) || !take_outcome(s, response->value))
             s->no_memory = true;
     } else if (response->status == DLHT_ENOKEYSPACE ||
                response->status == DLHT_ENOTSUP) {
@@ -581,7 +542,7 @@ static void ask(struct node *node, struct search *s, const struct keyspace *ks,
     if (s->flags & REQUEST_STALE)
         target.prefer = g->peer;
     if (piece)
-        *piece = (struct piece){ s, s->query.wide, g->peer, node->now_ns };
+        *piece = (struct piece){ s, g->peer, node->now_ns };
     s->open++;
     if (!piece || doc.failed ||
         pending_begin(node, &q, s->deadline_ns, &target) != DLHT_OK) {
@@ -748,8 +709,6 @@ void op_search_begin(struct node *node, const struct request *request,
     s->keyspace = ks->record.id;
     s->flags = request->flags & (REQUEST_STALE | REQUEST_STRICT);
     s->exact = true;
-    s->query.wide = !s->query.exact;
-    s->horizon = INFINITY;
     /* What came by then is told in time. */
     uint64_t left = op_deadline_ns(node, request) - node->now_ns;
     s->deadline_ns = node->now_ns + left / 10 * 9;

@@ -3,7 +3,6 @@
 /* What an owner of arcs does of a search. */
 
 #include <assert.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,12 +104,7 @@ static void pack_outcome(struct node *node, const struct serving *s,
         if (key_ranges_add(&ranges, &range) != DLHT_OK)
             doc->failed = true;
     }
-    bool whole = isinf(work->horizon);
-    mp_write_map(doc, whole ? 3 : 4);
-    if (!whole) {
-        mp_write_cstr(doc, "horizon");
-        mp_write_float(doc, (double)work->horizon);
-    }
+    mp_write_map(doc, 3);
     mp_write_cstr(doc, "measured");
     mp_write_uint(doc, work->measured);
     mp_write_cstr(doc, "exact");
@@ -163,8 +157,7 @@ static void search_here(struct node *node, struct serving *s)
                                       .k = s->query.k,
                                       .ef = s->query.ef,
                                       .filter = s->query.filter,
-                                      .exact = s->query.exact,
-                                      .wide = s->query.wide };
+                                      .exact = s->query.exact };
     int rc = ks && ks->vectors.dim ? DLHT_OK : DLHT_EBUSY;
     if (rc == DLHT_OK && !nc)
         rc = collections_new_empty(node, &ks->vectors, &none);

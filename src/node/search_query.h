@@ -24,8 +24,6 @@ struct search_query {
     struct buf filter_text; /* empty: none */
     struct filter *filter;
     bool exact, meta, vectors;
-    bool wide; /* OP_SEARCH_PEER: as vector/collection.h has it; the answer says
-                * its horizon, if there is one */
     struct key_ranges ranges; /* OP_SEARCH_PEER; else empty */
 };
 

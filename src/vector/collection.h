@@ -136,12 +136,6 @@ struct collection_query {
     size_t ef;                   /* 0: the collection's */
     const struct filter *filter; /* NULL: none */
     bool exact;
-    /* What is asked for are the nearest of more than the added parts, and who
-     * asks has the rest from elsewhere: of the parts only what is nearer than
-     * collection_search_work.horizon need be told. Then the graph is walked as
-     * if all of it was asked about, which is several times quicker than to pass
-     * by what is not. */
-    bool wide;
 };
 
 struct collection_search; /* under way */
@@ -170,8 +164,6 @@ MUST_USE int collection_search_run(struct collection_search *s,
 struct collection_search_work {
     uint64_t measured; /* distances, about */
     bool exact;        /* every vector was looked at */
-    float horizon;     /* nearer ones were told, as far as a walk finds them;
-                        * INFINITY, always so if not wide */
     const char *way;   /* of the filter's plan; "" without */
 };
 void collection_search_work(const struct collection_search *s,

@@ -15,10 +15,7 @@
 
 enum {
     SAMPLE = 512, /* slots that a filter is tried on, to plan by */
-    LIST_ROWS = 256,
-    /* So many more than k are asked for of a graph that holds other parts, too:
-     * what has changed elsewhere and is not known here yet stands among them. */
-    WIDER = 4
+    LIST_ROWS = 256
 };
 
 struct collection_search {
@@ -29,9 +26,7 @@ struct collection_search {
     float *vector; /* the query's; of length one for cosine */
     float *room;
     kernel_one_fn measure;
-    struct neighbour *near; /* what the graph says; room for near_k */
-    size_t near_k;
-    bool whole; /* the graph is walked as if all parts were asked about */
+    struct neighbour *near;      /* what the graph says; room for k */
     struct collection_hit *hits; /* the farthest first, a heap; at most k */
     size_t count;
     int rc;
@@ -57,14 +52,7 @@ int collection_search_new(struct collection *c,
     s->part_count = c->part_count;
     s->asked = mem_zero(c->part_count, sizeof *s->asked);
     s->vector = mem_array(2 * (size_t)graph->dim, sizeof *s->vector);
-    s->near_k = query->k;
-    if (query->wide)
-        s->near_k += query->k / 4 + WIDER;
-    if (s->near_k > QUERY_K_MAX)
-        s->near_k = QUERY_K_MAX;
-    if (s->query.ef < s->near_k)
-        s->query.ef = s->near_k;
-    s->near = mem_array(s->near_k, sizeof *s->near);
+    s->near = mem_array(query->k, sizeof *s->near);
     s->hits = mem_array(query->k, sizeof *s->hits);
     if (!s->asked || !s->vector || !s->near || !s->hits) {
         collection_search_free(s);
@@ -78,7 +66,6 @@ int collection_search_new(struct collection *c,
         graph->kernel->one[KERNEL_F32]
                           [graph->metric == METRIC_L2 ? KERNEL_L2 : KERNEL_IP];
     s->work.way = "";
-    s->work.horizon = INFINITY;
     *out = s;
     return DLHT_OK;
 }
@@ -215,9 +202,7 @@ static bool admits(void *self, uint64_t handle)
 {
     const struct collection_search *s = self;
     uint32_t slot = (uint32_t)handle;
-    bool wanted =
-        s->whole ? collection_is_shown(s->c, slot) : is_asked(s, slot);
-    return wanted && s->c->slots[slot].state == SLOT_INDEXED &&
+    return is_asked(s, slot) && s->c->slots[slot].state == SLOT_INDEXED &&
            passes(s, slot, s->query.filter);
 }
 
@@ -251,12 +236,8 @@ static void ask_graph(struct collection_search *s, const struct query *query)
     const struct collection *c = s->c;
     size_t count;
     s->rc = index_search(c->reader, query, s->near, &count, NULL);
-    if (s->rc == DLHT_OK && s->whole && count == query->k)
-        s->work.horizon = s->near[count - 1].distance;
     for (size_t i = 0; s->rc == DLHT_OK && i < count; i++) {
         uint32_t slot = (uint32_t)s->near[i].handle;
-        if (s->whole && !is_asked(s, slot))
-            continue;
         struct collection_hit hit = { .distance = s->near[i].distance,
                                       .part = collection_part_of(c, slot),
                                       .id = slot_id(&c->slots[slot]),
@@ -273,7 +254,7 @@ static void search_graph(struct collection_search *s, size_t ef,
 {
     struct admit admit = { .asks = admits, .self = s };
     struct query query = { .vector = s->query.vector,
-                           .k = s->whole ? s->near_k : s->query.k,
+                           .k = s->query.k,
                            .ef = ef,
                            .admit = all ? NULL : &admit,
                            .mode = mode,
@@ -290,8 +271,8 @@ static void search_set(struct collection_search *s, const uint64_t *set,
     struct admit admit = { .rows = set, .row_count = row_count };
     struct query query = { .vector = s->query.vector,
                            .k = s->query.k,
-                           .admit = &admit,
                            .ef = s->query.k,
+                           .admit = &admit,
                            .exact = true };
     ask_graph(s, &query);
 }
@@ -369,16 +350,6 @@ static uint64_t asked_indexed(const struct collection_search *s)
     return sum;
 }
 
-/* Shown, of all parts. */
-static uint64_t shown_indexed(const struct collection *c)
-{
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < c->part_count; i++)
-        sum += c->parts[i].indexed;
-    return sum;
-}
-
-/* asked: so many of what is in the graph are to be found. */
 static struct filter_plan_input plan_input(const struct collection_search *s,
                                            uint64_t asked)
 {
@@ -413,24 +384,12 @@ static struct filter_plan_input plan_input(const struct collection_search *s,
     return in;
 }
 
-/* While work is out the graph holds what is not found yet. */
-static bool holds_only(const struct collection *c, uint64_t count)
-{
-    return !c->work && count == c->indexed && count == index_count(c->index);
-}
-
 static void search_planned(struct collection_search *s, uint64_t asked)
 {
-    uint64_t shown = shown_indexed(s->c);
-    bool wide = s->query.wide && asked < shown;
-    struct filter_plan_input in = plan_input(s, wide ? shown : asked);
+    struct filter_plan_input in = plan_input(s, asked);
     struct filter_plan plan = filter_plan_choose(&in);
     if (s->query.filter)
         s->work.way = filter_plan_name(plan.way);
-    bool walks =
-        plan.way == FILTER_PLAN_PLAIN || plan.way == FILTER_PLAN_SECOND_HOP;
-    s->whole = wide && walks;
-    bool all = s->whole && !s->query.filter && holds_only(s->c, shown);
     switch (plan.way) {
     case FILTER_PLAN_NOTHING:
     case FILTER_PLAN_SCAN:
@@ -441,10 +400,10 @@ static void search_planned(struct collection_search *s, uint64_t asked)
         search_graph(s, s->query.ef, QUERY_PLAIN, true, false);
         break;
     case FILTER_PLAN_PLAIN:
-        search_graph(s, plan.ef, QUERY_PLAIN, false, all);
+        search_graph(s, plan.ef, QUERY_PLAIN, false, false);
         break;
     case FILTER_PLAN_SECOND_HOP:
-        search_graph(s, plan.ef, QUERY_SECOND_HOP, false, all);
+        search_graph(s, plan.ef, QUERY_SECOND_HOP, false, false);
         break;
     }
     search_waiting(s);
@@ -455,7 +414,9 @@ int collection_search_run(struct collection_search *s,
 {
     struct collection *c = s->c;
     uint64_t asked = asked_indexed(s);
-    bool all = !s->query.filter && holds_only(c, asked);
+    /* While work is out the graph holds what is not found yet. */
+    bool all = asked == c->indexed && !c->work && !s->query.filter &&
+               asked == index_count(c->index);
     if (asked == 0) {
         search_waiting(s);
         s->work.exact = true;
