@@ -86,6 +86,11 @@ struct collection *collections_of(struct node_collection *nc)
     return nc->c;
 }
 
+bool collections_is_busy(const struct node_collection *nc)
+{
+    return nc->job != NULL;
+}
+
 static struct node_collection *add(struct node *node, const struct keyspace *ks)
 {
     struct node_collection **grown =
