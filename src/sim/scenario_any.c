@@ -275,17 +275,19 @@ void plan_vectors(struct plan *p)
     p->world.mixed_maps = rng_chance(&rng, 0.15);
     if (rng_chance(&rng, 0.3))
         p->world.node.strict = true;
-    set_kinds(p, draw_kinds(&rng), FAULT_ALL);
+    uint32_t steps = rng_chance(&rng, 0.7) ? FAULT_STEPS : 0;
+    set_kinds(p, draw_kinds(&rng) | steps, FAULT_ALL);
     p->first_peers = peers;
     p->world.peer_count = peers + (p->fault.kinds & FAULT_JOIN ? 1 : 0);
     p->workload.client_count = 1;
     p->workload.key_count = 8;
     p->world.node.kernel = kernel_choose("scalar"); /* one for all machines */
-    p->fault.every_ns = (300 + rng_below(&rng, 4000)) * WORLD_MS;
-    p->fault.lasts_ns = (500 + rng_below(&rng, 5000)) * WORLD_MS;
+    p->fault.every_ns = (300 + rng_below(&rng, 2500)) * WORLD_MS;
+    p->fault.lasts_ns = (300 + rng_below(&rng, 3000)) * WORLD_MS;
     p->fault.trained = "vectors-0";
     set_net(p, &rng, 0.2);
     set_steps(p, &rng);
+    p->merger.every_ns /= 3;
     fit_to_kinds(p);
     p->vectors = true;
     p->models = false;

@@ -21,6 +21,7 @@ enum {
     ROOMS_MAX = 2,
     SEEKERS_MAX = 8,
     BATCH_MAX = 16, /* vectors written at once */
+    LOAD_MAX = 64,  /* and of the load */
     HITS_MAX = 1024
 };
 
@@ -67,7 +68,7 @@ struct seeker {
     enum seek_kind kind;
     struct request request; /* spans point to body and to ids */
     struct buf body;
-    struct seek_write writes[BATCH_MAX];
+    struct seek_write writes[LOAD_MAX];
     size_t write_count;
     size_t id; /* GET */
     struct past_search search;

@@ -360,6 +360,29 @@ static bool fits(const struct past *past, const struct past_hit *hit,
     return passes(past, value, filter);
 }
 
+/* A hit that is none of the values that its id may have had. */
+static const char *unlike(struct past *past, const struct named *n,
+                          const struct past_search *s, const float *query,
+                          const struct past_hit *hit)
+{
+    char known[200] = "";
+    size_t at = 0;
+    for (uint64_t v = n->newest; v && at + 60 < sizeof known;
+         v = past->values[v].before)
+        at += (size_t)snprintf(
+            known + at, sizeof known - at, " %llu: %.6f, version %llu;",
+            (unsigned long long)v, query ? distance(past, query, v) : 0.0,
+            (unsigned long long)past->values[v].version);
+    return broken(past, "vectors_value",
+                  "%.*s is found at %.6f, version %llu, %.*s%s%s, filter %s, "
+                  "but is%s",
+                  (int)n->name.len, (const char *)n->name.data, hit->distance,
+                  (unsigned long long)hit->version, (int)hit->meta.len,
+                  hit->meta.len ? (const char *)hit->meta.data : "",
+                  s->exact ? ", exact" : "", s->stale ? ", stale" : "",
+                  s->filter ? past_filter(s->filter) : "none", known);
+}
+
 /* It is one of the values that the id may have had. */
 static const char *judge_hit(struct past *past, size_t id,
                              const struct past_search *s, const float *query,
@@ -392,11 +415,7 @@ static const char *judge_hit(struct past *past, size_t id,
                       "%.*s is found (version %llu, %.*s) and cannot be there",
                       len, name, (unsigned long long)hit->version,
                       (int)hit->meta.len, (const char *)hit->meta.data);
-    return broken(past, "vectors_value",
-                  "%.*s is found at %.6f, version %llu, %.*s: none of its %zu "
-                  "values",
-                  len, name, hit->distance, (unsigned long long)hit->version,
-                  (int)hit->meta.len, (const char *)hit->meta.data, there);
+    return unlike(past, n, s, query, hit);
 }
 
 /* Where an id may be: from near to far. */

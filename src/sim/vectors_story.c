@@ -43,7 +43,9 @@ static void draw_room(struct vectors_story *t, size_t i, enum metric metric)
                            .ef = (uint32_t)rng_range(rng, 48, 96) };
     if (rng_chance(rng, 0.6))
         room->fields = FIELDS[rng_below(rng, 3)];
-    room->ids_max = (size_t)rng_range(rng, 20, 200);
+    /* Beyond 128 on a node its graph is walked. */
+    room->ids_max = rng_chance(rng, 0.4) ? (size_t)rng_range(rng, 20, 150)
+                                         : (size_t)rng_range(rng, 300, 900);
     snprintf(room->name, sizeof room->name, "vectors-%zu", i);
     room->past = past_new(rng_next(rng), room->dim, metric);
 }
@@ -188,9 +190,10 @@ bool vectors_story_make(struct vectors_story *t, uint64_t bound_ns)
         struct room *room = &t->rooms[i];
         if (!make_room(t, room, end_ns))
             return false;
-        for (size_t n = rng_below(&t->rng, room->ids_max); n >= BATCH_MAX;
-             n -= BATCH_MAX) {
-            vectors_ask_load(&t->last, room, BATCH_MAX);
+        for (size_t n = rng_below(&t->rng, room->ids_max + 1); n > 0;) {
+            size_t count = n < LOAD_MAX ? n : LOAD_MAX;
+            n -= count;
+            vectors_ask_load(&t->last, room, count);
             vectors_begin(&t->last);
             if (!await_last(t))
                 return false;
