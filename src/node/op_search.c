@@ -15,9 +15,13 @@
 #include "vector/vector_record.h"
 
 enum {
-    ROUNDS_MAX = 100,     /* in which nothing new was answered */
     RANGE_CUTS_MAX = 4096 /* ranges asked of one peer at once */
 };
+/* A round that brought nothing new is followed by the next after 2 ms, then
+ * twice as long each time: an arc that moves or merges answers soon, one that
+ * nobody leads later. */
+#define AGAIN_NS_MIN (UINT64_C(2) * NS_PER_MS)
+#define AGAIN_NS_MAX (UINT64_C(64) * NS_PER_MS)
 /* A stale search asks others, too, after four times the usual, from 5 to 500
  * ms. */
 #define HEDGE_NS_MIN (UINT64_C(5) * NS_PER_MS)
@@ -55,7 +59,8 @@ struct search {
     bool answered;
     bool gave_up; /* a piece was not answered in time */
     bool no_memory;
-    uint32_t rounds; /* without anything new */
+    uint32_t rounds;   /* without anything new */
+    uint64_t again_ns; /* when the next begins; 0: none waits */
     bool progress;
     uint32_t arcs, peers, hops;
     uint64_t measured;
@@ -285,6 +290,14 @@ static void note_time(struct node *node, uint64_t took)
                           : took;
 }
 
+static uint64_t pause_ns(const struct search *s)
+{
+    uint64_t pause = AGAIN_NS_MIN;
+    for (uint32_t i = 1; i < s->rounds && pause < AGAIN_NS_MAX; i++)
+        pause *= 2;
+    return pause;
+}
+
 /* More is to be asked, or it is answered. */
 static void go_on(struct node *node, struct search *s)
 {
@@ -294,13 +307,19 @@ static void go_on(struct node *node, struct search *s)
         answer(node, s);
         return;
     }
-    if (s->open > 0)
+    if (s->open > 0 || s->again_ns)
         return;
     s->rounds = s->progress ? 0 : s->rounds + 1;
-    if (s->gave_up || s->rounds > ROUNDS_MAX || node->now_ns >= s->deadline_ns)
+    if (s->gave_up || node->now_ns >= s->deadline_ns) {
         answer(node, s);
-    else
+    } else if (s->rounds == 0) {
         begin_round(node, s);
+    } else {
+        s->again_ns = node->now_ns + pause_ns(s);
+        if (s->again_ns > s->deadline_ns)
+            s->again_ns = s->deadline_ns;
+        node_wake_at(node, s->again_ns);
+    }
 }
 
 static void piece_done(struct node *node, void *context,
@@ -684,6 +703,14 @@ void op_search_tick(struct node *node)
     struct search *s = node->searches;
     while (s) {
         struct search *next = s->next;
+        if (s->again_ns && !s->answered) {
+            if (node->now_ns < s->again_ns) {
+                node_wake_at(node, s->again_ns);
+            } else {
+                s->again_ns = 0;
+                begin_round(node, s);
+            }
+        }
         if (s->hedge_ns && !s->answered) {
             if (node->now_ns < s->hedge_ns) {
                 node_wake_at(node, s->hedge_ns);
@@ -691,9 +718,9 @@ void op_search_tick(struct node *node)
                 s->hedge_ns = 0;
                 ask_for_gaps(node, s, true);
                 go_on(node, s);
-                settle(node, s);
             }
         }
+        settle(node, s);
         s = next;
     }
     op_search_peer_tick(node);

@@ -270,7 +270,7 @@ static int choose_arcs(struct node *node, struct serving *s,
         const struct replica *r = node->replicas[i];
         if (r->empty || r->keyspace != s->keyspace)
             continue;
-        if (r != first && (!is_wanted(s, r) || (!stale && !replica_leads(r))))
+        if (!is_wanted(s, r) || (r != first && !stale && !replica_leads(r)))
             continue;
         s->arcs[s->count++] =
             (struct asked){ .arc = r->id, .confirmed = r == first || stale };
@@ -322,6 +322,12 @@ static void begin_serving(struct node *node, struct replica *r,
         s->id = ++node->last_serving;
         s->deadline_ns = node->now_ns + CONFIRM_NS;
         rc = choose_arcs(node, s, r, stale);
+    }
+    if (rc == DLHT_OK && s->count == 0) {
+        /* Who asked knows the ring of yesterday. */
+        op_answer_not_owner(node, r, request, origin);
+        serving_free(s);
+        return;
     }
     if (rc != DLHT_OK) {
         node_answer_status(node, origin, rc == DLHT_ENOMEM ? DLHT_EBUSY : rc,
