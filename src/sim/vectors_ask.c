@@ -237,7 +237,7 @@ static void ask_search(struct seeker *s)
         s->request.flags |= REQUEST_STALE;
     else if (rng_chance(rng, 0.2))
         s->request.flags |= REQUEST_STRICT;
-    pack_search(s, rng_chance(rng, 0.5) ? 0 : 64, rng_chance(rng, 0.45));
+    pack_search(s, rng_chance(rng, 0.5) ? 0 : 12, rng_chance(rng, 0.45));
 }
 
 void vectors_ask_all(struct seeker *s, struct room *room, bool stale,
@@ -255,7 +255,7 @@ void vectors_ask_all(struct seeker *s, struct room *room, bool stale,
 
 static void ask_admin(struct seeker *s)
 {
-    bool rebuild = rng_chance(&s->story->rng, 0.5);
+    bool rebuild = rng_chance(&s->story->rng, 0.25);
     reset(s, s->room, SEEK_ADMIN, OP_VECTORS);
     s->story->stats.rebuilds += rebuild;
     mp_write_map(&s->body, 1);

@@ -15,6 +15,8 @@
 
 enum {
     TIMEOUT_MS_MAX = 60000,
+    EF_CONSTRUCTION = 40,
+    DIM_MAX = 10,
     RECALL_WANTED_MIN = 200 /* for a verdict on recall */
 };
 static const double RECALL_MIN = 0.9;
@@ -33,19 +35,19 @@ static void draw_room(struct vectors_story *t, size_t i, enum metric metric)
     static const char *const FIELDS[] = { "c", "x", "c,x" };
     struct rng *rng = &t->rng;
     struct room *room = &t->rooms[i];
-    *room = (struct room){ .dim = (uint32_t)rng_range(rng, 4, PAST_DIM_MAX),
+    *room = (struct room){ .dim = (uint32_t)rng_range(rng, 4, DIM_MAX),
                            .metric = metric,
                            .hashed = rng_chance(rng, 0.4),
                            .replicas = rng_chance(rng, 0.15) ? 5 : 3,
                            .quantization = CODES[rng_below(rng, 4)],
                            .index = rng_chance(rng, 0.25) ? "exact" : "hnsw",
-                           .m = (uint32_t)rng_range(rng, 4, 16),
-                           .ef = (uint32_t)rng_range(rng, 48, 96) };
+                           .m = (uint32_t)rng_range(rng, 6, 12),
+                           .ef = (uint32_t)rng_range(rng, 16, 64) };
     if (rng_chance(rng, 0.6))
         room->fields = FIELDS[rng_below(rng, 3)];
     /* Beyond 128 on a node its graph is walked. */
     room->ids_max = rng_chance(rng, 0.4) ? (size_t)rng_range(rng, 20, 150)
-                                         : (size_t)rng_range(rng, 300, 900);
+                                         : (size_t)rng_range(rng, 250, 600);
     snprintf(room->name, sizeof room->name, "vectors-%zu", i);
     room->past = past_new(rng_next(rng), room->dim, metric);
 }
@@ -131,11 +133,12 @@ static void ask_to_make(struct vectors_story *t, const struct room *room)
     mp_write_cstr(&doc, "replicas");
     mp_write_uint(&doc, room->replicas);
     mp_write_cstr(&doc, "options");
-    mp_write_map(&doc, 6 + (room->fields != NULL));
+    mp_write_map(&doc, 7 + (room->fields != NULL));
     write_number(&doc, "vector-dim", room->dim);
     write_option(&doc, "vector-metric", metric_name(room->metric));
     write_number(&doc, "vector-m", room->m);
     write_number(&doc, "vector-ef", room->ef);
+    write_number(&doc, "vector-ef-construction", EF_CONSTRUCTION);
     write_option(&doc, "vector-quantization", room->quantization);
     write_option(&doc, "vector-index", room->index);
     if (room->fields)
