@@ -13,6 +13,7 @@
 #include "dlht/err.h"
 #include "node/gossip.h"
 #include "node/models.h"
+#include "node/options.h"
 #include "node/pending.h"
 #include "node/replica.h"
 #include "node/trainer.h"
@@ -277,6 +278,9 @@ bool keyspaces_notice(struct node *node, const struct keyspace_record *record)
     free(ks->options);
     ks->options = options;
     ks->record.options = span_of(options, record->options.len);
+    struct keyspace_settings settings;
+    options_read(ks->record.options, &settings);
+    ks->vectors = settings.vectors;
     gossip_queue_keyspace(node, record->id);
     if (record->dropped)
         close_dropped(node, record->id);
@@ -403,8 +407,9 @@ void keyspaces_pack_new(struct node *node, const struct keyspace_plan *plan,
         .name = plan->name,
         .placement = plan->placement,
         .replicas = plan->replicas,
-        .floor_keys = node->config.floor_keys,
-        .ceiling_bytes = node->config.ceiling_bytes,
+        .floor_keys = plan->floor_keys,
+        .ceiling_bytes = plan->ceiling_bytes,
+        .options = plan->options,
     };
     size_t arcs = 1;
     if (plan->placement == PLACEMENT_HASHED)
@@ -442,8 +447,11 @@ void keyspaces_pack_new(struct node *node, const struct keyspace_plan *plan,
 void keyspaces_make_default(struct node *node)
 {
     struct span name = span_str("default");
-    struct keyspace_plan plan = { name, PLACEMENT_ORDERED,
-                                  node->config.replicas };
+    struct keyspace_plan plan = { .name = name,
+                                  .placement = PLACEMENT_ORDERED,
+                                  .replicas = node->config.replicas,
+                                  .floor_keys = node->config.floor_keys,
+                                  .ceiling_bytes = node->config.ceiling_bytes };
     struct buf packed = { 0 };
     keyspaces_pack_new(node, &plan, &packed);
     struct request q = { .op = OP_CAS, .keyspace = SYSTEM_KEYSPACE };

@@ -52,6 +52,8 @@ struct keyspace_plan {
     struct span name;
     uint8_t placement;
     uint8_t replicas;
+    uint64_t floor_keys, ceiling_bytes;
+    struct span options; /* as keyspace_record has them */
 };
 void keyspaces_pack_new(struct node *node, const struct keyspace_plan *plan,
                         struct buf *out);

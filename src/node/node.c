@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/collections.h"
 #include "node/disk_full.h"
 #include "node/fingers.h"
 #include "node/gossip.h"
@@ -25,6 +26,7 @@
 #include "node/op_merge.h"
 #include "node/op_model.h"
 #include "node/op_recover.h"
+#include "node/op_search.h"
 #include "node/quiet.h"
 #include "node/replica.h"
 #include "node/trainer.h"
@@ -119,6 +121,8 @@ void node_free(struct node *node)
     for (size_t i = 0; i < node->replica_count; i++)
         replica_free(node->replicas[i]);
     free(node->replicas);
+    collections_deinit(node);
+    op_search_stop(node);
     op_model_stop(node);
     op_recover_stop(node);
     keyspaces_deinit(node);
@@ -264,6 +268,10 @@ void node_answer(struct node *node, const struct origin *origin,
         return;
     if (origin->kind == ORIGIN_PENDING) {
         pending_answer(node, origin->ticket, &node->self, response);
+        return;
+    }
+    if (origin->kind == ORIGIN_SEARCH) {
+        op_search_confirmed(node, origin->ticket, response->status);
         return;
     }
     struct response kept = keep_response(node, response);
@@ -544,6 +552,8 @@ static void tick(struct node *node)
     op_recover_tick(node);
     fingers_tick(node);
     checkpoint_run_tick(node);
+    collections_tick(node);
+    op_search_tick(node);
     if (pending_count(node))
         node_wake_at(node, node->now_ns + NODE_TICK_NS);
 }
@@ -620,6 +630,7 @@ static void flush(struct node *node)
                 (node->dirty_count - count) * sizeof *node->dirty);
     node->dirty_count -= count;
     fingers_flush(node);
+    collections_flush(node);
     node->in_flush = false;
     send_swim(node);
     if (node->dirty_count)
@@ -753,4 +764,5 @@ void node_check(const struct node *node)
     for (size_t i = 0; i < node->keyspace_count; i++)
         map_check(node->keyspaces[i].map);
     jobs_check(node);
+    collections_check(node);
 }

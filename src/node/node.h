@@ -29,6 +29,7 @@
 #include "wire/message.h"
 
 struct node;
+struct kernel;
 struct records_pages;
 
 enum {
@@ -64,6 +65,7 @@ struct node_config {
                         * UINT64_MAX: never */
     const struct records_pages *pages; /* where records live, as long as the
                                         * node; NULL: the C library's */
+    const struct kernel *kernel; /* distances of vectors; NULL: the fastest */
 };
 
 void node_config_default(struct node_config *config);

@@ -21,6 +21,7 @@
 #include "node/latency.h"
 #include "node/node.h"
 #include "node/session.h"
+#include "node/vector_settings.h"
 #include "replica/raft.h"
 #include "store/records.h"
 
@@ -47,10 +48,11 @@ enum {
 /* Who waits for an answer to a request that this node serves as an owner, or
  * coordinates. */
 enum origin_kind {
-    ORIGIN_NONE,   /* nobody */
-    ORIGIN_CLIENT, /* ticket */
-    ORIGIN_PEER,   /* peer, stream */
-    ORIGIN_PENDING /* ticket: a slot of our own pending table */
+    ORIGIN_NONE,    /* nobody */
+    ORIGIN_CLIENT,  /* ticket */
+    ORIGIN_PEER,    /* peer, stream */
+    ORIGIN_PENDING, /* ticket: a slot of our own pending table */
+    ORIGIN_SEARCH   /* ticket: an arc that a search of ours reads */
 };
 
 struct origin {
@@ -71,6 +73,7 @@ struct keyspace {
     size_t reported; /* arcs that leaders report; keeper.c */
     bool unfounded;  /* there was no memory to found a first arc */
     char *options;   /* what record.options points to; owned */
+    struct vector_settings vectors; /* of a collection; points there, too */
 
     struct held_model *held;   /* newest adopted; models.c; NULL: none */
     struct model_fetch *fetch; /* one on its way here */
@@ -199,6 +202,7 @@ struct replica {
     bool doomed;         /* to be removed once its split children are on disk */
     bool recovering;     /* recover.c: applies what may name it no member */
     bool dirty;          /* in node->dirty */
+    struct vector_part *vectors; /* collections.h; NULL: none (yet) */
 
     /* As last journaled. */
     uint64_t vote_term;
@@ -237,6 +241,10 @@ struct gossip;        /* gossip.c */
 struct keeper;        /* keeper.c */
 struct fingers;       /* fingers.c */
 struct checkpoint_run;
+struct vector_part;     /* collections.h */
+struct node_collection; /* likewise */
+struct search;          /* op_search.c */
+struct serving;         /* op_search_peer.c */
 
 /* A keyspace that was dropped: all that is left of it. */
 struct gone_keyspace {
@@ -325,6 +333,14 @@ struct node {
         uint64_t done, abandoned; /* by runs led here */
         uint64_t pause_ns_max;    /* that an arc was frozen */
     } merges;
+
+    struct node_collection **collections; /* collections.c */
+    size_t collection_count;
+    struct search *searches;  /* carried here */
+    uint64_t search_ns;       /* what an answer of a peer usually takes; 0: none
+                              * came yet */
+    struct serving *servings; /* asked of this node */
+    uint32_t last_serving;
 
     struct pending_table *pending;
     struct gossip *gossip;

@@ -4,8 +4,8 @@
  * where the owner of the key answers.
  *
  * op_record.c: put, get, del, cas. op_range.c: range, count and their pieces.
- * op_batch.c: batch and mget. op_cas_batch.c: batches with conditions. op_lookup.c: lookup. op_admin.c: ring, peers,
- * status.
+ * op_batch.c: batch and mget. op_cas_batch.c: batches with conditions. op_vector.h, op_search.h: vectors.
+ * op_lookup.c: lookup. op_admin.c: ring, peers, status.
  * op_keyspace.c: keyspaces. op_peer.c: leave and peer set. op_balance.h: what
  * moves. */
 
@@ -65,6 +65,10 @@ void op_answer_not_owner(struct node *node, const struct replica *r,
                          const struct origin *origin);
 
 uint64_t op_deadline_ns(const struct node *node, const struct request *request);
+
+/* A put, get, del or cas of one record: to its owner, or here. */
+void op_record_begin(struct node *node, const struct request *request,
+                     const struct keyspace *ks, const struct origin *origin);
 
 /* op_range.c */
 void op_range_begin(struct node *node, const struct request *request,

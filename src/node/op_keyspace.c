@@ -59,10 +59,38 @@ static const char *about_option(struct node *node, struct span name,
     return said;
 }
 
+/* A keyspace as it is born, with its options. */
+static void pack_new(struct node *node, struct change *c,
+                     const struct keyspace_record *record)
+{
+    struct keyspace_plan plan = { .name = buf_span(&c->name),
+                                  .placement = c->placement,
+                                  .replicas = record->replicas,
+                                  .floor_keys = record->floor_keys,
+                                  .ceiling_bytes = record->ceiling_bytes,
+                                  .options = record->options };
+    keyspaces_pack_new(node, &plan, &c->value);
+}
+
+/* Options of vectors make sense only with their dimensions. */
+static int check_new(const struct keyspace_record *record, const char **text)
+{
+    struct keyspace_settings settings;
+    options_read(record->options, &settings);
+    struct span rest = record->options;
+    for (; rest.len && settings.vectors.dim == 0; rest = span_tail(rest, 1))
+        if (vector_settings_has(rest)) {
+            *text = "a collection needs vector-dim, the number of dimensions";
+            return DLHT_EINVAL;
+        }
+    return DLHT_OK;
+}
+
 /* Sets all options or none, and packs the record. */
 static bool set_options(struct node *node, struct change *c,
                         struct keyspace_record *record)
 {
+    bool creating = c->kind == CHANGE_CREATE;
     struct buf options = { 0 };
     const char *text = NULL;
     struct mp_reader r;
@@ -70,15 +98,25 @@ static bool set_options(struct node *node, struct change *c,
     buf_append_span(&options, record->options);
     size_t pairs = mp_read_map(&r);
     int rc = pairs && pairs <= OPTIONS_MAX ? DLHT_OK : DLHT_EINVAL;
+    if (creating && c->options.len == 0) { /* none are given */
+        r.bad = false;
+        pairs = 0;
+        rc = DLHT_OK;
+    }
     for (size_t i = 0; i < pairs && rc == DLHT_OK; i++) {
         struct span name = mp_read_bytes(&r), value = mp_read_bytes(&r);
-        rc = r.bad ? DLHT_EINVAL
-                   : options_set(record, &options, name, value, &text);
+        rc = r.bad
+                 ? DLHT_EINVAL
+                 : options_set(record, &options, creating, name, value, &text);
         if (text)
             text = about_option(node, name, text);
     }
     record->options = buf_span(&options);
-    if (rc == DLHT_OK)
+    if (rc == DLHT_OK && creating)
+        rc = check_new(record, &text);
+    if (rc == DLHT_OK && creating)
+        pack_new(node, c, record);
+    else if (rc == DLHT_OK)
         codec_pack_keyspace(&c->value, record);
     buf_deinit(&options);
     if (rc != DLHT_OK)
@@ -159,9 +197,12 @@ static bool make_record(struct node *node, struct change *c,
         record.first_arc_count = 0;
         codec_pack_keyspace(&c->value, &record);
     } else {
-        struct keyspace_plan plan = { buf_span(&c->name), c->placement,
-                                      c->replicas };
-        keyspaces_pack_new(node, &plan, &c->value);
+        record = (struct keyspace_record){
+            .replicas = c->replicas,
+            .floor_keys = node->config.floor_keys,
+            .ceiling_bytes = node->config.ceiling_bytes,
+        };
+        ok = set_options(node, c, &record);
     }
     codec_arena_deinit(&arena);
     return ok;
@@ -280,7 +321,7 @@ void op_keyspace_list(struct node *node, const struct request *request,
         const struct keyspace *ks = &node->keyspaces[i];
         if (ks->record.id == SYSTEM_KEYSPACE || ks->record.dropped)
             continue;
-        mp_write_map(&doc, 7);
+        mp_write_map(&doc, 9);
         mp_write_cstr(&doc, "name");
         mp_write_str(&doc, ks->record.name);
         mp_write_cstr(&doc, "id");
@@ -297,6 +338,11 @@ void op_keyspace_list(struct node *node, const struct request *request,
         mp_write_uint(&doc, map_count(ks->map));
         mp_write_cstr(&doc, "dropped");
         mp_write_bool(&doc, ks->record.dropped);
+        mp_write_cstr(&doc, "dim");
+        mp_write_uint(&doc, ks->vectors.dim);
+        mp_write_cstr(&doc, "metric");
+        mp_write_cstr(&doc,
+                      ks->vectors.dim ? metric_name(ks->vectors.metric) : "");
     }
     struct response response = { .status = doc.failed ? DLHT_EBUSY : DLHT_OK,
                                  .value = buf_span(&doc) };

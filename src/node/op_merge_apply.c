@@ -20,6 +20,7 @@
 
 #include "base/mutant.h"
 #include "dlht/err.h"
+#include "node/collections.h"
 #include "node/gossip.h"
 #include "node/op_merge.h"
 #include "node/replica.h"
@@ -356,8 +357,12 @@ static int subsume(struct node *node, struct replica *r,
     if (rc == DLHT_OK && DLHT_MUTANT != 18)
         rc = sessions_unite(&r->sessions, r->time_ms, &r->staging->sessions,
                             n->time_ms);
+    struct arc *narrow = rc == DLHT_OK ? arc_copy(r->arc) : NULL;
     if (rc == DLHT_OK)
-        rc = arc_assign(&r->arc, &wider);
+        rc = narrow ? arc_assign(&r->arc, &wider) : (int)DLHT_ENOMEM;
+    if (rc == DLHT_OK)
+        collections_grown(r, narrow->hi);
+    arc_free(narrow);
     if (rc != DLHT_OK)
         return rc;
     r->merge.absorbed_count++;

@@ -18,6 +18,8 @@
 #include "node/op_merge.h"
 #include "node/op_model.h"
 #include "node/op_recover.h"
+#include "node/op_search.h"
+#include "node/op_vector.h"
 #include "node/quiet.h"
 #include "node/replica.h"
 
@@ -202,6 +204,9 @@ void op_read(struct node *node, struct replica *r,
     case OP_COUNT:
         op_range_read(node, r, request, origin);
         break;
+    case OP_SEARCH_PEER:
+        op_search_read(node, r, request, origin);
+        break;
     case OP_MODEL_REPORT:
     case OP_MODEL_SUMS:
         op_model_read(node, r, request, origin);
@@ -302,7 +307,7 @@ static bool answer_here(struct node *node, const struct request *q,
     return false;
 }
 
-static void begin_record(struct node *node, const struct request *request,
+void op_record_begin(struct node *node, const struct request *request,
                          const struct keyspace *ks, const struct origin *origin)
 {
     struct request q = *request;
@@ -358,6 +363,8 @@ static void begin_in_keyspace(struct node *node, const struct request *request,
     struct request q = *request;
     q.keyspace = ks->record.id;
     q.flags &= (uint16_t)~REQUEST_TO_ARC;
+    if (!op_vector_allows(node, &q, ks, origin))
+        return;
     switch (q.op) {
     case OP_MGET:
         op_mget_begin(node, &q, origin);
@@ -372,6 +379,18 @@ static void begin_in_keyspace(struct node *node, const struct request *request,
     case OP_COUNT:
         op_range_begin(node, &q, origin);
         break;
+    case OP_VECTOR_PUT:
+        op_vector_put_begin(node, &q, ks, origin);
+        break;
+    case OP_VECTOR_GET:
+        op_vector_get_begin(node, &q, ks, origin);
+        break;
+    case OP_VECTORS:
+        op_vectors_begin(node, &q, ks, origin);
+        break;
+    case OP_SEARCH:
+        op_search_begin(node, &q, ks, origin);
+        break;
     case OP_LOOKUP:
         op_lookup_begin(node, &q, origin);
         break;
@@ -379,7 +398,7 @@ static void begin_in_keyspace(struct node *node, const struct request *request,
         op_ring_begin(node, &q, origin);
         break;
     default:
-        begin_record(node, &q, ks, origin);
+        op_record_begin(node, &q, ks, origin);
         break;
     }
 }
@@ -441,6 +460,10 @@ void op_begin(struct node *node, const struct request *request,
     case OP_COUNT:
     case OP_LOOKUP:
     case OP_RING:
+    case OP_VECTOR_PUT:
+    case OP_VECTOR_GET:
+    case OP_SEARCH:
+    case OP_VECTORS:
         begin_in_keyspace(node, request, origin);
         break;
     default:

@@ -60,10 +60,13 @@ static bool read_kind(struct span text, enum model_kind *out)
     return true;
 }
 
-/* Model and triggers. DLHT_ENOTFOUND, DLHT_EINVAL */
+/* Model, triggers and vectors. DLHT_ENOTFOUND, DLHT_EINVAL */
 static int set_one(struct keyspace_settings *s, struct span name,
                    struct span value)
 {
+    const char *text;
+    if (vector_settings_has(name))
+        return vector_settings_set(&s->vectors, name, value, &text);
     if (span_equal(name, span_str("model-leaves"))) {
         uint64_t n;
         if (!read_number(value, &n) || n < LEAVES_MIN || n > LEAVES_MAX)
@@ -82,6 +85,7 @@ void options_read(struct span options, struct keyspace_settings *out)
 {
     out->triggers = drift_config_default();
     out->fit = fit_config_default();
+    out->vectors = vector_settings_default();
     struct span name, value;
     while (next_option(&options, &name, &value))
         (void)!set_one(out, name, value);
@@ -158,14 +162,42 @@ static int set_field(struct keyspace_record *record, struct span name,
     return DLHT_OK;
 }
 
+/* Of vectors one option can be changed later. */
+static int check_vectors(const struct keyspace_settings *now, bool creating,
+                         struct span name, struct span value, const char **text)
+{
+    struct vector_settings tried = now->vectors;
+    if (!creating && now->vectors.dim == 0) {
+        *text = "this keyspace is no collection: vector create makes one";
+        return DLHT_EINVAL;
+    }
+    if (!creating && !span_equal(name, span_str("vector-ef"))) {
+        *text = "of a collection only vector-ef can be changed: create another "
+                "and load it anew";
+        return DLHT_EINVAL;
+    }
+    if (span_equal(value, span_str("default")))
+        return DLHT_OK;
+    int rc = vector_settings_set(&tried, name, value, text);
+    if (rc == DLHT_ENOTFOUND)
+        *text = "no such option of a collection";
+    return rc == DLHT_OK ? DLHT_OK : DLHT_EINVAL;
+}
+
 int options_set(struct keyspace_record *record, struct buf *options,
-                struct span name, struct span value, const char **text)
+                bool creating, struct span name, struct span value,
+                const char **text)
 {
     int rc = set_field(record, name, value, text);
     if (rc != DLHT_ENOTFOUND)
         return rc;
     struct keyspace_settings settings;
     options_read(buf_span(options), &settings);
+    if (vector_settings_has(name)) {
+        rc = check_vectors(&settings, creating, name, value, text);
+        if (rc != DLHT_OK)
+            return rc;
+    }
     rc = is_plain(value) ? DLHT_OK : DLHT_EINVAL;
     if (rc == DLHT_OK && span_equal(value, span_str("default"))) {
         /* Known at all? Any value of it will do to find out. */
@@ -234,6 +266,8 @@ void options_list(const struct keyspace_record *record, struct buf *doc)
     write_row(&l, "model-leaf", kind_name(now.fit.leaf),
               kind_name(born.fit.leaf));
     drift_config_list(&now.triggers, write_row, &l);
+    if (now.vectors.dim)
+        vector_settings_list(&now.vectors, write_row, &l);
     mp_write_array(doc, l.count);
     buf_append_span(doc, buf_span(&l.rows));
     doc->failed = doc->failed || l.rows.failed;

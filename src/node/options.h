@@ -12,23 +12,26 @@
 #include "base/buf.h"
 #include "base/must_use.h"
 #include "node/node_state.h"
+#include "node/vector_settings.h"
 #include "rmi/fit.h"
 #include "training/drift.h"
 
 struct keyspace_settings {
     struct drift_config triggers;
     struct fit_config fit;
+    struct vector_settings vectors; /* points into the options */
 };
 
 /* What options say; what is not understood (of a younger version) is passed
  * over. */
 void options_read(struct span options, struct keyspace_settings *out);
 
-/* Sets one option, value "default" as it was born. options holds the record's
- * new text. *text says what is wrong.
+/* Sets one option, value "default" as it was born; some can only be set when the
+ * keyspace is created. options holds the record's new text. *text says what is
+ * wrong.
  *   DLHT_EINVAL, DLHT_ENOMEM */
 MUST_USE int options_set(struct keyspace_record *record, struct buf *options,
-                         struct span name, struct span value,
+                         bool creating, struct span name, struct span value,
                          const char **text);
 
 /* Appends a MessagePack array of [option, value, default]. */

@@ -307,12 +307,24 @@ static void note_lost(struct node *node, const struct id *peer)
     *place = (struct lost_link){ *peer, node->now_ns };
 }
 
+/* The first attempt goes to a certain other peer. */
+static bool is_preferred(const struct node *node, const struct pending *p)
+{
+    const struct id *prefer = &p->target.prefer;
+    return p->attempts == 0 && !id_is_zero(prefer) &&
+           !node_is_self(node, prefer) && node_peer_is_up(node, prefer);
+}
+
 /* Whom to ask about an arc: its owner if it is up, else one member after the
  * other. False: nobody. */
 static bool choose_peer(struct node *node, const struct arc *arc,
                         const struct pending *p, struct id *to)
 {
     bool stale = (p->request.flags & REQUEST_STALE) != 0;
+    if (is_preferred(node, p)) {
+        *to = p->target.prefer;
+        return true;
+    }
     if (!id_is_zero(&arc->owner) && p->attempts % 3 != 2 && !stale &&
         !node_is_self(node, &arc->owner) &&
         node_peer_is_up(node, &arc->owner) && !is_doubtful(node, &arc->owner)) {
@@ -441,7 +453,7 @@ static void attempt(struct node *node, size_t index, struct pending *p)
                     ? p->deadline_ns
                     : node->now_ns + (p->on_the_way ? WAY_NS : ATTEMPT_NS);
     struct replica *r = node_replica(node, arc->id);
-    if (r && !r->empty &&
+    if (r && !r->empty && !is_preferred(node, p) &&
         (replica_leads(r) || (p->request.flags & REQUEST_STALE))) {
         p->asked = node->self;
         p->attempts++;

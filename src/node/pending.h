@@ -34,6 +34,7 @@ struct pending_target {
     bool patient; /* an answer takes long: asked again only if the link to who
                    * was asked breaks */
     bool later;   /* first tried in the next round, not inside pending_begin */
+    struct id prefer; /* asked first, if it is up; zero: as the request says */
 };
 
 /* Carries a request for one key (or one arc's piece: the arc of request->key)

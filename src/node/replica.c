@@ -14,6 +14,7 @@
 #include "dlht/err.h"
 #include "node/burials.h"
 #include "node/disk_full.h"
+#include "node/collections.h"
 #include "node/fingers.h"
 #include "node/gossip.h"
 #include "node/journal_types.h"
@@ -49,6 +50,7 @@ void replica_free(struct replica *r)
 {
     if (!r)
         return;
+    collections_detach(r);
     transfer_drop_all(r);
     op_merge_deinit(r);
     for (size_t i = 0; i < r->read_count; i++)

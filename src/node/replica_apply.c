@@ -9,6 +9,7 @@
 #include "base/mutant.h"
 #include "dlht/err.h"
 #include "node/burials.h"
+#include "node/collections.h"
 #include "node/gossip.h"
 #include "node/journal_types.h"
 #include "node/keyspaces.h"
@@ -63,6 +64,7 @@ static int store(struct replica *r, struct span key, struct span value,
     r->counter++;
     result->version = r->counter;
     op_merge_touched(r, key);
+    collections_changed(r, key);
     return DLHT_OK;
 }
 
@@ -89,6 +91,7 @@ static int apply_del(struct replica *r, const struct command *c,
     if (removed) {
         result->version = ++r->counter;
         op_merge_touched(r, c->key);
+        collections_changed(r, c->key);
     } else {
         result->status = DLHT_ENOTFOUND;
     }
@@ -313,6 +316,7 @@ static int fill_empty(struct node *node, struct replica *r,
     r->applied = parts->start.snapshot_index;
     r->applied_term = parts->start.snapshot_term;
     r->applied_members = parts->start.members;
+    collections_replaced(r);
     return DLHT_OK;
 }
 
@@ -406,6 +410,9 @@ static int apply_split(struct node *node, struct replica *r,
     arc_free(r->arc);
     r->arc = left_copy;
     r->splitting = false;
+    struct replica *made = node_replica(node, right.id);
+    collections_split(
+        node, r, made && made->parent == r->id && !made->empty ? made : NULL);
     gossip_notice_arc(node, r->arc);
     return DLHT_OK;
 }

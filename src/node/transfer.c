@@ -2,6 +2,7 @@
 
 /* Snapshots of an arc between peers. */
 
+#include "node/collections.h"
 #include "node/transfer.h"
 
 #include <assert.h>
@@ -541,6 +542,7 @@ void transfer_install(struct node *node, struct replica *r, int status)
         r->applied_members = s->members;
         r->counter = s->counter;
         r->cas_done = 0;
+        collections_replaced(r);
         r->time_ms = s->time_ms;
         r->unbased_parent = 0;
         r->checkpoint_index_before = r->checkpoint_index = s->index;

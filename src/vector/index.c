@@ -20,6 +20,7 @@ struct index {
 struct index_reader {
     const struct index *index;
     struct hnsw_reader *hnsw;
+    struct query_work work; /* of the last search */
 };
 
 static const char *const names[INDEX_BACKENDS] = { "hnsw", "exact" };
@@ -169,10 +170,17 @@ int index_search(struct index_reader *reader, const struct query *query,
     if (rc != DLHT_OK)
         return rc;
     if (reader->hnsw)
-        return hnsw_search(reader->hnsw, query, out, count, NULL);
+        return hnsw_search(reader->hnsw, query, out, count, &reader->work);
     if (query->k > QUERY_K_MAX || query->ef > QUERY_EF_MAX)
         return DLHT_EINVAL;
+    reader->work = (struct query_work){ .scanned = true };
+    reader->work.measured = flat_count(reader->index->flat);
     return flat_search(reader->index->flat, query, out, count);
+}
+
+struct query_work index_reader_work(const struct index_reader *reader)
+{
+    return reader->work;
 }
 
 int index_save(struct index *index, hnsw_write_fn write, void *self)

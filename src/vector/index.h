@@ -92,6 +92,10 @@ MUST_USE int index_search(struct index_reader *reader,
                           const struct query *query, struct neighbour *out,
                           size_t *count, struct metric_fault *fault);
 
+/* What the last search of the reader did; of the exact back end only that every
+ * row was looked at. */
+struct query_work index_reader_work(const struct index_reader *reader);
+
 /* As hnsw_save and hnsw_open. The exact back end's records are its snapshot:
  *   DLHT_ENOTSUP */
 MUST_USE int index_save(struct index *index, hnsw_write_fn write, void *self);

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* node/search_query.h - what a search asks for: the document of OP_SEARCH, and
+ * with ranges of keys that of OP_SEARCH_PEER. */
+
+#ifndef NODE_SEARCH_QUERY_H
+#define NODE_SEARCH_QUERY_H
+
+#include "base/buf.h"
+#include "node/key_ranges.h"
+#include "node/node_state.h"
+#include "vector/filter.h"
+#include "wire/mp.h"
+
+enum {
+    SEARCH_K = 10,                    /* where none is named */
+    SEARCH_VECTOR_BYTES_MAX = 8 << 20 /* of all vectors of an answer */
+};
+
+struct search_query {
+    float *vector; /* dim of them; owned; NULL: see id */
+    struct buf id; /* the stored vector to search with; empty: none */
+    uint32_t k, ef;
+    struct buf filter_text; /* empty: none */
+    struct filter *filter;
+    bool exact, meta, vectors;
+    struct key_ranges ranges; /* OP_SEARCH_PEER; else empty */
+};
+
+void search_query_deinit(struct search_query *q);
+
+/* *text, as long as the step, says what is wrong. All zeros on failure.
+ *   DLHT_EINVAL, DLHT_EBUSY (no memory) */
+MUST_USE int search_query_read(struct node *node, const struct keyspace *ks,
+                               struct span doc, struct search_query *out,
+                               const char **text);
+
+/* The document that asks a peer for some ranges. */
+void search_query_pack(const struct search_query *q, uint32_t dim,
+                       const struct key_range *ranges, size_t count,
+                       struct buf *doc);
+
+/* Ranges as an array of [from, to or nil]. */
+void search_pack_ranges(const struct key_range *ranges, size_t count,
+                        struct buf *doc);
+/* Adds them to a set; false: not such, or no memory. */
+bool search_read_ranges(struct mp_reader *r, struct key_ranges *out);
+
+#endif

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* A collection beside a plain list of the same vectors, through every order of
+ * writes, moves, refills and work. */
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "dlht/err.h"
+#include "vector/collection.h"
+#include "vector/vector_record.h"
+
+enum {
+    DIM = 8,
+    PARTS = 4,
+    IDS = 120, /* of each part */
+    STEPS = 6000
+};
+
+struct plain {
+    bool there;
+    float vector[DIM];
+    int64_t group;
+    struct buf value;
+    uint64_t version;
+};
+
+struct world {
+    struct rng rng;
+    struct collection *c;
+    uint32_t parts[PARTS];
+    bool refilling[PARTS];
+    size_t refilled[PARTS]; /* ids below are told again */
+    struct plain plain[PARTS][IDS];
+    uint64_t version;
+    struct collection_work *work;
+    enum metric metric;
+    char names[IDS][16];
+};
+
+static char *id_text(size_t id, char text[16])
+{
+    snprintf(text, 16, "id%03zu", id);
+    return text;
+}
+
+static size_t part_index(const struct world *w, uint32_t part)
+{
+    for (size_t i = 0; i < PARTS; i++)
+        if (w->parts[i] == part)
+            return i;
+    abort(); /* a part that is none */
+}
+
+static bool read_plain(void *self, uint32_t part, struct span id,
+                       struct span *value, uint64_t *version)
+{
+    struct world *w = self;
+    size_t n = (size_t)atoi((const char *)id.data + 2);
+    const struct plain *p = &w->plain[part_index(w, part)][n];
+    *value = buf_span(&p->value);
+    *version = p->version;
+    return p->there;
+}
+
+static void tell(struct world *w, size_t part, size_t id)
+{
+    char text[16];
+    struct plain *p = &w->plain[part][id];
+    struct span key = span_str(id_text(id, text));
+    /* Of a part that is refilled, what is still to come is not told. */
+    if (w->refilling[part] && id >= w->refilled[part])
+        return;
+    if (p->there)
+        cr_assert_eq(collection_put(w->c, w->parts[part], key,
+                                    buf_span(&p->value), p->version),
+                     DLHT_OK);
+    else
+        collection_remove(w->c, w->parts[part], key);
+}
+
+static void put(struct world *w, size_t part, size_t id)
+{
+    struct plain *p = &w->plain[part][id];
+    char json[64];
+    struct buf meta = { 0 };
+    struct meta_error error;
+    p->there = true;
+    p->version = ++w->version;
+    p->group = (int64_t)rng_below(&w->rng, 10);
+    for (size_t i = 0; i < DIM; i++)
+        p->vector[i] = (float)rng_below(&w->rng, 2000) / 100 - 10 + 0.005F;
+    snprintf(json, sizeof json, "{\"group\": %d, \"part\": %zu}", (int)p->group,
+             part);
+    cr_assert_eq(meta_parse(span_str(json), &meta, &error), DLHT_OK);
+    buf_reset(&p->value);
+    vector_record_pack(p->vector, DIM, buf_span(&meta), &p->value);
+    buf_deinit(&meta);
+    tell(w, part, id);
+}
+
+static void drop(struct world *w, size_t part, size_t id)
+{
+    w->plain[part][id].there = false;
+    tell(w, part, id);
+}
+
+/* All that a split moves: the upper half of its ids. */
+static void split(struct world *w, size_t from, size_t to)
+{
+    char text[16];
+    if (from == to || w->refilling[from] || w->refilling[to])
+        return;
+    for (size_t id = IDS / 2; id < IDS; id++) {
+        struct plain *a = &w->plain[from][id], *b = &w->plain[to][id];
+        if (!a->there || b->there)
+            continue;
+        collection_move(w->c, w->parts[from], w->parts[to],
+                        span_str(id_text(id, text)));
+        struct plain moved = *a;
+        *a = *b;
+        *b = moved;
+    }
+}
+
+static double distance_to(const struct world *w, const float *a, const float *b)
+{
+    double l2 = 0, ip = 0, aa = 0, bb = 0;
+    for (size_t i = 0; i < DIM; i++) {
+        l2 += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+        ip += (double)a[i] * b[i];
+        aa += (double)a[i] * a[i];
+        bb += (double)b[i] * b[i];
+    }
+    return w->metric == METRIC_L2   ? l2
+           : w->metric == METRIC_IP ? -ip
+                                    : 1 - ip / sqrt(aa * bb);
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void search(struct world *w)
+{
+    float query[DIM];
+    for (size_t i = 0; i < DIM; i++)
+        query[i] = (float)rng_below(&w->rng, 2000) / 100 - 10 + 0.005F;
+    bool exact = rng_below(&w->rng, 2) == 0;
+    int64_t group =
+        rng_below(&w->rng, 2) ? (int64_t)rng_below(&w->rng, 10) : -1;
+    struct filter *filter = NULL;
+    if (group >= 0) {
+        char text[64];
+        struct meta_error error;
+        snprintf(text, sizeof text, "group <= %d and part >= 0", (int)group);
+        cr_assert_eq(filter_compile(span_str(text), &filter, &error), DLHT_OK);
+    }
+    struct collection_query q = { .vector = query,
+                                  .k = 1 + rng_below(&w->rng, 20),
+                                  .filter = filter,
+                                  .exact = exact };
+    struct collection_search *s;
+    cr_assert_eq(collection_search_new(w->c, &q, &s), DLHT_OK);
+    double truth[PARTS * IDS];
+    size_t passing = 0;
+    uint64_t asked = 1 + rng_below(&w->rng, (1 << PARTS) - 1);
+    for (size_t part = 0; part < PARTS; part++) {
+        if (!(asked >> part & 1))
+            continue;
+        collection_search_add(s, w->parts[part]);
+        for (size_t id = 0; id < IDS; id++) {
+            const struct plain *p = &w->plain[part][id];
+            if (!p->there)
+                continue;
+            if (group < 0 || p->group <= group)
+                truth[passing++] = distance_to(w, query, p->vector);
+            if (w->refilling[part] && id >= w->refilled[part])
+                collection_search_offer(s, w->parts[part],
+                                        span_str(w->names[id]),
+                                        buf_span(&p->value), p->version);
+        }
+    }
+    qsort(truth, passing, sizeof *truth, by_size);
+    const struct collection_hit *hits;
+    size_t count, met = 0;
+    cr_assert_eq(collection_search_run(s, &hits, &count), DLHT_OK);
+    cr_assert_eq(count, passing < q.k ? passing : q.k, "%zu of %zu, k %zu",
+                 count, passing, q.k);
+    for (size_t i = 0; i < count; i++) {
+        size_t part = part_index(w, hits[i].part);
+        const struct plain *p =
+            &w->plain[part][atoi((const char *)hits[i].id.data + 2)];
+        cr_assert(p->there && p->version == hits[i].version);
+        cr_assert(asked >> part & 1);
+        cr_assert(group < 0 || p->group <= group);
+        double d = distance_to(w, query, p->vector);
+        cr_assert(fabs(d - (double)hits[i].distance) < 1e-3 * (1 + fabs(d)));
+        cr_assert(i == 0 || hits[i - 1].distance <= hits[i].distance);
+        for (size_t j = 0; j < i; j++)
+            cr_assert_not(hits[j].part == hits[i].part &&
+                          span_equal(hits[j].id, hits[i].id));
+        met += d <= truth[count - 1] + 1e-3 * (1 + fabs(d));
+        if (exact)
+            cr_assert(fabs(d - truth[i]) < 1e-3 * (1 + fabs(d)));
+    }
+    cr_assert(count == 0 || met * 10 >= count * 5, "recall %zu of %zu", met,
+              count);
+    collection_search_free(s);
+    filter_free(filter);
+}
+
+static void do_work(struct world *w)
+{
+    if (w->work) {
+        collection_run(w->work);
+        collection_done(w->c, w->work);
+        w->work = NULL;
+    } else {
+        w->work = collection_take(w->c);
+    }
+}
+
+static void refill(struct world *w, size_t part)
+{
+    if (!w->refilling[part]) {
+        collection_refill(w->c, w->parts[part]);
+        w->refilling[part] = true;
+        w->refilled[part] = 0;
+        return;
+    }
+    for (size_t n = rng_below(&w->rng, 60); n > 0; n--) {
+        if (w->refilled[part] == IDS) {
+            collection_end_refill(w->c, w->parts[part]);
+            w->refilling[part] = false;
+            return;
+        }
+        size_t id = w->refilled[part]++;
+        if (w->plain[part][id].there)
+            tell(w, part, id);
+    }
+}
+
+static void drop_part(struct world *w, size_t part)
+{
+    collection_drop_part(w->c, w->parts[part]);
+    cr_assert_eq(collection_add_part(w->c, &w->parts[part]), DLHT_OK);
+    w->refilling[part] = false;
+    for (size_t id = 0; id < IDS; id++)
+        w->plain[part][id].there = false;
+}
+
+static void step(struct world *w)
+{
+    size_t part = rng_below(&w->rng, PARTS), id = rng_below(&w->rng, IDS);
+    uint64_t dice = rng_below(&w->rng, 1000);
+    if (dice < 500)
+        put(w, part, id);
+    else if (dice < 650)
+        drop(w, part, id);
+    else if (dice < 850)
+        do_work(w);
+    else if (dice < 900)
+        (void)collection_sweep(w->c, rng_below(&w->rng, 200));
+    else if (dice < 960)
+        search(w);
+    else if (dice < 985)
+        refill(w, part);
+    else if (dice < 990)
+        split(w, part, rng_below(&w->rng, PARTS));
+    else if (dice < 992)
+        drop_part(w, part);
+    else if (dice < 994 && collection_rebuild(w->c) == DLHT_ENOTSUP)
+        search(w);
+}
+
+static void settle(struct world *w)
+{
+    for (size_t part = 0; part < PARTS; part++)
+        while (w->refilling[part])
+            refill(w, part);
+    while (collection_sweep(w->c, 1000)) {
+    }
+    while (w->work || collection_wants_work(w->c))
+        do_work(w);
+    collection_check(w->c);
+    struct collection_info info;
+    collection_info(w->c, &info);
+    cr_assert_eq(info.live, info.indexed);
+    cr_assert_eq(info.waiting, 0);
+    cr_assert_not(info.rebuilding);
+}
+
+static void play(uint64_t seed, enum metric metric, enum index_backend backend,
+                 bool fields)
+{
+    static const char *const names[] = { "group", "part" };
+    struct span list[2] = { span_str(names[0]), span_str(names[1]) };
+    struct world *w = calloc(1, sizeof *w);
+    cr_assert(w);
+    struct collection_source source = { read_plain, w };
+    struct collection_config config = { .fields = list,
+                                        .field_count = fields ? 2 : 0 };
+    config.index.backend = backend;
+    config.index.hnsw = hnsw_config_default(DIM);
+    config.index.hnsw.metric = metric;
+    w->metric = metric;
+    rng_init(&w->rng, seed);
+    for (size_t id = 0; id < IDS; id++)
+        id_text(id, w->names[id]);
+    cr_log_info("seed %llu", (unsigned long long)seed);
+    cr_assert_eq(collection_new(&config, &source, &w->c), DLHT_OK);
+    for (size_t i = 0; i < PARTS; i++)
+        cr_assert_eq(collection_add_part(w->c, &w->parts[i]), DLHT_OK);
+    for (int i = 0; i < STEPS; i++) {
+        step(w);
+        if (i % 1000 == 999) {
+            settle(w);
+            search(w);
+        }
+    }
+    if (w->work)
+        do_work(w);
+    collection_free(w->c);
+    for (size_t i = 0; i < PARTS * IDS; i++)
+        buf_deinit(&w->plain[i / IDS][i % IDS].value);
+    free(w);
+}
+
+Test(collection, agrees_with_a_list)
+{
+    for (uint64_t seed = 1; seed <= 12; seed++)
+        play(seed, (enum metric)(seed % METRICS),
+             seed % 4 == 3 ? INDEX_EXACT : INDEX_HNSW, seed % 2);
+}
+
+Test(collection, passes_over_what_is_no_vector)
+{
+    struct world *w = calloc(1, sizeof *w);
+    struct collection_source source = { read_plain, w };
+    struct collection_config config = { 0 };
+    struct collection_info info;
+    config.index.hnsw = hnsw_config_default(DIM);
+    cr_assert_eq(collection_new(&config, &source, &w->c), DLHT_OK);
+    cr_assert_eq(collection_add_part(w->c, &w->parts[0]), DLHT_OK);
+    cr_assert_eq(collection_put(w->c, w->parts[0], span_str("id001"),
+                                span_str("no vector"), 1),
+                 DLHT_OK);
+    collection_info(w->c, &info);
+    cr_assert_eq(info.live, 0);
+    cr_assert_eq(info.damaged, 1);
+    collection_free(w->c);
+    free(w);
+}
