@@ -6,6 +6,7 @@
 
 #include <assert.h>
 
+#include "node/keeper.h"
 #include "node/models.h"
 #include "node/node_state.h"
 #include "node/op_merge.h"
@@ -53,6 +54,11 @@ void inspect_merges(const struct node *node, struct inspect_merges *out)
 {
     *out = (struct inspect_merges){ node->merges.done, node->merges.abandoned,
                                     node->merges.pause_ns_max };
+}
+
+void inspect_steps(const struct node *node, struct inspect_steps *out)
+{
+    out->transfers = keeper_sent(node, &out->for_gone);
 }
 
 size_t inspect_keyspace_count(const struct node *node)

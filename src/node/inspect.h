@@ -42,6 +42,13 @@ struct inspect_merges {
 };
 void inspect_merges(const struct node *node, struct inspect_merges *out);
 
+/* Steps that this node sent while it led the system arc. */
+struct inspect_steps {
+    uint64_t transfers; /* of leaderships */
+    uint64_t for_gone;  /* since copies or peers were taken for gone */
+};
+void inspect_steps(const struct node *node, struct inspect_steps *out);
+
 size_t inspect_replica_count(const struct node *node);
 void inspect_replica_at(const struct node *node, size_t index,
                         struct inspect_replica *out);

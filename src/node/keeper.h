@@ -46,4 +46,8 @@ int keeper_leave(struct node *node, const struct id *peer, size_t *left);
 /* Operators' record of a peer in the system arc. */
 bool keeper_is_leaving(const struct node *node, const struct id *peer);
 
+/* How many transfers of leadership this node has planned, and how many steps
+ * because copies or peers were taken for gone. */
+uint64_t keeper_sent(const struct node *node, uint64_t *for_gone);
+
 #endif

@@ -134,6 +134,8 @@ static void note_sent(struct node *node, const struct plan_step *planned)
     struct heard *h = keeper_find_heard(k, planned->arc->id, &at);
     if (!h)
         return;
+    k->sent_for[planned->reason]++;
+    k->sent_kind[planned->kind]++;
     if (h->begun_ns == 0)
         h->begun_ns = node->now_ns;
     h->step_ns = node->now_ns;
@@ -147,6 +149,13 @@ static void note_sent(struct node *node, const struct plan_step *planned)
     h = keeper_find_heard(k, planned->into->id, &at);
     if (h)
         h->step_ns = node->now_ns; /* nothing else of it for a while */
+}
+
+uint64_t keeper_sent(const struct node *node, uint64_t *for_gone)
+{
+    const struct keeper *k = node->keeper;
+    *for_gone = k->sent_for[PLAN_FOR_COPIES] + k->sent_for[PLAN_FOR_GONE];
+    return k->sent_kind[PLAN_TRANSFER];
 }
 
 static void send_step(struct node *node, const struct plan_step *planned,

@@ -104,6 +104,9 @@ struct keeper {
     uint64_t minute;               /* the newest of them */
     struct keeper_pace pace;
     size_t plays; /* op_rehearse.c: under way */
+    /* Steps sent, by why, and by kind. */
+    uint64_t sent_for[PLAN_FOR_BALANCE + 1];
+    uint64_t sent_kind[PLAN_MERGE + 1];
 };
 
 /* What operators decided, from the record "balance" of the system arc. */

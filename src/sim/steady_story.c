@@ -12,11 +12,9 @@
 #include "node/inspect.h"
 
 enum {
-    ARCS_MAX = 512,
-    CHANGES_MAX = 6 /* of leaders while messages are lost, peers not */
+    ARCS_MAX = 512
 };
 #define STALL_EVERY_NS (60 * WORLD_S) /* mean */
-#define DOUBT_NS (15 * WORLD_S)       /* after a stall begins */
 #define STALL_NS_MAX (10 * WORLD_S)
 
 /* As its leader last had it. */
@@ -41,7 +39,7 @@ struct steady_story {
     size_t count;
     size_t changes[PHASE_STALLS + 1]; /* of leaders */
     size_t stalls, moves;
-    uint64_t stalled_ns[WORLD_PEERS_MAX]; /* last begun; 0: never */
+    struct inspect_steps before; /* sent by all when the watch began */
     uint64_t watched_ns;
 };
 
@@ -85,22 +83,32 @@ static bool names(const struct arc *arc, replica_id replica)
     return false;
 }
 
-/* It stalled just now, or somebody does not think it alive. */
-static bool is_doubted(const struct steady_story *s, size_t peer)
+/* Of all peers, since they started. */
+static struct inspect_steps steps_sent(const struct steady_story *s)
 {
-    if (peer == SIZE_MAX ||
-        (s->stalled_ns[peer] &&
-         world_now_ns(s->world) - s->stalled_ns[peer] < DOUBT_NS))
-        return true;
-    const struct node *node = world_node(s->world, peer);
-    struct id id = inspect_self(node);
+    struct inspect_steps sum = { 0 };
     for (size_t i = 0; i < world_peer_count(s->world); i++) {
-        const struct peer *p =
-            swim_find(inspect_swim(world_node(s->world, i)), &id);
-        if (i != peer && (!p || p->state != PEER_ALIVE))
-            return true;
+        const struct node *node = world_node(s->world, i);
+        struct inspect_steps of = { 0 };
+        if (node)
+            inspect_steps(node, &of);
+        sum.transfers += of.transfers;
+        sum.for_gone += of.for_gone;
     }
-    return false;
+    return sum;
+}
+
+/* A leader may change by the balancer's wish. */
+static void check_leaders(const struct steady_story *s, const struct arc *arc,
+                          size_t peer)
+{
+    uint64_t wished = steps_sent(s).transfers - s->before.transfers;
+    if (s->changes[PHASE_LOSS] > wished)
+        world_fail(s->world, "steady_leaders",
+                   "%zu changes of leaders with all alive, %llu of them "
+                   "planned; the last: arc %llx, n%zu",
+                   s->changes[PHASE_LOSS], (unsigned long long)wished,
+                   (unsigned long long)arc->id, peer);
 }
 
 /* A copy may go to another peer for balance, but not for fear. A learner that
@@ -111,12 +119,12 @@ static void check_members(struct steady_story *s, const struct office *o,
     for (size_t i = 0; i < o->member_count; i++) {
         if (!o->members[i].voter || names(arc, o->members[i].replica))
             continue;
-        size_t peer = world_peer_of(s->world, &o->members[i].peer);
         s->moves++;
-        if (is_doubted(s, peer))
+        if (steps_sent(s).for_gone > s->before.for_gone)
             world_fail(s->world, "steady_replicas",
                        "arc %llx gives up its replica on n%zu, which lives",
-                       (unsigned long long)arc->id, peer);
+                       (unsigned long long)arc->id,
+                       world_peer_of(s->world, &o->members[i].peer));
     }
 }
 
@@ -135,13 +143,8 @@ void steady_story_turn(struct steady_story *s, size_t peer)
             continue; /* it has not heard yet that it was followed */
         if (o->term && term > o->term) {
             s->changes[s->phase]++;
-            /* The balancer may move one for its share of the requests. */
-            if (s->changes[PHASE_LOSS] > CHANGES_MAX)
-                world_fail(s->world, "steady_leaders",
-                           "%zu changes of leaders with all alive, the last: "
-                           "arc %llx, n%zu in term %llu",
-                           s->changes[PHASE_LOSS], (unsigned long long)r.id,
-                           peer, (unsigned long long)term);
+            if (s->phase == PHASE_LOSS)
+                check_leaders(s, r.arc, peer);
         }
         if (s->phase != PHASE_SETTLING && o->term)
             check_members(s, o, r.arc);
@@ -162,6 +165,7 @@ bool steady_story_act(struct steady_story *s, uint64_t loss_ns,
                       uint64_t stalls_ns)
 {
     s->phase = PHASE_LOSS;
+    s->before = steps_sent(s);
     if (!run_for(s, loss_ns))
         return false;
     s->phase = PHASE_STALLS;
@@ -170,12 +174,16 @@ bool steady_story_act(struct steady_story *s, uint64_t loss_ns,
         size_t peer = (size_t)rng_below(&s->rng, world_peer_count(s->world));
         world_pause(s->world, peer, rng_range(&s->rng, 0, STALL_NS_MAX));
         s->stalls++;
-        s->stalled_ns[peer] = world_now_ns(s->world);
         if (!run_for(s, STALL_NS_MAX + rng_below(&s->rng, 2 * (STALL_EVERY_NS -
                                                                STALL_NS_MAX))))
             return false;
     }
-    return true;
+    if (steps_sent(s).for_gone > s->before.for_gone)
+        world_fail(
+            s->world, "steady_replicas",
+            "%llu steps were planned for peers taken for gone",
+            (unsigned long long)(steps_sent(s).for_gone - s->before.for_gone));
+    return steps_sent(s).for_gone == s->before.for_gone;
 }
 
 void steady_story_remark(const struct steady_story *s, char *text, size_t size)
