@@ -54,8 +54,9 @@ struct serving {
     uint64_t deadline_ns;
 };
 
-/* The distance, and what else was asked for, as a record's value. */
-static void pack_hit(const struct search_query *q, const struct replica *r,
+/* The distance, and what else was asked for, as a record's value. False: the
+ * record is not there, which cannot be: it was found in there. */
+static bool pack_hit(const struct search_query *q, const struct replica *r,
                      const struct collection_hit *hit, struct buf *list)
 {
     struct record record;
@@ -63,7 +64,7 @@ static void pack_hit(const struct search_query *q, const struct replica *r,
     struct buf body = { 0 }, json = { 0 };
     if (!records_get(r->records, hit->id, &record) ||
         vector_record_open(record.value, &v) != DLHT_OK)
-        return; /* cannot be: it was found in there */
+        return false;
     mp_write_array(&body, 3);
     mp_write_float(&body, (double)hit->distance);
     if (q->meta)
@@ -82,6 +83,7 @@ static void pack_hit(const struct search_query *q, const struct replica *r,
     list->failed = list->failed || body.failed || json.failed;
     buf_deinit(&body);
     buf_deinit(&json);
+    return true;
 }
 
 /* The copy of an arc that was confirmed, if it may still be read; NULL. */
@@ -96,28 +98,84 @@ static struct replica *readable(struct node *node, const struct serving *s,
     return may ? r : NULL;
 }
 
-static struct replica *holder(struct node *node, const struct serving *s,
-                              struct span key)
+/* The copies that are searched, by where they begin. */
+struct copies {
+    struct replica **list;
+    size_t count;
+};
+
+static int by_begin(const void *a, const void *b)
 {
+    const struct replica *const *x = a, *const *y = b;
+    return span_compare((*x)->arc->lo, (*y)->arc->lo);
+}
+
+/* Of two that have keys in common the one of the higher generation is newer: an
+ * arc was cut or merged, and the other copy has not heard of it. Leaders that
+ * were confirmed have none. */
+static void drop_old(struct copies *all)
+{
+    for (size_t i = 0; i < all->count; i++)
+        for (size_t j = i + 1; all->list[i] && j < all->count; j++) {
+            struct replica *a = all->list[i], *b = all->list[j];
+            if (!b)
+                continue;
+            if (a->arc->has_hi && span_compare(b->arc->lo, a->arc->hi) >= 0)
+                break;
+            bool older = a->arc->generation < b->arc->generation;
+            all->list[older ? i : j] = NULL;
+        }
+    size_t kept = 0;
+    for (size_t i = 0; i < all->count; i++)
+        if (all->list[i])
+            all->list[kept++] = all->list[i];
+    all->count = kept;
+}
+
+static int gather_copies(struct node *node, const struct serving *s,
+                         struct copies *out)
+{
+    *out = (struct copies){ mem_array(s->count + 1, sizeof *out->list), 0 };
+    if (!out->list)
+        return DLHT_ENOMEM;
     for (size_t i = 0; i < s->count; i++) {
         struct replica *r = readable(node, s, i);
-        if (r && arc_has(r->arc, key))
-            return r;
+        if (r)
+            out->list[out->count++] = r;
     }
-    return NULL;
+    if (out->count)
+        qsort(out->list, out->count, sizeof *out->list, by_begin);
+    drop_old(out);
+    return DLHT_OK;
+}
+
+/* What a hit was found in. */
+static const struct replica *holder(const struct node_collection *nc,
+                                    const struct copies *copies,
+                                    const struct collection_hit *hit)
+{
+    size_t lo = 0, hi = copies->count;
+    if (nc && hit->part != UINT32_MAX)
+        return collections_replica(nc, hit->part);
+    while (lo < hi) { /* the last that begins at the id or before */
+        size_t mid = lo + (hi - lo) / 2;
+        if (span_compare(copies->list[mid]->arc->lo, hit->id) <= 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo ? copies->list[lo - 1] : NULL;
 }
 
 /* What was done, and of which ranges. */
-static void pack_outcome(struct node *node, const struct serving *s,
+static void pack_outcome(const struct copies *copies,
                          const struct collection_search_work *work,
                          struct buf *doc)
 {
     struct key_ranges ranges = { 0 };
-    for (size_t i = 0; i < s->count; i++) {
-        const struct replica *r = readable(node, s, i);
-        if (!r)
-            continue;
-        struct key_range range = { r->arc->lo, r->arc->hi, r->arc->has_hi };
+    for (size_t i = 0; i < copies->count; i++) {
+        const struct arc *arc = copies->list[i]->arc;
+        struct key_range range = { arc->lo, arc->hi, arc->has_hi };
         if (key_ranges_add(&ranges, &range) != DLHT_OK)
             doc->failed = true;
     }
@@ -134,32 +192,32 @@ static void pack_outcome(struct node *node, const struct serving *s,
 static void answer_hits(struct node *node, struct serving *s,
                         struct collection_search *search)
 {
+    const struct node_collection *nc = collections_find(node, s->keyspace);
     const struct collection_hit *hits;
     struct collection_search_work work;
     struct buf list = { 0 }, doc = { 0 };
     struct response response = { .status = DLHT_OK };
+    struct copies copies;
     size_t count = 0;
-    for (size_t i = 0; i < s->count; i++) {
-        const struct replica *r = readable(node, s, i);
-        if (r)
-            collections_search(search, r);
-    }
-    int rc = collection_search_run(search, &hits, &count);
+    int rc = gather_copies(node, s, &copies);
+    for (size_t i = 0; i < copies.count; i++)
+        collections_search(search, copies.list[i]);
+    if (rc == DLHT_OK)
+        rc = collection_search_run(search, &hits, &count);
     collection_search_work(search, &work);
     for (size_t i = 0; rc == DLHT_OK && i < count; i++) {
-        const struct replica *r = holder(node, s, hits[i].id);
-        if (!r)
-            continue;
-        pack_hit(&s->query, r, &hits[i], &list);
-        response.list_count++;
+        const struct replica *r = holder(nc, &copies, &hits[i]);
+        if (r && pack_hit(&s->query, r, &hits[i], &list))
+            response.list_count++;
     }
-    pack_outcome(node, s, &work, &doc);
+    pack_outcome(&copies, &work, &doc);
     response.list = buf_span(&list);
     response.value = buf_span(&doc);
     if (rc != DLHT_OK || list.failed || doc.failed)
         node_answer_status(node, &s->origin, DLHT_EBUSY, NULL);
     else
         node_answer(node, &s->origin, &response);
+    free(copies.list);
     buf_deinit(&list);
     buf_deinit(&doc);
 }

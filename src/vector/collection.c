@@ -536,6 +536,11 @@ void collection_info(const struct collection *c, struct collection_info *out)
         out->bytes += field_index_bytes(c->fields);
 }
 
+uint64_t collection_part_damaged(const struct collection *c, uint32_t part)
+{
+    return c->parts[part].damaged;
+}
+
 uint64_t collection_part_live(const struct collection *c, uint32_t part)
 {
     return c->parts[part].live;
