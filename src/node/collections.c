@@ -86,6 +86,17 @@ struct collection *collections_of(struct node_collection *nc)
     return nc->c;
 }
 
+struct replica *collections_replica(const struct node_collection *nc,
+                                    uint32_t part)
+{
+    return part < nc->part_cap ? nc->by_part[part] : NULL;
+}
+
+bool collections_is_busy(const struct node_collection *nc)
+{
+    return nc->job != NULL;
+}
+
 static struct node_collection *add(struct node *node, const struct keyspace *ks)
 {
     struct node_collection **grown =
@@ -425,8 +436,12 @@ void collections_check(const struct node *node)
         if (!r->vectors)
             continue;
         assert(r->vectors->of->by_part[r->vectors->part] == r);
-        if (!r->vectors->reading && !r->half_applied)
-            assert(collection_part_live(r->vectors->of->c, r->vectors->part) <=
-                   replica_key_count(r));
+        if (r->vectors->reading || r->half_applied)
+            continue;
+        const struct collection *c = r->vectors->of->c;
+        uint64_t live = collection_part_live(c, r->vectors->part);
+        uint64_t damaged = collection_part_damaged(c, r->vectors->part);
+        assert(live <= replica_key_count(r));
+        assert(live + damaged >= replica_key_count(r));
     }
 }

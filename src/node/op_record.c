@@ -205,6 +205,7 @@ void op_read(struct node *node, struct replica *r,
         op_range_read(node, r, request, origin);
         break;
     case OP_SEARCH_PEER:
+    case OP_SEARCH_CONFIRM:
         op_search_read(node, r, request, origin);
         break;
     case OP_MODEL_REPORT:

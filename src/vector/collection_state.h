@@ -91,6 +91,7 @@ struct collection {
     uint32_t *queue; /* a ring of slots, cap slot_cap */
     uint32_t queue_head, queue_count;
     struct collection_work *work; /* out */
+    uint64_t index_bytes;         /* before that */
 
     struct part *parts;
     struct label *label_list; /* cap is that of twice the parts and one */

@@ -786,6 +786,7 @@ static bool write_result(struct buf *b, const struct request *q,
     case OP_RECOVER:
     case OP_VECTORS:
     case OP_SEARCH_PEER:
+    case OP_SEARCH_CONFIRM:
     default:
         return write_document(b, s->value);
     }
