@@ -525,6 +525,10 @@ static void begin_serving(struct node *node, struct replica *r,
                           const struct origin *origin)
 {
     const char *text = NULL;
+    if (!arc_has(r->arc, request->key)) { /* the asker's map is of yesterday */
+        op_answer_not_owner(node, r, request, origin);
+        return;
+    }
     struct serving *s = mem_zero(1, sizeof *s);
     if (!s) {
         node_answer_status(node, origin, DLHT_EBUSY, NULL);
