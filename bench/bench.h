@@ -52,6 +52,7 @@ void bench_hashring(const struct bench_options *options);
 void bench_balance(const struct bench_options *options);
 void bench_vector(const struct bench_options *options);
 void bench_vector_churn(const struct bench_options *options);
+void bench_collection(const struct bench_options *options);
 void bench_filter(const struct bench_options *options);
 void bench_svg(const struct bench_options *options);
 

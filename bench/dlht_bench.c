@@ -30,6 +30,7 @@ static const struct command {
       "the hash ring: times, evenness, moves" },
     { "balance", bench_balance, true, "what the planner moves, how evenly" },
     { "vector", bench_vector, false, "the graph of vectors beside hnswlib" },
+    { "collection", bench_collection, false, "vectors on a ring of three" },
     { "filter", bench_filter, true, "filters and indexes of metadata" },
     { "svg", bench_svg, false, "DIR: pictures of all this" },
 };
@@ -44,7 +45,9 @@ static int usage(FILE *to)
     fprintf(to, "usage: dlht-bench [OPTION...] COMMAND [OPTION...]\n\n");
     for (size_t i = 0; i < COMMANDS; i++)
         fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].what);
-    fprintf(to, "  %-10s all of these, and the whole map, but vector, svg\n\n",
+    fprintf(to,
+            "  %-10s all of these, and the whole map, but vector, collection, "
+            "svg\n\n",
             "all");
     fprintf(
         to,
@@ -53,13 +56,15 @@ static int usage(FILE *to)
         "  --quick          small sizes, as a test\n"
         "  --arcs N         arcs of the ring or round\n"
         "  --keys N|SHAPE   how many keys; uniform, clustered, ...\n"
-        "  --lookups N      routing, range: how many are averaged\n"
+        "  --vectors N      vector, collection: how many vectors\n"
+        "  --lookups N      routing, range, collection: how many are averaged\n"
         "  --keys-wanted N  range: keys of one range\n"
         "  --map            routing: with the whole map\n"
         "  --leaves N       of the models\n"
         "  --rounds N       model, index, hashring: rounds of each time\n"
         "  --huge           index: huge pages for the array\n"
-        "  --set NAME       vector: clustered, gaussian or lowrank\n"
+        "  --set NAME       vector, collection: clustered, gaussian or "
+        "lowrank\n"
         "  --graphs NAMES   vector: int8, int8-dropped, float16, float32\n"
         "  --alpha X        vector: of the choice of neighbours\n"
         "  --churn          vector: removals and rewrites; the exact scan\n");
@@ -161,6 +166,7 @@ int main(int argc, char **argv)
         { "leaves", required_argument, NULL, 'l' },
         { "arcs", required_argument, NULL, 'a' },
         { "keys", required_argument, NULL, 'k' },
+        { "vectors", required_argument, NULL, 'k' },
         { "rounds", required_argument, NULL, 'r' },
         { "lookups", required_argument, NULL, 'n' },
         { "keys-wanted", required_argument, NULL, 'w' },
