@@ -34,6 +34,7 @@ struct bench_options {
     const char *dir;    /* `svg` */
     const char *set;    /* `vector`: this kind of data; NULL: each */
     const char *graphs; /* `vector`: these; NULL: all */
+    const char *svg;    /* `vector`: a picture of it goes here */
     double alpha;       /* `vector`: 0 is the default */
     bool churn;         /* `vector`: removals and rewrites instead */
 };

@@ -67,6 +67,7 @@ static int usage(FILE *to)
         "lowrank\n"
         "  --graphs NAMES   vector: int8, int8-dropped, float16, float32\n"
         "  --alpha X        vector: of the choice of neighbours\n"
+        "  --svg FILE       vector: recall against queries a second, drawn\n"
         "  --churn          vector: removals and rewrites; the exact scan\n");
     return to == stdout ? 0 : 2;
 }
@@ -137,6 +138,9 @@ static bool read_option(int c, struct bench_options *options)
     case 'A':
         options->alpha = strtod(optarg, NULL);
         return options->alpha >= 1 && options->alpha <= 2;
+    case 'v':
+        options->svg = optarg;
+        return true;
     case 'c':
         return options->churn = true;
     case 'w':
@@ -173,6 +177,7 @@ int main(int argc, char **argv)
         { "set", required_argument, NULL, 'd' },
         { "graphs", required_argument, NULL, 'g' },
         { "churn", no_argument, NULL, 'c' },
+        { "svg", required_argument, NULL, 'v' },
         { "alpha", required_argument, NULL, 'A' },
         { "help", no_argument, NULL, '?' + 1 },
         { NULL, 0, NULL, 0 },

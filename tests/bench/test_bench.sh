@@ -48,6 +48,13 @@ done
 "$bench" --quick --set clustered --graphs int8,float32 vector >"$dir/vector" ||
     fail "vector"
 grep -q '^  clustered  *2000  *float32 ' "$dir/vector" || fail "vector: no table"
+"$bench" --quick --set clustered --graphs int8 --svg "$dir/recall.svg" \
+    vector >/dev/null || fail "vector --svg"
+tail -n 1 "$dir/recall.svg" | grep -q '^</svg>$' || fail "recall.svg: no end"
+TMPDIR=$dir "$bench" --quick collection >"$dir/collection" ||
+    fail "collection: $(grep BROKEN "$dir/collection")"
+grep -q '^  none  *ring, stale ' "$dir/collection" || fail "collection: no table"
+ls -d "$dir"/dlht-bench-* 2>/dev/null && fail "collection: leaves its folder"
 DLHT_KERNEL=abacus "$bench" --quick --set clustered vector >"$dir/none" 2>&1 &&
     fail "vector: a kernel that is none"
 
