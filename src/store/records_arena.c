@@ -553,6 +553,26 @@ void records_arena_deinit(struct records_arena *arena)
     arena->chunk_cap = arena->chunk_count = 0;
 }
 
+bool records_arena_dismantle(struct records_arena *arena, uint32_t parts)
+{
+    for (; arena->blocks; parts--) {
+        if (parts == 0)
+            return false;
+        records_arena_block_give(arena, (uint8_t *)(arena->blocks + 1));
+    }
+    while (arena->chunk_count > 1 && parts > 0) {
+        uint32_t last = --arena->chunk_count;
+        if (!arena->bases[last])
+            continue;
+        chunk_give(arena, last);
+        parts--;
+    }
+    if (arena->chunk_count > 1)
+        return false;
+    records_arena_deinit(arena);
+    return true;
+}
+
 /* Objects in use in the slabs of a run. */
 static size_t slabs_check(const struct records_arena *arena, uint32_t page)
 {

@@ -66,6 +66,17 @@ void records_arena_init(struct records_arena *arena,
 /* Gives everything back: objects, blocks; memory got by raw is the caller's. */
 void records_arena_deinit(struct records_arena *arena);
 
+/* As deinit, but no more than so many blocks and chunks a call: for memory
+ * that nothing refers to any more. True: all is given back. */
+bool records_arena_dismantle(struct records_arena *arena, uint32_t parts);
+
+/* Bytes that an object of that class takes. */
+static inline size_t records_arena_kind_bytes(const struct records_arena *arena,
+                                              unsigned kind)
+{
+    return (size_t)arena->units[kind] * RECORDS_ARENA_UNIT;
+}
+
 /* The class whose objects have room for size bytes, 1 .. OBJECT_MAX. */
 unsigned records_arena_kind(size_t size);
 
