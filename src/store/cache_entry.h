@@ -156,8 +156,9 @@ static inline uint8_t *cache_entry_data(struct cache_entry *entry)
         at += sizeof(struct cache_timer);
     if (len <= CACHE_ENTRY_INLINE_MAX)
         return at;
-    memcpy(&at, at, sizeof at);
-    return at;
+    uint8_t *block;
+    memcpy(&block, at, sizeof block);
+    return block;
 }
 
 static inline struct span cache_entry_key(const struct records_arena *arena,
