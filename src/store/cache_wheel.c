@@ -172,6 +172,32 @@ static unsigned levels_turning(uint64_t tick)
     return level;
 }
 
+/* A list of the level that is not empty, from the given one on; SLOTS: none. */
+static uint32_t list_from(const struct cache_wheel *wheel, unsigned level,
+                          uint32_t from)
+{
+    const uint32_t *heads = wheel->heads + level * CACHE_WHEEL_SLOTS;
+    while (from < CACHE_WHEEL_SLOTS && heads[from] == 0)
+        from++;
+    return from;
+}
+
+/* The next tick after this at which there is something to do, or which begins
+ * a round in which there may be. Nothing falls, and this one is done. */
+static uint64_t tick_after(const struct cache_wheel *wheel)
+{
+    for (unsigned level = 0; level < CACHE_WHEEL_LEVELS; level++) {
+        uint64_t at = wheel->tick >> 8 * level;
+        uint32_t slot = (uint32_t)at & (CACHE_WHEEL_SLOTS - 1);
+        uint32_t next = list_from(wheel, level, slot + 1);
+        if (next < CACHE_WHEEL_SLOTS)
+            return (at - slot + next) << 8 * level;
+        if (list_from(wheel, level, 0) < CACHE_WHEEL_SLOTS)
+            return (at - slot + CACHE_WHEEL_SLOTS) << 8 * level;
+    }
+    return UINT64_MAX;
+}
+
 uint32_t cache_wheel_due(struct cache_wheel *wheel, struct records_arena *arena,
                          uint64_t now_ms, uint32_t *budget)
 {
@@ -185,12 +211,8 @@ uint32_t cache_wheel_due(struct cache_wheel *wheel, struct records_arena *arena,
         uint32_t ref = wheel->heads[wheel->tick & (CACHE_WHEEL_SLOTS - 1)];
         if (ref)
             return ref;
-        if (levels_turning(wheel->tick + 1) > 0) {
-            if (*budget == 0)
-                return 0;
-            --*budget;
-        }
-        wheel->tick++;
+        uint64_t next = tick_after(wheel);
+        wheel->tick = next <= now ? next : now + 1;
         wheel->fall = levels_turning(wheel->tick);
     }
     return 0;
@@ -198,17 +220,14 @@ uint32_t cache_wheel_due(struct cache_wheel *wheel, struct records_arena *arena,
 
 uint64_t cache_wheel_next_ms(const struct cache_wheel *wheel)
 {
+    uint64_t tick = wheel->tick;
     if (wheel->count == 0)
         return UINT64_MAX;
-    uint64_t tick = wheel->tick;
-    if (wheel->fall || wheel->heads[CACHE_WHEEL_FALLING])
-        return tick << CACHE_WHEEL_SHIFT;
-    while (!wheel->heads[tick & (CACHE_WHEEL_SLOTS - 1)] &&
-           levels_turning(tick + 1) == 0)
-        tick++;
-    if (!wheel->heads[tick & (CACHE_WHEEL_SLOTS - 1)])
-        tick++;
-    return tick << CACHE_WHEEL_SHIFT;
+    if (wheel->fall == 0 && wheel->heads[CACHE_WHEEL_FALLING] == 0 &&
+        wheel->heads[tick & (CACHE_WHEEL_SLOTS - 1)] == 0)
+        tick = tick_after(wheel);
+    return tick > UINT64_MAX >> CACHE_WHEEL_SHIFT ? UINT64_MAX
+                                                  : tick << CACHE_WHEEL_SHIFT;
 }
 
 void cache_wheel_check(const struct cache_wheel *wheel,

@@ -52,7 +52,7 @@ void cache_wheel_rename(struct cache_wheel *wheel, struct records_arena *arena,
                         uint32_t from, uint32_t to);
 
 /* The next entry that is due, still linked; 0: none, or *budget was used up
- * on the way: one for each entry handed down and each 16 s passed by. */
+ * on the way, one for each entry handed down. */
 uint32_t cache_wheel_due(struct cache_wheel *wheel, struct records_arena *arena,
                          uint64_t now_ms, uint32_t *budget);
 
