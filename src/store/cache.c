@@ -78,7 +78,8 @@ void cache_prefetch(const struct cache *cache, const struct cache_key *key)
 void cache_prefetch_entry(const struct cache *cache,
                           const struct cache_key *key)
 {
-    cache_index_prefetch_entry(&cache->index, key->hash);
+    if (!cache_index_prefetch_entry(&cache->index, key->hash))
+        cache_ghost_prefetch(&cache->ghost, key->hash); /* for a put */
 }
 
 uint32_t cache_state_find(const struct cache *cache,

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "store/records_arena.h"
 
 enum {
     PLACE = 16, /* slots of one hash */
@@ -32,20 +33,15 @@ uint64_t cache_ghost_memory_bytes(const struct cache_ghost *ghost)
     return ghost->slot_count * sizeof *ghost->slots;
 }
 
-static uint64_t step(const struct cache_ghost *ghost)
-{
-    return ghost->slot_count > STEPS ? ghost->slot_count / STEPS : 1;
-}
-
 static uint32_t stamp_now(const struct cache_ghost *ghost)
 {
-    return (uint32_t)(ghost->evicted / step(ghost)) & (STAMPS - 1);
+    return (uint32_t)(ghost->evicted >> ghost->step_shift) & (STAMPS - 1);
 }
 
 /* In steps, as long as it is not four times as old as there are slots. */
-static uint32_t age(const struct cache_ghost *ghost, uint32_t slot)
+static uint32_t age(uint32_t now, uint32_t slot)
 {
-    return (stamp_now(ghost) - slot) & (STAMPS - 1);
+    return (now - slot) & (STAMPS - 1);
 }
 
 /* Never 0, which is an empty slot. */
@@ -72,6 +68,9 @@ static void grow(struct cache_ghost *ghost, uint64_t window)
     free(ghost->slots);
     ghost->slots = slots;
     ghost->slot_count = count;
+    ghost->step_shift = 0;
+    while (count >> ghost->step_shift > STEPS)
+        ghost->step_shift++;
 }
 
 void cache_ghost_add(struct cache_ghost *ghost, uint64_t hash, uint64_t window)
@@ -82,10 +81,11 @@ void cache_ghost_add(struct cache_ghost *ghost, uint64_t hash, uint64_t window)
         return;
     uint32_t *place = place_of(ghost, hash);
     uint32_t *oldest = place;
+    uint32_t now = stamp_now(ghost);
     for (int i = 0; i < PLACE && *oldest; i++)
-        if (!place[i] || age(ghost, place[i]) > age(ghost, *oldest))
+        if (!place[i] || age(now, place[i]) > age(now, *oldest))
             oldest = &place[i];
-    *oldest = mark_of(hash) << STAMP_BITS | stamp_now(ghost);
+    *oldest = mark_of(hash) << STAMP_BITS | now;
     ghost->evicted++;
 }
 
@@ -97,14 +97,21 @@ bool cache_ghost_take(struct cache_ghost *ghost, uint64_t hash, uint64_t window)
     for (int i = 0; i < PLACE; i++) {
         if (!place[i] || place[i] >> STAMP_BITS != mark_of(hash))
             continue;
-        bool recent = age(ghost, place[i]) * step(ghost) <= window;
+        uint64_t steps = age(stamp_now(ghost), place[i]);
+        bool recent = steps << ghost->step_shift <= window;
         place[i] = 0;
         return recent;
     }
     return false;
 }
 
+void cache_ghost_prefetch(const struct cache_ghost *ghost, uint64_t hash)
+{
+    if (ghost->slots)
+        records_arena_prefetch(place_of(ghost, hash));
+}
+
 void cache_ghost_age(struct cache_ghost *ghost)
 {
-    ghost->evicted += STAMPS / 2 * step(ghost);
+    ghost->evicted += (uint64_t)(STAMPS / 2) << ghost->step_shift;
 }

@@ -16,8 +16,9 @@
 #include <stdint.h>
 
 struct cache_ghost {
-    uint32_t *slots; /* NULL: no memory was wanted or had yet */
-    uint64_t slot_count;
+    uint32_t *slots;     /* NULL: no memory was wanted or had yet */
+    uint64_t slot_count; /* a power of two */
+    unsigned step_shift; /* of the number of evictions, to its stamp */
     uint64_t evicted;
 };
 
@@ -35,6 +36,9 @@ void cache_ghost_add(struct cache_ghost *ghost, uint64_t hash, uint64_t window);
 /* Whether it is one of the last `window` evictions; forgets it. */
 bool cache_ghost_take(struct cache_ghost *ghost, uint64_t hash,
                       uint64_t window);
+
+/* Brings the place of a hash into the processor's cache. */
+void cache_ghost_prefetch(const struct cache_ghost *ghost, uint64_t hash);
 
 /* None of what was evicted is recent any more. */
 void cache_ghost_age(struct cache_ghost *ghost);

@@ -20,7 +20,8 @@ enum {
     LOAD_MIN = 2,
     LOAD_GROWING = 4,
     SEGMENT_BITS = 15, /* 2 MiB of buckets */
-    SEGMENT = 1 << SEGMENT_BITS
+    SEGMENT = 1 << SEGMENT_BITS,
+    FIRST_MAX = 1 << 12 /* 256 KiB */
 };
 
 /* Entries fill the places in order and all buckets of a chain but the last.
@@ -176,14 +177,15 @@ void cache_index_prefetch(const struct cache_index *index, uint64_t hash)
         records_arena_prefetch(bucket_of(index, hash));
 }
 
-void cache_index_prefetch_entry(const struct cache_index *index, uint64_t hash)
+bool cache_index_prefetch_entry(const struct cache_index *index, uint64_t hash)
 {
     if (index->level == 0)
-        return;
+        return false;
     const struct cache_bucket *bucket = bucket_of(index, hash);
     uint64_t match = match_tags(bucket, tag_of(hash));
     if (match)
         cache_entry_prefetch(index->arena, bucket->refs[match_place(match)]);
+    return match != 0;
 }
 
 static size_t bucket_count(const struct cache_bucket *bucket)
@@ -199,10 +201,13 @@ static void bucket_clear(struct cache_bucket *bucket)
     memset(bucket, 0, sizeof *bucket);
 }
 
-/* Segment 0 begins small and doubles. */
+/* Segment 0 begins small and doubles; the last time it becomes whole at once,
+ * so that no more than FIRST_MAX buckets are ever copied. */
 static bool first_grow(struct cache_index *index)
 {
     uint32_t cap = index->first_cap ? index->first_cap * 2 : 1;
+    if (cap > FIRST_MAX)
+        cap = SEGMENT;
     size_t old = segment_bytes(index, 0);
     struct cache_bucket *segment =
         records_arena_raw(index->arena, cap * sizeof(struct cache_bucket));

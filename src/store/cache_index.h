@@ -55,8 +55,9 @@ uint32_t *cache_index_find(const struct cache_index *index, uint64_t hash,
 
 void cache_index_prefetch(const struct cache_index *index, uint64_t hash);
 
-/* Of the entries in the bucket, asks for the first that may be it. */
-void cache_index_prefetch_entry(const struct cache_index *index, uint64_t hash);
+/* Of the entries in the bucket, asks for the first that may be it. False: there
+ * is none, or it is in a chained bucket. */
+bool cache_index_prefetch_entry(const struct cache_index *index, uint64_t hash);
 
 /* Adds an entry whose key is not there; false: no memory. May divide buckets,
  * if there is memory. */

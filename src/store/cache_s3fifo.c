@@ -116,12 +116,8 @@ static uint32_t s3fifo_victim(struct cache *cache, uint32_t keep)
             requeue(cache, ref, 0);
             continue;
         }
-        if (rounds >= ROUNDS_MAX || !goes_round(cache, ref)) {
-            uint32_t next = cache_entry_at(&cache->arena, ref)->newer;
-            if (next)
-                cache_entry_prefetch(&cache->arena, next);
+        if (rounds >= ROUNDS_MAX || !goes_round(cache, ref))
             return ref;
-        }
     }
 }
 

@@ -24,6 +24,21 @@ uint64_t cache_state_count_over(const struct cache *cache)
     return most && count > most ? count - most : 0;
 }
 
+/* The entry after a victim is likely the next; it was asked for when the one
+ * before was evicted. Now its places in the tables are, and the one after. */
+static void look_ahead(const struct cache *cache, uint32_t ref)
+{
+    uint32_t next = cache_entry_at(&cache->arena, ref)->newer;
+    if (next == 0)
+        return;
+    uint64_t hash = cache_state_hash_of(cache, next);
+    cache_index_prefetch(&cache->index, hash);
+    cache_ghost_prefetch(&cache->ghost, hash);
+    uint32_t after = cache_entry_at(&cache->arena, next)->newer;
+    if (after)
+        cache_entry_prefetch(&cache->arena, after);
+}
+
 bool cache_state_evict(struct cache *cache, uint32_t keep)
 {
     uint32_t ref = cache->policy->victim(cache, keep);
@@ -32,6 +47,7 @@ bool cache_state_evict(struct cache *cache, uint32_t keep)
         if (ref == 0 || ref == keep)
             return false;
     }
+    look_ahead(cache, ref);
     uint64_t hash = cache_state_hash_of(cache, ref);
     cache->policy->evict(cache, ref, hash);
     cache_state_drop(cache, ref, hash);
