@@ -28,8 +28,8 @@ static struct excess excess_of(const struct cache *cache)
 
 /* Evicts until the bounds are kept, or a slice of that if there is no more
  * over than before or than one entry, the kept one. */
-static void trim(struct cache *cache, uint64_t now_ms, uint32_t keep,
-                 struct excess before)
+static void evict_over(struct cache *cache, uint64_t now_ms, uint32_t keep,
+                       struct excess before)
 {
     if (!cache_state_bytes_over(cache) && !cache_state_count_over(cache))
         return;
@@ -48,6 +48,14 @@ static void trim(struct cache *cache, uint64_t now_ms, uint32_t keep,
         if (!cache_state_evict(cache, keep))
             return;
     }
+}
+
+/* After a change: the bounds, and memory that is held for nothing. */
+static void trim(struct cache *cache, uint64_t now_ms, uint32_t keep,
+                 struct excess before)
+{
+    evict_over(cache, now_ms, keep, before);
+    cache_state_compact(cache);
 }
 
 static bool is_too_big(const struct cache *cache, size_t key_len,
@@ -109,26 +117,6 @@ static uint32_t entry_add(struct cache *cache, const struct cache_key *key,
     return ref;
 }
 
-/* Puts `made`, a reshaped `ref`, in its place and frees ref. */
-static void entry_swap(struct cache *cache, const struct cache_key *key,
-                       uint32_t ref, uint32_t made, bool moved)
-{
-    struct cache_entry *old = cache_entry_at(&cache->arena, ref);
-    uint32_t *place = cache_index_find(&cache->index, key->hash, key->bytes);
-    assert(place && *place == ref);
-    *place = made;
-    cache_state_replace(cache, ref, made);
-    if (cache_entry_timer(cache_entry_at(&cache->arena, made)) &&
-        cache_entry_timer(old))
-        cache_wheel_rename(&cache->wheel, &cache->arena, ref, made);
-    else if (cache_entry_timer(old))
-        cache_wheel_remove(&cache->wheel, &cache->arena, ref);
-    if (moved)
-        cache_entry_free_shell(&cache->arena, ref);
-    else
-        cache_entry_free(&cache->arena, ref);
-}
-
 /* Without data, a value is left to be filled in. */
 static void value_fill(struct cache *cache, uint32_t ref, struct span value)
 {
@@ -158,7 +146,7 @@ static int value_replace(struct cache *cache, const struct cache_key *key,
     value_fill(cache, made, value);
     if (!timer) /* the old one had an end, perhaps */
         end_set(cache, *ref, 0, CACHE_NEVER);
-    entry_swap(cache, key, *ref, made, moved);
+    cache_state_swap(cache, *ref, made, key->hash, moved);
     *ref = made;
     return DLHT_OK;
 }
@@ -340,7 +328,7 @@ static int timer_add(struct cache *cache, const struct cache_key *key,
         value_fill(
             cache, made,
             span_of(cache_entry_data(entry) + cache_entry_key_len(entry), len));
-    entry_swap(cache, key, *ref, made, moved);
+    cache_state_swap(cache, *ref, made, key->hash, moved);
     *ref = made;
     return DLHT_OK;
 }
@@ -393,7 +381,7 @@ static int value_resize(struct cache *cache, const struct cache_key *key,
         kept = len;
     const uint8_t *value = cache_entry_data(entry) + cache_entry_key_len(entry);
     value_fill(cache, made, span_of(value, kept));
-    entry_swap(cache, key, *ref, made, moved);
+    cache_state_swap(cache, *ref, made, key->hash, moved);
     *ref = made;
     return DLHT_OK;
 }

@@ -65,6 +65,7 @@ struct cache {
     double cost_mean; /* of cost by charge, of those that have a cost */
     struct cache_leases leases;
     struct cache_grave *graves;
+    uint64_t compacted; /* position of the index up to which it was */
     struct cache_config config;
     struct rng rng;
     struct cache_stats stats; /* what only grows */
@@ -93,6 +94,15 @@ void cache_state_unlink(struct cache *cache, uint32_t ref);
 
 /* Another entry takes the place of one in its queue. */
 void cache_state_replace(struct cache *cache, uint32_t from, uint32_t to);
+
+/* Puts `made`, a reshaped `ref` with its key and value, in its place in index,
+ * queue and wheel, and frees ref; moved: without its block. */
+void cache_state_swap(struct cache *cache, uint32_t ref, uint32_t made,
+                      uint64_t hash, bool moved);
+
+/* Where entries of many sizes came and went, what is left may lie thinly over
+ * much memory. If so, moves some of it together: a few buckets' worth. */
+void cache_state_compact(struct cache *cache);
 
 /* By how much the bounds are exceeded. */
 uint64_t cache_state_bytes_over(const struct cache *cache);

@@ -135,6 +135,8 @@ bool cache_tick(struct cache *cache, uint64_t now_ms, uint32_t budget)
     for (; budget > 0 && is_over(cache); budget--)
         if (!cache_state_evict(cache, 0))
             break;
+    for (; budget >= PART; budget -= PART)
+        cache_state_compact(cache);
     return cache->graves || is_over(cache) ||
            cache_wheel_next_ms(&cache->wheel) <= now_ms;
 }

@@ -612,6 +612,45 @@ Test(cache, makes_room_for_a_large_one_in_slices)
     free(large);
 }
 
+/* Values change their size again and again, while some keys stay in use and
+ * hold on to the memory they once got. */
+Test(cache, holds_little_more_than_it_counts)
+{
+    enum {
+        MAX = 8 << 20
+    };
+    static const uint8_t value[1000];
+    for (int p = 0; p < 2; p++) {
+        struct cache *cache =
+            cache_bounded(p ? CACHE_LRU : CACHE_S3FIFO, MAX, 0);
+        struct rng rng;
+        rng_init(&rng, 11);
+        uint64_t next = 1000000;
+        for (uint64_t phase = 0; phase < 10; phase++) {
+            struct cache_put put = forever;
+            put.value = span_of(value, 20 + phase * 97 % 700);
+            for (int i = 0; i < 60000; i++) {
+                uint64_t n = rng_chance(&rng, 0.5)
+                                 ? rng_below(&rng, 4000 + phase * 400)
+                                 : next++;
+                if (!get_number(cache, 0, n))
+                    put_number(cache, 0, n, put);
+                if (i % 100)
+                    continue;
+                struct cache_stats stats = stats_of(cache);
+                cr_assert_leq(stats.bytes, MAX);
+                /* 4 MiB: of the index and of the arena, half used. */
+                cr_assert_leq(stats.memory_bytes, MAX * 3 / 2 + (4 << 20),
+                              "%llu in phase %llu",
+                              (unsigned long long)stats.memory_bytes,
+                              (unsigned long long)phase);
+            }
+            cache_check(cache);
+        }
+        cache_free(cache);
+    }
+}
+
 /* A scan ten times the cache goes by. S3-FIFO keeps what is in use. */
 Test(cache, lets_a_scan_pass)
 {
