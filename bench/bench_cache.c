@@ -9,7 +9,9 @@
  * With --trace it is bench_cache_trace.c. */
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -47,10 +49,34 @@ struct figures {
     double own_bytes;  /* the same by its own account */
 };
 
+/* Memory in huge pages, as a node takes it. */
+static void *huge_take(void *self, size_t size)
+{
+    enum {
+        HUGE_BYTES = 2 << 20
+    };
+    (void)self;
+    size_t align = size >= HUGE_BYTES ? HUGE_BYTES : 64;
+    void *memory = aligned_alloc(align, (size + align - 1) / align * align);
+    if (memory && size >= HUGE_BYTES)
+        madvise(memory, size, MADV_HUGEPAGE);
+    return memory;
+}
+
+static void huge_give(void *self, void *memory, size_t size)
+{
+    (void)self;
+    (void)size;
+    free(memory);
+}
+
+static const struct records_pages huge_pages = { huge_take, huge_give, NULL };
+
 struct subject {
     const char *name;
     enum cache_policy_kind policy;
     bool expires;
+    bool huge;
 };
 
 static uint64_t mixed(uint64_t x)
@@ -196,14 +222,21 @@ static double time_evictions(struct cache *cache, const struct subject *subject,
     return (bench_cpu_ns() - before) / (double)n;
 }
 
-/* The longest call of a load, each timed for itself. */
-static double longest_put_us(const struct subject *subject, size_t keys)
+static struct cache *subject_cache(const struct subject *subject)
 {
     struct cache_config config = cache_config_default();
     config.policy = subject->policy;
+    config.pages = subject->huge ? &huge_pages : NULL;
     struct cache *cache = cache_new(&config);
     if (!cache)
         bench_die("no memory");
+    return cache;
+}
+
+/* The longest call of a load, each timed for itself. */
+static double longest_put_us(const struct subject *subject, size_t keys)
+{
+    struct cache *cache = subject_cache(subject);
     double longest = 0;
     for (size_t i = 0; i < keys; i++) {
         double before = bench_cpu_ns();
@@ -219,11 +252,7 @@ static void run_cache(const struct subject *subject, size_t keys, size_t n,
                       struct figures *out)
 {
     double rss = rss_bytes();
-    struct cache_config config = cache_config_default();
-    config.policy = subject->policy;
-    struct cache *cache = cache_new(&config);
-    if (!cache)
-        bench_die("no memory");
+    struct cache *cache = subject_cache(subject);
     double before = bench_cpu_ns();
     for (size_t i = 0; i < keys; i++)
         put_one(cache, subject, i);
@@ -298,13 +327,13 @@ static void run_glib(size_t keys, size_t n, struct figures *out)
 }
 #endif
 
-/* A NULL policy name: GLib's table. */
 static const struct subject subjects[] = {
-    { "s3fifo", CACHE_S3FIFO, false },
-    { "s3fifo, expiring", CACHE_S3FIFO, true },
-    { "lru", CACHE_LRU, false },
+    { "s3fifo", CACHE_S3FIFO, false, false },
+    { "s3fifo, huge pages", CACHE_S3FIFO, false, true },
+    { "s3fifo, expiring", CACHE_S3FIFO, true, false },
+    { "lru", CACHE_LRU, false, false },
 #ifdef BENCH_GLIB
-    { "ghashtable", CACHE_LRU, false },
+    { "ghashtable", CACHE_LRU, false, false },
 #endif
 };
 
@@ -385,7 +414,8 @@ static void bench_cache_calls(const struct bench_options *options)
             struct figures f;
             run_apart(&subjects[i], keys, n, &f);
             row(table, &subjects[i], keys, &f);
-            if (f.own_bytes > 0 && !subjects[i].expires && f.rss_bytes > worst)
+            if (f.own_bytes > 0 && !subjects[i].expires && !subjects[i].huge &&
+                f.rss_bytes > worst)
                 worst = f.rss_bytes;
         }
         if (options->keys || options->quick)
