@@ -629,7 +629,7 @@ Test(cache, holds_little_more_than_it_counts)
         for (uint64_t phase = 0; phase < 10; phase++) {
             struct cache_put put = forever;
             put.value = span_of(value, 20 + phase * 97 % 700);
-            for (int i = 0; i < 60000; i++) {
+            for (int i = 0; i < 30000; i++) {
                 uint64_t n = rng_chance(&rng, 0.5)
                                  ? rng_below(&rng, 4000 + phase * 400)
                                  : next++;
@@ -753,7 +753,7 @@ static int some_call(struct cache *cache, int what, uint64_t n)
 Test(cache, is_as_before_when_memory_runs_out)
 {
     bool wrapped = fail_alloc_works();
-    for (uint64_t seed = 1; seed <= 8; seed++) {
+    for (uint64_t seed = 1; seed <= 6; seed++) {
         struct ration ration = { .takes_left = -1 };
         struct records_pages pages = { ration_take, ration_give, &ration };
         struct cache_config config = cache_config_default();
@@ -768,7 +768,7 @@ Test(cache, is_as_before_when_memory_runs_out)
         }
         struct cache *cache = cache_of(config);
         uint64_t failed = 0;
-        for (int i = 0; i < 2000; i++) {
+        for (int i = 0; i < 1200; i++) {
             uint64_t digest = digest_of(cache, 10);
             struct cache_stats before = stats_of(cache);
             int what = (int)rng_below(&rng, 5);

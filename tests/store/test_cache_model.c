@@ -442,11 +442,11 @@ static void world_free(struct world *w)
 
 Test(cache_model, agrees_with_a_table)
 {
-    for (uint64_t seed = 1; seed <= 6; seed++) {
+    for (uint64_t seed = 1; seed <= 4; seed++) {
         printf("seed %llu\n", (unsigned long long)seed);
         fflush(stdout);
         struct world *w = world_new(seed, cache_config_default());
-        for (int n = 0; n < 20000; n++) {
+        for (int n = 0; n < 12000; n++) {
             step(w);
             if (n % 1000 == 0)
                 compare(w);
@@ -477,7 +477,7 @@ Test(cache_model, forgets_within_bounds_and_is_never_wrong)
         config.policy = table[i].policy;
         struct world *w = world_new(100 + i, config);
         struct cache_stats stats;
-        for (int n = 0; n < 15000; n++) {
+        for (int n = 0; n < 8000; n++) {
             step(w);
             cache_stats(w->cache, &stats);
             /* A slice is enough for this few. */
