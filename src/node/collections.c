@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "dlht/err.h"
 #include "node/jobs.h"
 #include "node/replica.h"
@@ -212,7 +213,10 @@ void collections_changed(struct replica *r, struct span key)
     struct record record;
     if (!v || !is_read(v, key))
         return;
-    if (!records_get(r->records, key, &record))
+    bool there = records_get(r->records, key, &record);
+    if (!there && DLHT_MUTANT == 40)
+        return;
+    if (!there)
         collection_remove(v->of->c, v->part, key);
     else if (collection_put(v->of->c, v->part, key, record.value,
                             record.version) != DLHT_OK)
@@ -247,7 +251,7 @@ void collections_split(struct node *node, struct replica *r,
     for (bool more = records_seek(right->records, span_empty(), &at); more;
          more = records_next(&at)) {
         struct span key = records_at(&at).key;
-        if (v->reading && span_compare(key, limit) >= 0)
+        if ((v->reading && span_compare(key, limit) >= 0) || DLHT_MUTANT == 41)
             break;
         collection_move(v->of->c, v->part, right->vectors->part, key);
     }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "dlht/err.h"
 #include "node/op.h"
 #include "node/search_query.h"
@@ -129,7 +130,8 @@ static void order_hits(struct search *s)
         return;
     qsort(s->hits, s->count, sizeof *s->hits, by_id);
     for (size_t i = 0; i < s->count; i++) {
-        if (kept && span_equal(s->hits[kept - 1].id, s->hits[i].id))
+        if (kept && span_equal(s->hits[kept - 1].id, s->hits[i].id) &&
+            DLHT_MUTANT != 44)
             continue;
         s->hits[kept++] = s->hits[i];
     }
@@ -154,7 +156,7 @@ static size_t arcs_missing(const struct node *node, const struct search *s)
 static void pack_summary(const struct node *node, const struct search *s,
                          struct buf *doc)
 {
-    bool whole = key_ranges_is_all(&s->covered);
+    bool whole = key_ranges_is_all(&s->covered) || DLHT_MUTANT == 42;
     size_t missing = whole ? 0 : arcs_missing(node, s);
     mp_write_map(doc, 6);
     mp_write_cstr(doc, "partial");
@@ -302,7 +304,7 @@ static void go_on(struct node *node, struct search *s)
     if (s->open > 0 || s->again_ns)
         return;
     s->rounds = s->progress ? 1 : s->rounds + 1;
-    if (s->gave_up || node->now_ns >= s->deadline_ns) {
+    if (s->gave_up || node->now_ns >= s->deadline_ns || DLHT_MUTANT == 42) {
         answer(node, s);
         return;
     }

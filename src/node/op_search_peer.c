@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "dlht/err.h"
 #include "node/collections.h"
 #include "node/op.h"
@@ -175,6 +176,7 @@ static const struct replica *holder(const struct node_collection *nc,
 
 /* What was done, and of which ranges. */
 static void pack_outcome(const struct copies *copies,
+                         const struct key_ranges *asked,
                          const struct collection_search_work *work,
                          struct buf *doc)
 {
@@ -191,7 +193,10 @@ static void pack_outcome(const struct copies *copies,
     mp_write_cstr(doc, "exact");
     mp_write_bool(doc, work->exact);
     mp_write_cstr(doc, "ranges");
-    search_pack_ranges(ranges.list, ranges.count, doc);
+    if (DLHT_MUTANT == 45)
+        search_pack_ranges(asked->list, asked->count, doc);
+    else
+        search_pack_ranges(ranges.list, ranges.count, doc);
     key_ranges_deinit(&ranges);
 }
 
@@ -216,7 +221,7 @@ static void answer_hits(struct node *node, struct serving *s,
         if (r && pack_hit(&s->query, r, &hits[i], &list))
             response.list_count++;
     }
-    pack_outcome(&copies, &work, &doc);
+    pack_outcome(&copies, &s->query.ranges, &work, &doc);
     response.list = buf_span(&list);
     response.value = buf_span(&doc);
     if (rc != DLHT_OK || list.failed || doc.failed)
@@ -391,8 +396,9 @@ static int choose_arcs(struct node *node, struct serving *s)
             continue;
         s->arcs[s->count++] =
             (struct asked){ .mark.arc = r->id,
-                            .state =
-                                s->query.fresh ? ASKED_WAITS : ASKED_READY };
+                            .state = s->query.fresh && DLHT_MUTANT != 47
+                                         ? ASKED_WAITS
+                                         : ASKED_READY };
     }
     return DLHT_OK;
 }

@@ -291,7 +291,7 @@ void plan_vectors(struct plan *p)
     fit_to_kinds(p);
     p->vectors = true;
     p->models = false;
-    p->faults_ns = rng_range(&rng, 10, 25) * WORLD_S;
+    p->faults_ns = rng_range(&rng, 8, 18) * WORLD_S;
     p->bound_ns = 90 * WORLD_S;
 }
 

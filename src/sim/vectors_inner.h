@@ -19,7 +19,7 @@
 
 enum {
     ROOMS_MAX = 2,
-    SEEKERS_MAX = 8,
+    SEEKERS_MAX = 6,
     BATCH_MAX = 16, /* vectors written at once */
     LOAD_MAX = 64,  /* and of the load */
     HITS_MAX = 1024

@@ -74,7 +74,7 @@ struct vectors_story *vectors_story_new(struct world *world, uint64_t seed)
     for (size_t i = 0; i < t->room_count; i++)
         draw_room(t, i, (enum metric)((metric + i) % METRICS));
     t->seeker_count = (size_t)rng_range(&t->rng, 3, SEEKERS_MAX);
-    t->think_ns = rng_range(&t->rng, 30, 200) * WORLD_MS;
+    t->think_ns = rng_range(&t->rng, 60, 250) * WORLD_MS;
     for (size_t i = 0; i < t->seeker_count; i++)
         open_seeker(t, &t->seekers[i], i);
     open_seeker(t, &t->last, SEEKERS_MAX);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "dlht/err.h"
 #include "vector/collection_state.h"
 #include "vector/filter_plan.h"
@@ -230,7 +231,7 @@ static void measure_slot(struct collection_search *s, uint32_t slot)
 static void search_waiting(struct collection_search *s)
 {
     const struct collection *c = s->c;
-    for (uint32_t i = 0; i < c->queue_count; i++) {
+    for (uint32_t i = 0; i < c->queue_count && DLHT_MUTANT != 46; i++) {
         uint32_t slot = c->queue[(c->queue_head + i) % c->slot_cap];
         if (c->slots[slot].state == SLOT_WAITING && is_asked(s, slot) &&
             passes(s, slot, s->query.filter))
