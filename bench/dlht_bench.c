@@ -32,6 +32,7 @@ static const struct command {
     { "vector", bench_vector, false, "the graph of vectors beside hnswlib" },
     { "collection", bench_collection, false, "vectors on a ring of three" },
     { "filter", bench_filter, true, "filters and indexes of metadata" },
+    { "cache", bench_cache, false, "the cache: times, memory, hit ratios" },
     { "svg", bench_svg, false, "DIR: pictures of all this" },
 };
 
@@ -47,7 +48,7 @@ static int usage(FILE *to)
         fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].what);
     fprintf(to,
             "  %-10s all of these, and the whole map, but vector, collection, "
-            "svg\n\n",
+            "cache, svg\n\n",
             "all");
     fprintf(
         to,
@@ -68,7 +69,11 @@ static int usage(FILE *to)
         "  --graphs NAMES   vector: int8, int8-dropped, float16, float32\n"
         "  --alpha X        vector: of the choice of neighbours\n"
         "  --svg FILE       vector: recall against queries a second, drawn\n"
-        "  --churn          vector: removals and rewrites; the exact scan\n");
+        "  --churn          vector: removals and rewrites; the exact scan\n"
+        "  --trace KIND     cache: zipf, one-hit, scan, drift or all\n"
+        "  --replay FILE    cache: a trace of keys, one a line\n"
+        "  --policy NAME    cache: s3fifo or lru; both otherwise\n"
+        "  --capacity N     cache: entries; parts of the keys otherwise\n");
     return to == stdout ? 0 : 2;
 }
 
@@ -143,6 +148,17 @@ static bool read_option(int c, struct bench_options *options)
         return true;
     case 'c':
         return options->churn = true;
+    case 't':
+        options->trace = optarg;
+        return true;
+    case 'f':
+        options->replay = optarg;
+        return true;
+    case 'p':
+        options->policy = optarg;
+        return strcmp(optarg, "s3fifo") == 0 || strcmp(optarg, "lru") == 0;
+    case 'C':
+        return number(optarg, &options->capacity);
     case 'w':
         return number(optarg, &options->keys_wanted);
     default:
@@ -179,6 +195,10 @@ int main(int argc, char **argv)
         { "churn", no_argument, NULL, 'c' },
         { "svg", required_argument, NULL, 'v' },
         { "alpha", required_argument, NULL, 'A' },
+        { "trace", required_argument, NULL, 't' },
+        { "replay", required_argument, NULL, 'f' },
+        { "policy", required_argument, NULL, 'p' },
+        { "capacity", required_argument, NULL, 'C' },
         { "help", no_argument, NULL, '?' + 1 },
         { NULL, 0, NULL, 0 },
     };

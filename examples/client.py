@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """A client of dlht, from docs/protocol.md: client.py HOST PORT METHOD PARAM...
-like put KEY VALUE, get KEY, mget KEY..., range [FROM [TO]], count, status."""
+like put KEY VALUE, get KEY, mget KEY..., range [FROM [TO]], count, status;
+or vector_put COLLECTION ID NUMBER..., search COLLECTION NUMBER..."""
 
 import socket
 import sys
@@ -37,6 +38,19 @@ def main(host="127.0.0.1", port="9000", method="status", *params):
         results = client.range(*params)
     elif method == "mget":
         results = client.call("mget", [params])
+    elif method == "vector_put":
+        collection, key, *numbers = params
+        vector = [float(n) for n in numbers]
+        results = [client.call(method, [key, vector,
+                                        {"keyspace": collection}])]
+    elif method == "search":
+        collection, *numbers = params
+        vector = [float(n) for n in numbers]
+        # Hits are [id, distance, metadata, vector, version].
+        results, summary = client.call(method, [vector, {
+            "keyspace": collection, "k": 5, "meta": True}])
+        if summary["partial"]:
+            print("part of the ring did not answer", file=sys.stderr)
     else:
         results = [client.call(method, params)]
     for result in results:

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "dlht/err.h"
 #include "node/jobs.h"
 #include "node/replica.h"
@@ -84,6 +85,17 @@ struct node_collection *collections_find(const struct node *node,
 struct collection *collections_of(struct node_collection *nc)
 {
     return nc->c;
+}
+
+struct replica *collections_replica(const struct node_collection *nc,
+                                    uint32_t part)
+{
+    return part < nc->part_cap ? nc->by_part[part] : NULL;
+}
+
+bool collections_is_busy(const struct node_collection *nc)
+{
+    return nc->job != NULL;
 }
 
 static struct node_collection *add(struct node *node, const struct keyspace *ks)
@@ -201,7 +213,10 @@ void collections_changed(struct replica *r, struct span key)
     struct record record;
     if (!v || !is_read(v, key))
         return;
-    if (!records_get(r->records, key, &record))
+    bool there = records_get(r->records, key, &record);
+    if (!there && DLHT_MUTANT == 40)
+        return;
+    if (!there)
         collection_remove(v->of->c, v->part, key);
     else if (collection_put(v->of->c, v->part, key, record.value,
                             record.version) != DLHT_OK)
@@ -236,7 +251,7 @@ void collections_split(struct node *node, struct replica *r,
     for (bool more = records_seek(right->records, span_empty(), &at); more;
          more = records_next(&at)) {
         struct span key = records_at(&at).key;
-        if (v->reading && span_compare(key, limit) >= 0)
+        if ((v->reading && span_compare(key, limit) >= 0) || DLHT_MUTANT == 41)
             break;
         collection_move(v->of->c, v->part, right->vectors->part, key);
     }
@@ -425,8 +440,12 @@ void collections_check(const struct node *node)
         if (!r->vectors)
             continue;
         assert(r->vectors->of->by_part[r->vectors->part] == r);
-        if (!r->vectors->reading && !r->half_applied)
-            assert(collection_part_live(r->vectors->of->c, r->vectors->part) <=
-                   replica_key_count(r));
+        if (r->vectors->reading || r->half_applied)
+            continue;
+        const struct collection *c = r->vectors->of->c;
+        uint64_t live = collection_part_live(c, r->vectors->part);
+        uint64_t damaged = collection_part_damaged(c, r->vectors->part);
+        assert(live <= replica_key_count(r));
+        assert(live + damaged >= replica_key_count(r));
     }
 }

@@ -49,6 +49,11 @@ void collections_deinit(struct node *node);
 struct node_collection *collections_find(const struct node *node,
                                          keyspace_id id);
 struct collection *collections_of(struct node_collection *nc);
+/* The copy that a part is; NULL: none. */
+struct replica *collections_replica(const struct node_collection *nc,
+                                    uint32_t part);
+/* A job of it is out. */
+bool collections_is_busy(const struct node_collection *nc);
 
 /* DLHT_EBUSY, DLHT_ENOTSUP (no graph), DLHT_ENOMEM */
 MUST_USE int collections_rebuild(struct node *node, struct node_collection *nc);

@@ -6,11 +6,13 @@
 
 #include <assert.h>
 
+#include "node/collections.h"
 #include "node/keeper.h"
 #include "node/models.h"
 #include "node/node_state.h"
 #include "node/op_merge.h"
 #include "node/pending.h"
+#include "node/replica.h"
 #include "node/trainer_state.h"
 
 size_t inspect_replica_count(const struct node *node)
@@ -90,6 +92,34 @@ void inspect_model(const struct node *node, size_t index,
     }
     if (ks->training)
         out->phase = (int)ks->training->phase;
+}
+
+void inspect_vectors(const struct node *node, struct inspect_vectors *out)
+{
+    *out = (struct inspect_vectors){ 0 };
+    for (size_t i = 0; i < node->collection_count; i++) {
+        struct collection_info info;
+        collection_info(collections_of(node->collections[i]), &info);
+        out->live += info.live;
+        out->waiting += info.waiting;
+        out->damaged += info.damaged;
+        out->busy = out->busy || info.rebuilding ||
+                    collections_is_busy(node->collections[i]);
+    }
+    for (size_t i = 0; i < node->replica_count; i++)
+        if (node->replicas[i]->vectors)
+            out->held += replica_key_count(node->replicas[i]);
+    for (size_t i = 0; i < node->keyspace_count; i++)
+        if (node->keyspaces[i].vectors.dim)
+            out->reading +=
+                collections_reading(node, node->keyspaces[i].record.id);
+}
+
+void inspect_vectors_check(const struct node *node)
+{
+    for (size_t i = 0; i < node->collection_count; i++)
+        if (!collections_is_busy(node->collections[i]))
+            collection_check(collections_of(node->collections[i]));
 }
 
 bool inspect_is_partial(const struct node *node)

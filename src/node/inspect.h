@@ -74,6 +74,19 @@ struct inspect_model {
 void inspect_model(const struct node *node, size_t index,
                    struct inspect_model *out);
 
+/* What a node has of collections of vectors, all together. */
+struct inspect_vectors {
+    uint64_t held; /* records of copies that have a part */
+    uint64_t live; /* vectors that are found */
+    uint64_t waiting, damaged;
+    uint64_t reading; /* copies whose records are being read, or have no part */
+    bool busy;        /* a job is out, or a graph is being made anew */
+};
+void inspect_vectors(const struct node *node, struct inspect_vectors *out);
+/* Asserts that every collection without a job out finds what its records say;
+ * linear. */
+void inspect_vectors_check(const struct node *node);
+
 /* It knows a part of the arcs only. */
 bool inspect_is_partial(const struct node *node);
 

@@ -631,6 +631,7 @@ static void flush(struct node *node)
     node->dirty_count -= count;
     fingers_flush(node);
     collections_flush(node);
+    op_search_peer_flush(node);
     node->in_flush = false;
     send_swim(node);
     if (node->dirty_count)

@@ -339,6 +339,7 @@ struct node {
     struct search *searches;  /* carried here */
     uint64_t search_ns;       /* what an answer of a peer usually takes; 0: none
                               * came yet */
+    uint32_t hedge_credit;    /* earned by searches, spent by asking twice */
     struct serving *servings; /* asked of this node */
     uint32_t last_serving;
 

@@ -205,6 +205,7 @@ void op_read(struct node *node, struct replica *r,
         op_range_read(node, r, request, origin);
         break;
     case OP_SEARCH_PEER:
+    case OP_SEARCH_CONFIRM:
         op_search_read(node, r, request, origin);
         break;
     case OP_MODEL_REPORT:
@@ -308,7 +309,7 @@ static bool answer_here(struct node *node, const struct request *q,
 }
 
 void op_record_begin(struct node *node, const struct request *request,
-                         const struct keyspace *ks, const struct origin *origin)
+                     const struct keyspace *ks, const struct origin *origin)
 {
     struct request q = *request;
     if (q.key.len == 0 || q.key.len > KEY_LEN_MAX) {

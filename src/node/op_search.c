@@ -9,22 +9,26 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "dlht/err.h"
 #include "node/op.h"
 #include "node/search_query.h"
 #include "vector/vector_record.h"
 
 enum {
-    ROUNDS_MAX = 100,     /* in which nothing new was answered */
+    AGAIN_MS_MAX = 64,    /* between rounds in which nothing new is answered */
     RANGE_CUTS_MAX = 4096 /* ranges asked of one peer at once */
 };
-/* The first tick may be in the turn in which the search came. */
-#define OWN_TURNS 2
-/* A stale search asks others, too, after four times the usual, from 5 to 500
- * ms. */
+/* Others are asked, too, after four times the usual, from 5 to 500 ms. */
 #define HEDGE_NS_MIN (UINT64_C(5) * NS_PER_MS)
 #define HEDGE_NS_MAX (UINT64_C(500) * NS_PER_MS)
 #define HEDGE_TIMES 4
+/* Where all are slow for much work, more of it would not help: one search in
+ * ten asks twice, and at most so many at once. */
+enum {
+    HEDGE_COST = 10,
+    HEDGE_CREDIT_MAX = 10 * HEDGE_COST
+};
 
 struct hit {
     double distance;
@@ -44,10 +48,12 @@ struct search {
     struct search *next;
     struct origin origin;
     keyspace_id keyspace;
-    uint16_t flags;
+    uint16_t flags; /* of what peers are asked */
+    uint64_t turn;  /* among peers that are equal */
     struct search_query query;
     uint64_t deadline_ns;
-    uint64_t hedge_ns; /* when others are asked, too; 0: never, or done */
+    uint64_t hedge_ns; /* when others are asked, too; 0: they were */
+    uint64_t again_ns; /* when the next round begins; 0: none is due */
     struct key_ranges covered;
     struct buf *kept; /* answers: hits point into them */
     size_t kept_count;
@@ -58,9 +64,6 @@ struct search {
     bool gave_up; /* a piece was not answered in time */
     bool no_memory;
     uint32_t rounds; /* without anything new */
-    /* Turns until this node itself is asked; 0: it is not, or was. Searching
-     * takes long: what is sent to others must have left before. */
-    uint32_t own_in;
     bool progress;
     uint32_t arcs, peers, hops;
     uint64_t measured;
@@ -127,7 +130,8 @@ static void order_hits(struct search *s)
         return;
     qsort(s->hits, s->count, sizeof *s->hits, by_id);
     for (size_t i = 0; i < s->count; i++) {
-        if (kept && span_equal(s->hits[kept - 1].id, s->hits[i].id))
+        if (kept && span_equal(s->hits[kept - 1].id, s->hits[i].id) &&
+            DLHT_MUTANT != 44)
             continue;
         s->hits[kept++] = s->hits[i];
     }
@@ -152,7 +156,7 @@ static size_t arcs_missing(const struct node *node, const struct search *s)
 static void pack_summary(const struct node *node, const struct search *s,
                          struct buf *doc)
 {
-    bool whole = key_ranges_is_all(&s->covered);
+    bool whole = key_ranges_is_all(&s->covered) || DLHT_MUTANT == 42;
     size_t missing = whole ? 0 : arcs_missing(node, s);
     mp_write_map(doc, 6);
     mp_write_cstr(doc, "partial");
@@ -281,8 +285,6 @@ static bool take_outcome(struct search *s, struct span doc)
     return !r.bad;
 }
 
-static void begin_round(struct node *node, struct search *s);
-
 static void note_time(struct node *node, uint64_t took)
 {
     node->search_ns = node->search_ns
@@ -299,13 +301,17 @@ static void go_on(struct node *node, struct search *s)
         answer(node, s);
         return;
     }
-    if (s->open > 0 || s->own_in > 0)
+    if (s->open > 0 || s->again_ns)
         return;
-    s->rounds = s->progress ? 0 : s->rounds + 1;
-    if (s->gave_up || s->rounds > ROUNDS_MAX || node->now_ns >= s->deadline_ns)
+    s->rounds = s->progress ? 1 : s->rounds + 1;
+    if (s->gave_up || node->now_ns >= s->deadline_ns || DLHT_MUTANT == 42) {
         answer(node, s);
-    else
-        begin_round(node, s);
+        return;
+    }
+    /* The ring is changing: a little later, then later. */
+    uint64_t ms = s->rounds < 8 ? UINT64_C(1) << (s->rounds - 1) : AGAIN_MS_MAX;
+    s->again_ns = node->now_ns + (ms - 1) * NS_PER_MS;
+    node_wake_at(node, s->again_ns);
 }
 
 static void piece_done(struct node *node, void *context,
@@ -433,9 +439,10 @@ static size_t count_holders(struct node *node, const struct keyspace *ks,
 }
 
 /* Few peers that hold all arcs together: the one that holds most of what is
- * left, again and again; of equal ones this. Arcs that nobody holds keep zero. */
+ * left, again and again; of equal ones this, else one by turns. Arcs that nobody
+ * holds keep zero. */
 static bool choose_cover(struct node *node, const struct keyspace *ks,
-                         struct id *chosen, const struct id *but)
+                         uint64_t turn, struct id *chosen, const struct id *but)
 {
     size_t max = swim_count(node->swim);
     struct holder *holders = mem_array(max + 1, sizeof *holders);
@@ -444,11 +451,13 @@ static bool choose_cover(struct node *node, const struct keyspace *ks,
     for (;;) {
         size_t count = count_holders(node, ks, chosen, but, holders, max),
                best = 0;
-        for (size_t i = 1; i < count; i++)
-            if (holders[i].arcs > holders[best].arcs ||
+        for (size_t n = 0; n < count; n++) {
+            size_t i = (n + turn) % count;
+            if (n == 0 || holders[i].arcs > holders[best].arcs ||
                 (holders[i].arcs == holders[best].arcs &&
                  node_is_self(node, &holders[i].peer)))
                 best = i;
+        }
         if (count == 0)
             break;
         for (size_t i = 0; i < map_count(ks->map); i++) {
@@ -465,29 +474,27 @@ static bool choose_cover(struct node *node, const struct keyspace *ks,
     return true;
 }
 
-/* By arc of the map: who is asked. */
+/* By arc of the map: who is asked. Where a round brought nothing, owners, who
+ * know best. */
 static struct id *choose_peers(struct node *node, const struct search *s,
                                const struct keyspace *ks, bool others)
 {
     size_t arcs = map_count(ks->map);
     struct id *chosen = mem_zero(2 * arcs + 1, sizeof *chosen);
     struct id *first = chosen ? chosen + arcs : NULL;
-    if (!chosen)
-        return NULL;
-    bool ok = true;
-    if (!(s->flags & REQUEST_STALE)) {
+    bool ok = chosen != NULL;
+    if (ok && s->rounds % 2) {
         for (size_t i = 0; i < arcs; i++)
             chosen[i] = map_at(ks->map, i)->owner;
         return chosen;
     }
-    if (others) /* not those that were asked */
-        ok = choose_cover(node, ks, first, NULL);
-    ok = ok && choose_cover(node, ks, chosen, others ? first : NULL);
-    if (!ok) {
-        free(chosen);
-        return NULL;
-    }
-    return chosen;
+    if (ok && others) /* not those that were asked */
+        ok = choose_cover(node, ks, s->turn, first, NULL);
+    ok = ok && choose_cover(node, ks, s->turn, chosen, others ? first : NULL);
+    if (ok)
+        return chosen;
+    free(chosen);
+    return NULL;
 }
 
 /* Cuts a gap at the arcs of the map. What the map does not know is asked of
@@ -525,6 +532,7 @@ static void cut_gap(struct node *node, const struct keyspace *ks,
     }
 }
 
+/* Nothing is answered in here: ranges point into what is covered. */
 static void ask(struct node *node, struct search *s, const struct keyspace *ks,
                 const struct group *g)
 {
@@ -534,13 +542,11 @@ static void ask(struct node *node, struct search *s, const struct keyspace *ks,
                          .flags = s->flags,
                          .keyspace = s->keyspace,
                          .key = g->list[0].from };
-    struct pending_target target = { .done = piece_done,
-                                     .context = piece,
-                                     .later = s->rounds > 0 };
+    struct pending_target target = {
+        .done = piece_done, .context = piece, .later = true, .prefer = g->peer
+    };
     search_query_pack(&s->query, ks->vectors.dim, g->list, g->count, &doc);
     q.value = buf_span(&doc);
-    if (s->flags & REQUEST_STALE)
-        target.prefer = g->peer;
     if (piece)
         *piece = (struct piece){ s, g->peer, node->now_ns };
     s->open++;
@@ -553,48 +559,11 @@ static void ask(struct node *node, struct search *s, const struct keyspace *ks,
     buf_deinit(&doc);
 }
 
-enum whom {
-    ASK_ALL,    /* this node a little later, if there are others */
-    ASK_OTHERS, /* peers that were not asked */
-    ASK_OWN     /* this node now */
-};
-
-/* Those of g that are this node, or are not. */
-static size_t ask_groups(struct node *node, struct search *s,
-                         const struct keyspace *ks, const struct groups *g,
-                         bool own)
-{
-    size_t asked = 0;
-    for (size_t i = 0; i < g->count && !s->no_memory && !s->answered; i++) {
-        if (g->list[i].count == 0 ||
-            node_is_self(node, &g->list[i].peer) != own)
-            continue;
-        ask(node, s, ks, &g->list[i]);
-        asked++;
-    }
-    return asked;
-}
-
-static void put_off(struct node *node, struct search *s)
-{
-    s->own_in = OWN_TURNS;
-    node_wake_at(node, node->now_ns);
-}
-
-static bool has_own(struct node *node, const struct groups *g)
-{
-    for (size_t i = 0; i < g->count; i++)
-        if (g->list[i].count && node_is_self(node, &g->list[i].peer))
-            return true;
-    return false;
-}
-
-/* Asks for all that is not covered. */
-static void ask_for_gaps(struct node *node, struct search *s, enum whom whom)
+/* Asks for all that is not covered; others: of peers that were not asked. */
+static void ask_for_gaps(struct node *node, struct search *s, bool others)
 {
     const struct keyspace *ks = keyspaces_find(node, s->keyspace);
-    struct id *chosen =
-        ks ? choose_peers(node, s, ks, whom == ASK_OTHERS) : NULL;
+    struct id *chosen = ks ? choose_peers(node, s, ks, others) : NULL;
     struct groups g = { 0 };
     struct key_range gap;
     struct span from = span_empty();
@@ -611,13 +580,8 @@ static void ask_for_gaps(struct node *node, struct search *s, enum whom whom)
         from = gap.to;
     }
     s->no_memory = s->no_memory || g.failed;
-    s->open++; /* so that an answer from here does not end it under us */
-    bool others = whom != ASK_OWN && ask_groups(node, s, ks, &g, false) > 0;
-    if (others && whom == ASK_ALL && has_own(node, &g))
-        put_off(node, s);
-    else
-        ask_groups(node, s, ks, &g, true);
-    s->open--;
+    for (size_t i = 0; i < g.count && !s->no_memory; i++)
+        ask(node, s, ks, &g.list[i]);
     groups_free(&g);
     free(chosen);
 }
@@ -625,21 +589,21 @@ static void ask_for_gaps(struct node *node, struct search *s, enum whom whom)
 static void begin_round(struct node *node, struct search *s)
 {
     s->progress = false;
-    ask_for_gaps(node, s, ASK_ALL);
+    ask_for_gaps(node, s, false);
     go_on(node, s);
 }
 
 static void begin_search(struct node *node, struct search *s)
 {
     uint64_t hedge = node->search_ns * HEDGE_TIMES;
-    if (s->flags & REQUEST_STALE) {
-        if (hedge < HEDGE_NS_MIN)
-            hedge = HEDGE_NS_MIN;
-        if (hedge > HEDGE_NS_MAX)
-            hedge = HEDGE_NS_MAX;
-        s->hedge_ns = node->now_ns + hedge;
-        node_wake_at(node, s->hedge_ns);
-    }
+    if (hedge < HEDGE_NS_MIN)
+        hedge = HEDGE_NS_MIN;
+    if (hedge > HEDGE_NS_MAX)
+        hedge = HEDGE_NS_MAX;
+    s->hedge_ns = node->now_ns + hedge;
+    if (node->hedge_credit < HEDGE_CREDIT_MAX)
+        node->hedge_credit++;
+    node_wake_at(node, s->hedge_ns);
     s->open++;
     begin_round(node, s);
     s->open--;
@@ -707,7 +671,9 @@ void op_search_begin(struct node *node, const struct request *request,
     }
     s->origin = *origin;
     s->keyspace = ks->record.id;
-    s->flags = request->flags & (REQUEST_STALE | REQUEST_STRICT);
+    s->query.fresh = !(request->flags & REQUEST_STALE);
+    s->flags = REQUEST_STALE | (request->flags & REQUEST_STRICT);
+    s->turn = rng_next(&node->rng) >> 1;
     s->exact = true;
     /* What came by then is told in time. */
     uint64_t left = op_deadline_ns(node, request) - node->now_ns;
@@ -720,22 +686,28 @@ void op_search_begin(struct node *node, const struct request *request,
         begin_search(node, s);
 }
 
-static void tick_own(struct node *node, struct search *s)
+/* Others are asked, or the next round begins, if it is time. */
+static void turn_search(struct node *node, struct search *s)
 {
-    if (--s->own_in > 0)
-        node_wake_at(node, node->now_ns);
-    else
-        ask_for_gaps(node, s, ASK_OWN);
-}
-
-static void tick_hedge(struct node *node, struct search *s)
-{
-    if (node->now_ns < s->hedge_ns) {
-        node_wake_at(node, s->hedge_ns);
-        return;
+    if (s->again_ns && node->now_ns >= s->again_ns) {
+        s->again_ns = 0;
+        s->open++;
+        begin_round(node, s);
+        s->open--;
+    } else if (s->hedge_ns && s->open && node->now_ns >= s->hedge_ns) {
+        s->hedge_ns = 0;
+        if (node->hedge_credit >= HEDGE_COST) {
+            node->hedge_credit -= HEDGE_COST;
+            ask_for_gaps(node, s, true);
+        }
     }
-    s->hedge_ns = 0;
-    ask_for_gaps(node, s, ASK_OTHERS);
+    if (s->again_ns)
+        node_wake_at(node, s->again_ns);
+    if (s->hedge_ns)
+        node_wake_at(node, s->hedge_ns);
+    if (s->open == 0 && !s->again_ns)
+        go_on(node, s);
+    settle(node, s);
 }
 
 void op_search_tick(struct node *node)
@@ -743,16 +715,8 @@ void op_search_tick(struct node *node)
     struct search *s = node->searches;
     while (s) {
         struct search *next = s->next;
-        bool own = s->own_in > 0, hedge = s->hedge_ns > 0;
-        s->open++; /* so that it stays */
-        if (own && !s->answered)
-            tick_own(node, s);
-        if (hedge && !s->answered)
-            tick_hedge(node, s);
-        s->open--;
-        if (own || hedge)
-            go_on(node, s);
-        settle(node, s);
+        if (!s->answered)
+            turn_search(node, s);
         s = next;
     }
     op_search_peer_tick(node);

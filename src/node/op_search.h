@@ -2,13 +2,16 @@
 
 /* node/op_search.h - finding vectors.
  *
- * The entry node asks the owners of all arcs of the collection at once, each
- * for all that it leads; an owner makes sure of its leases, then searches what
- * it holds of them. Answers say which ranges of keys they are about: what no
- * answer covered yet is asked for again, so whatever splits or moves meanwhile,
- * the answers tile the keyspace; a vector that two answers name is told once.
- * With REQUEST_STALE any copies are asked, of as few peers as hold all arcs, and
- * others as well where one does not answer soon. */
+ * The entry node asks as few peers as hold copies of all arcs of the
+ * collection, itself first, all at once. A peer asks the owners of the arcs how
+ * far its copies must have come to know all that was acknowledged (Raft's
+ * ReadIndex), waits until they have, and searches its graph; with
+ * REQUEST_STALE it just searches. Where one does not answer soon, others are
+ * asked as well.
+ *
+ * Answers say which ranges of keys they are about: what no answer covered yet is
+ * asked for again, so whatever splits or moves meanwhile, the answers tile the
+ * keyspace; a vector that two answers name is told once. */
 
 #ifndef NODE_OP_SEARCH_H
 #define NODE_OP_SEARCH_H
@@ -19,7 +22,8 @@
 void op_search_begin(struct node *node, const struct request *request,
                      const struct keyspace *ks, const struct origin *origin);
 
-/* op_search_peer.c: OP_SEARCH_PEER; r may be read. */
+/* op_search_peer.c: OP_SEARCH_PEER, OP_SEARCH_CONFIRM; r may be read, but for
+ * a search that must be fresh. */
 void op_search_read(struct node *node, struct replica *r,
                     const struct request *request, const struct origin *origin);
 /* One of the arcs that a search waits for may be read, or not. */
@@ -27,6 +31,8 @@ void op_search_confirmed(struct node *node, uint64_t ticket, int status);
 
 void op_search_tick(struct node *node);
 void op_search_stop(struct node *node);
+/* Copies may have come far enough. */
+void op_search_peer_flush(struct node *node);
 void op_search_peer_tick(struct node *node);
 void op_search_peer_stop(struct node *node);
 

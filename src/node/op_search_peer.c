@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What an owner of arcs does of a search. */
+/* What a peer does of a search. */
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "dlht/err.h"
 #include "node/collections.h"
 #include "node/op.h"
@@ -20,26 +21,49 @@
  * not wait for it. */
 #define CONFIRM_NS (UINT64_C(300) * NS_PER_MS)
 
-/* An arc that the search is about. */
-struct asked {
-    arc_id arc;
-    bool confirmed;
+enum {
+    MARK_BYTES = 24, /* an arc, its index applied, its generation */
+    ARCS_MAX = 65536
 };
 
-/* A search that waits until its arcs may be read. */
+/* How far a copy of an arc has come. The generation tells a log that was made
+ * anew by `recover` from the one before, whose indexes mean something else. */
+struct mark {
+    arc_id arc;
+    uint64_t index, generation;
+};
+
+enum asked_state {
+    ASKED_WAITS, /* to be confirmed */
+    ASKED_LAGS,  /* the copy here has not come to index yet */
+    ASKED_READY, /* may be read */
+    ASKED_LOST   /* nobody confirms it now */
+};
+
+/* An arc that the search is about. */
+struct asked {
+    struct mark mark; /* to be reached; CONFIRM: of the copy that asks */
+    enum asked_state state;
+};
+
+/* A search that waits until its arcs may be read; or, of a peer that will read
+ * its own copies, until this node's leaderships are sure. */
 struct serving {
     struct serving *next;
     uint32_t id;
+    bool confirms; /* OP_SEARCH_CONFIRM */
     struct origin origin;
     keyspace_id keyspace;
     struct search_query query;
     struct asked *arcs;
-    size_t count, open;
+    size_t count;
+    size_t open; /* answers that are out, and copies that lag */
     uint64_t deadline_ns;
 };
 
-/* The distance, and what else was asked for, as a record's value. */
-static void pack_hit(const struct search_query *q, const struct replica *r,
+/* The distance, and what else was asked for, as a record's value. False: the
+ * record is not there, which cannot be: it was found in there. */
+static bool pack_hit(const struct search_query *q, const struct replica *r,
                      const struct collection_hit *hit, struct buf *list)
 {
     struct record record;
@@ -47,7 +71,7 @@ static void pack_hit(const struct search_query *q, const struct replica *r,
     struct buf body = { 0 }, json = { 0 };
     if (!records_get(r->records, hit->id, &record) ||
         vector_record_open(record.value, &v) != DLHT_OK)
-        return; /* cannot be: it was found in there */
+        return false;
     mp_write_array(&body, 3);
     mp_write_float(&body, (double)hit->distance);
     if (q->meta)
@@ -66,41 +90,100 @@ static void pack_hit(const struct search_query *q, const struct replica *r,
     list->failed = list->failed || body.failed || json.failed;
     buf_deinit(&body);
     buf_deinit(&json);
+    return true;
 }
 
 /* The copy of an arc that was confirmed, if it may still be read; NULL. */
 static struct replica *readable(struct node *node, const struct serving *s,
                                 size_t i)
 {
-    struct replica *r =
-        s->arcs[i].confirmed ? node_replica(node, s->arcs[i].arc) : NULL;
+    struct replica *r = s->arcs[i].state == ASKED_READY
+                            ? node_replica(node, s->arcs[i].mark.arc)
+                            : NULL;
     bool may = r && !r->empty && r->keyspace == s->keyspace &&
                !op_merge_refuses(r) && !r->cas_done;
     return may ? r : NULL;
 }
 
-static struct replica *holder(struct node *node, const struct serving *s,
-                              struct span key)
+/* The copies that are searched, by where they begin. */
+struct copies {
+    struct replica **list;
+    size_t count;
+};
+
+static int by_begin(const void *a, const void *b)
 {
+    const struct replica *const *x = a, *const *y = b;
+    return span_compare((*x)->arc->lo, (*y)->arc->lo);
+}
+
+/* Of two that have keys in common the one of the higher generation is newer: an
+ * arc was cut or merged, and the other copy has not heard of it. Leaders that
+ * were confirmed have none. */
+static void drop_old(struct copies *all)
+{
+    for (size_t i = 0; i < all->count; i++)
+        for (size_t j = i + 1; all->list[i] && j < all->count; j++) {
+            struct replica *a = all->list[i], *b = all->list[j];
+            if (!b)
+                continue;
+            if (a->arc->has_hi && span_compare(b->arc->lo, a->arc->hi) >= 0)
+                break;
+            bool older = a->arc->generation < b->arc->generation;
+            all->list[older ? i : j] = NULL;
+        }
+    size_t kept = 0;
+    for (size_t i = 0; i < all->count; i++)
+        if (all->list[i])
+            all->list[kept++] = all->list[i];
+    all->count = kept;
+}
+
+static int gather_copies(struct node *node, const struct serving *s,
+                         struct copies *out)
+{
+    *out = (struct copies){ mem_array(s->count + 1, sizeof *out->list), 0 };
+    if (!out->list)
+        return DLHT_ENOMEM;
     for (size_t i = 0; i < s->count; i++) {
         struct replica *r = readable(node, s, i);
-        if (r && arc_has(r->arc, key))
-            return r;
+        if (r)
+            out->list[out->count++] = r;
     }
-    return NULL;
+    if (out->count)
+        qsort(out->list, out->count, sizeof *out->list, by_begin);
+    drop_old(out);
+    return DLHT_OK;
+}
+
+/* What a hit was found in. */
+static const struct replica *holder(const struct node_collection *nc,
+                                    const struct copies *copies,
+                                    const struct collection_hit *hit)
+{
+    size_t lo = 0, hi = copies->count;
+    if (nc && hit->part != UINT32_MAX)
+        return collections_replica(nc, hit->part);
+    while (lo < hi) { /* the last that begins at the id or before */
+        size_t mid = lo + (hi - lo) / 2;
+        if (span_compare(copies->list[mid]->arc->lo, hit->id) <= 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo ? copies->list[lo - 1] : NULL;
 }
 
 /* What was done, and of which ranges. */
-static void pack_outcome(struct node *node, const struct serving *s,
+static void pack_outcome(const struct copies *copies,
+                         const struct key_ranges *asked,
                          const struct collection_search_work *work,
                          struct buf *doc)
 {
     struct key_ranges ranges = { 0 };
-    for (size_t i = 0; i < s->count; i++) {
-        const struct replica *r = readable(node, s, i);
-        if (!r)
-            continue;
-        struct key_range range = { r->arc->lo, r->arc->hi, r->arc->has_hi };
+    for (size_t i = 0; i < copies->count; i++) {
+        const struct arc *arc = copies->list[i]->arc;
+        struct key_range range = { arc->lo, arc->hi, arc->has_hi };
         if (key_ranges_add(&ranges, &range) != DLHT_OK)
             doc->failed = true;
     }
@@ -110,39 +193,42 @@ static void pack_outcome(struct node *node, const struct serving *s,
     mp_write_cstr(doc, "exact");
     mp_write_bool(doc, work->exact);
     mp_write_cstr(doc, "ranges");
-    search_pack_ranges(ranges.list, ranges.count, doc);
+    if (DLHT_MUTANT == 45)
+        search_pack_ranges(asked->list, asked->count, doc);
+    else
+        search_pack_ranges(ranges.list, ranges.count, doc);
     key_ranges_deinit(&ranges);
 }
 
 static void answer_hits(struct node *node, struct serving *s,
                         struct collection_search *search)
 {
+    const struct node_collection *nc = collections_find(node, s->keyspace);
     const struct collection_hit *hits;
     struct collection_search_work work;
     struct buf list = { 0 }, doc = { 0 };
     struct response response = { .status = DLHT_OK };
+    struct copies copies;
     size_t count = 0;
-    for (size_t i = 0; i < s->count; i++) {
-        const struct replica *r = readable(node, s, i);
-        if (r)
-            collections_search(search, r);
-    }
-    int rc = collection_search_run(search, &hits, &count);
+    int rc = gather_copies(node, s, &copies);
+    for (size_t i = 0; i < copies.count; i++)
+        collections_search(search, copies.list[i]);
+    if (rc == DLHT_OK)
+        rc = collection_search_run(search, &hits, &count);
     collection_search_work(search, &work);
     for (size_t i = 0; rc == DLHT_OK && i < count; i++) {
-        const struct replica *r = holder(node, s, hits[i].id);
-        if (!r)
-            continue;
-        pack_hit(&s->query, r, &hits[i], &list);
-        response.list_count++;
+        const struct replica *r = holder(nc, &copies, &hits[i]);
+        if (r && pack_hit(&s->query, r, &hits[i], &list))
+            response.list_count++;
     }
-    pack_outcome(node, s, &work, &doc);
+    pack_outcome(&copies, &s->query.ranges, &work, &doc);
     response.list = buf_span(&list);
     response.value = buf_span(&doc);
     if (rc != DLHT_OK || list.failed || doc.failed)
         node_answer_status(node, &s->origin, DLHT_EBUSY, NULL);
     else
         node_answer(node, &s->origin, &response);
+    free(copies.list);
     buf_deinit(&list);
     buf_deinit(&doc);
 }
@@ -172,6 +258,86 @@ static void search_here(struct node *node, struct serving *s)
     collection_free(none);
 }
 
+/* Marks in a row, and back. */
+
+static void put64(uint8_t *at, uint64_t value)
+{
+    for (int i = 0; i < 8; i++)
+        at[i] = (uint8_t)(value >> 8 * i);
+}
+
+static uint64_t get64(const uint8_t *at)
+{
+    uint64_t value = 0;
+    for (int i = 0; i < 8; i++)
+        value |= (uint64_t)at[i] << 8 * i;
+    return value;
+}
+
+static void add_mark(struct buf *marks, const struct replica *r)
+{
+    uint8_t bytes[MARK_BYTES];
+    put64(bytes, r->id);
+    put64(bytes + 8, r->applied);
+    put64(bytes + 16, r->arc->generation);
+    buf_append(marks, bytes, sizeof bytes);
+}
+
+static struct mark mark_at(const uint8_t *at)
+{
+    return (struct mark){ get64(at), get64(at + 8), get64(at + 16) };
+}
+
+static void pack_marks(const struct buf *marks, struct buf *doc)
+{
+    mp_write_map(doc, 1);
+    mp_write_cstr(doc, "arcs");
+    mp_write_bin(doc, buf_span(marks));
+    doc->failed = doc->failed || marks->failed;
+}
+
+/* Whole marks; empty if there are none. */
+static struct span read_marks(struct span doc)
+{
+    struct mp_reader r;
+    struct span marks = span_empty();
+    mp_reader_init(&r, doc);
+    for (size_t fields = mp_read_map(&r); fields > 0 && !r.bad; fields--) {
+        if (span_equal(mp_read_bytes(&r), span_str("arcs")))
+            marks = mp_read_bytes(&r);
+        else
+            mp_skip(&r);
+    }
+    bool sound = !r.bad && marks.len % MARK_BYTES == 0 &&
+                 marks.len / MARK_BYTES <= ARCS_MAX;
+    return sound ? marks : span_empty();
+}
+
+/* How far the arcs have come of which this node is the leader for sure. */
+static void answer_marks(struct node *node, struct serving *s)
+{
+    struct buf marks = { 0 }, doc = { 0 };
+    struct response response = { .status = DLHT_OK };
+    for (size_t i = 0; i < s->count; i++) {
+        struct replica *r = readable(node, s, i);
+        if (!r)
+            continue;
+        add_mark(&marks, r);
+        if (s->arcs[i].mark.index < r->applied) {
+            raft_announce(r->raft); /* the copy that asks hears of it now */
+            replica_touch(node, r);
+        }
+    }
+    pack_marks(&marks, &doc);
+    response.value = buf_span(&doc);
+    if (doc.failed)
+        node_answer_status(node, &s->origin, DLHT_EBUSY, NULL);
+    else
+        node_answer(node, &s->origin, &response);
+    buf_deinit(&marks);
+    buf_deinit(&doc);
+}
+
 static void serving_free(struct serving *s)
 {
     search_query_deinit(&s->query);
@@ -179,7 +345,15 @@ static void serving_free(struct serving *s)
     free(s);
 }
 
-/* Searches, answers, and is no more. */
+static struct serving *find_serving(const struct node *node, uint64_t id)
+{
+    struct serving *s = node->servings;
+    while (s && s->id != (uint32_t)id)
+        s = s->next;
+    return s;
+}
+
+/* Searches or says, and is no more. */
 static void finish(struct node *node, struct serving *s)
 {
     struct serving **at = &node->servings;
@@ -187,10 +361,21 @@ static void finish(struct node *node, struct serving *s)
         at = &(*at)->next;
     if (*at)
         *at = s->next;
-    search_here(node, s);
+    if (s->confirms)
+        answer_marks(node, s);
+    else
+        search_here(node, s);
     serving_free(s);
 }
 
+/* What was waited for has come. */
+static void close_one(struct node *node, struct serving *s)
+{
+    if (--s->open == 0)
+        finish(node, s);
+}
+
+/* Arcs of which the search wants keys and that are copied here. */
 static bool is_wanted(const struct serving *s, const struct replica *r)
 {
     struct key_range own = { r->arc->lo, r->arc->hi, r->arc->has_hi };
@@ -200,81 +385,202 @@ static bool is_wanted(const struct serving *s, const struct replica *r)
     return false;
 }
 
-/* All arcs that are asked about and that this node can answer for: those it
- * leads, or of a stale search any. */
-static int choose_arcs(struct node *node, struct serving *s,
-                       const struct replica *first, bool stale)
+static int choose_arcs(struct node *node, struct serving *s)
 {
     s->arcs = mem_array(node->replica_count, sizeof *s->arcs);
     if (!s->arcs)
         return DLHT_ENOMEM;
     for (size_t i = 0; i < node->replica_count; i++) {
         const struct replica *r = node->replicas[i];
-        if (r->empty || r->keyspace != s->keyspace)
-            continue;
-        if (r != first && (!is_wanted(s, r) || (!stale && !replica_leads(r))))
+        if (r->empty || r->keyspace != s->keyspace || !is_wanted(s, r))
             continue;
         s->arcs[s->count++] =
-            (struct asked){ .arc = r->id, .confirmed = r == first || stale };
+            (struct asked){ .mark.arc = r->id,
+                            .state = s->query.fresh && DLHT_MUTANT != 47
+                                         ? ASKED_WAITS
+                                         : ASKED_READY };
     }
     return DLHT_OK;
 }
 
-/* Asks each arc whether it may be read; most say so at once. */
-static void confirm_arcs(struct node *node, struct serving *s, bool strict)
+/* Asks this node's own leadership of an arc. */
+static void confirm_led(struct node *node, struct serving *s, size_t i,
+                        struct replica *r, uint16_t flags)
 {
-    s->open = 1; /* so that no answer ends it under us */
-    for (size_t i = 0; i < s->count; i++) {
-        struct replica *r = node_replica(node, s->arcs[i].arc);
-        if (s->arcs[i].confirmed || !r || r->empty)
-            continue;
-        struct request q = { .op = OP_SEARCH_PEER,
-                             .flags = strict ? REQUEST_STRICT : 0,
-                             .keyspace = s->keyspace,
-                             .key = r->arc->lo };
-        struct origin origin = { .kind = ORIGIN_SEARCH,
-                                 .ticket = (uint64_t)s->id << 32 | i };
-        s->open++;
-        replica_read(node, r, &q, &origin);
+    struct request q = { .op = OP_SEARCH_PEER,
+                         .flags = flags & REQUEST_STRICT,
+                         .keyspace = s->keyspace,
+                         .key = r->arc->lo };
+    struct origin origin = { .kind = ORIGIN_SEARCH,
+                             .ticket = (uint64_t)s->id << 32 | i };
+    s->open++;
+    replica_read(node, r, &q, &origin);
+}
+
+/* Arcs are in ascending order, as replicas are. NULL: it is not asked for. */
+static struct asked *find_asked(struct serving *s, arc_id arc)
+{
+    size_t lo = 0, hi = s->count;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (s->arcs[mid].mark.arc < arc)
+            lo = mid + 1;
+        else
+            hi = mid;
     }
-    if (--s->open == 0)
-        finish(node, s);
-    else
-        node_wake_at(node, s->deadline_ns);
+    return lo < s->count && s->arcs[lo].mark.arc == arc ? &s->arcs[lo] : NULL;
+}
+
+static void owner_said(struct node *node, void *context,
+                       const struct response *response)
+{
+    uint64_t *id = context;
+    struct serving *s = find_serving(node, *id);
+    struct span marks = response->status == DLHT_OK
+                            ? read_marks(response->value)
+                            : span_empty();
+    free(id);
+    if (!s)
+        return; /* too late */
+    for (size_t at = 0; at < marks.len; at += MARK_BYTES) {
+        struct mark mark = mark_at(marks.data + at);
+        struct asked *a = find_asked(s, mark.arc);
+        if (!a || a->state != ASKED_WAITS)
+            continue;
+        a->state = ASKED_LAGS;
+        a->mark = mark;
+        s->open++;
+    }
+    node_wake_at(node, node->now_ns);
+    close_one(node, s);
+}
+
+/* One question to the owner of some arcs. */
+static void ask_owner(struct node *node, struct serving *s, struct span key,
+                      const struct buf *marks, uint16_t flags)
+{
+    struct buf doc = { 0 };
+    struct request q = { .op = OP_SEARCH_CONFIRM,
+                         .flags = flags & REQUEST_STRICT,
+                         .keyspace = s->keyspace,
+                         .key = key };
+    uint64_t *id = mem_array(1, sizeof *id);
+    struct pending_target target = { .done = owner_said, .context = id };
+    pack_marks(marks, &doc);
+    q.value = buf_span(&doc);
+    s->open++;
+    if (id)
+        *id = s->id;
+    if (!id || doc.failed ||
+        pending_begin(node, &q, s->deadline_ns, &target) != DLHT_OK) {
+        s->open--; /* the deadline ends it */
+        free(id);
+    }
+    buf_deinit(&doc);
+}
+
+/* Of the arcs that others lead, those from the i-th on that its owner leads are
+ * asked for at once. */
+static void confirm_of(struct node *node, struct serving *s, size_t i,
+                       uint16_t flags, bool *asked)
+{
+    const struct replica *first = node_replica(node, s->arcs[i].mark.arc);
+    struct buf marks = { 0 };
+    for (size_t k = i; k < s->count; k++) {
+        const struct replica *r = node_replica(node, s->arcs[k].mark.arc);
+        if (asked[k] || !r || r->empty || replica_leads(r) ||
+            !id_equal(&r->arc->owner, &first->arc->owner))
+            continue;
+        add_mark(&marks, r);
+        asked[k] = true;
+    }
+    ask_owner(node, s, first->arc->lo, &marks, flags);
+    buf_deinit(&marks);
+}
+
+/* Makes sure that each arc may be read; most say so at once. */
+static void confirm_arcs(struct node *node, struct serving *s, uint16_t flags)
+{
+    bool *asked = mem_zero(s->count, sizeof *asked);
+    s->open = 1; /* so that no answer ends it under us */
+    for (size_t i = 0; asked && i < s->count; i++) {
+        struct replica *r = node_replica(node, s->arcs[i].mark.arc);
+        if (asked[i] || s->arcs[i].state != ASKED_WAITS || !r || r->empty)
+            continue;
+        if (replica_leads(r))
+            confirm_led(node, s, i, r, flags);
+        else if (!s->confirms)
+            confirm_of(node, s, i, flags, asked);
+    }
+    free(asked);
+    node_wake_at(node, s->deadline_ns);
+    close_one(node, s);
+}
+
+static int read_search(struct node *node, struct serving *s, struct span doc,
+                       const char **text)
+{
+    const struct keyspace *ks = keyspaces_find(node, s->keyspace);
+    if (!ks)
+        return DLHT_EBUSY; /* back from its disk: not told yet */
+    if (ks->vectors.dim == 0)
+        return DLHT_ENOTSUP;
+    int rc = search_query_read(node, ks, doc, &s->query, text);
+    if (rc == DLHT_OK && !s->query.vector)
+        rc = DLHT_EPROTO;
+    return rc == DLHT_OK ? choose_arcs(node, s) : rc;
+}
+
+/* first is confirmed already. */
+static int read_confirm(struct serving *s, struct span doc,
+                        const struct replica *first)
+{
+    struct span marks = read_marks(doc);
+    s->confirms = true;
+    s->count = marks.len / MARK_BYTES;
+    s->arcs = mem_array(s->count, sizeof *s->arcs);
+    if (!s->arcs)
+        return DLHT_ENOMEM;
+    for (size_t i = 0; i < s->count; i++) {
+        struct mark mark = mark_at(marks.data + i * MARK_BYTES);
+        s->arcs[i] =
+            (struct asked){ .mark = mark,
+                            .state = mark.arc == first->id ? ASKED_READY
+                                                           : ASKED_WAITS };
+    }
+    return DLHT_OK;
 }
 
 static void begin_serving(struct node *node, struct replica *r,
                           const struct request *request,
                           const struct origin *origin)
 {
-    const struct keyspace *ks = keyspaces_find(node, r->keyspace);
-    bool stale = (request->flags & REQUEST_STALE) != 0;
     const char *text = NULL;
-    struct serving *s = mem_zero(1, sizeof *s);
-    int rc = !s || !ks              ? DLHT_EBUSY
-             : ks->vectors.dim == 0 ? DLHT_ENOTSUP
-                                    : DLHT_OK;
-    if (rc == DLHT_OK)
-        rc = search_query_read(node, ks, request->value, &s->query, &text);
-    if (rc == DLHT_OK && !s->query.vector)
-        rc = DLHT_EPROTO;
-    if (rc == DLHT_OK) {
-        s->origin = *origin;
-        s->keyspace = r->keyspace;
-        s->id = ++node->last_serving;
-        s->deadline_ns = node->now_ns + CONFIRM_NS;
-        rc = choose_arcs(node, s, r, stale);
+    if (!arc_has(r->arc, request->key)) { /* the asker's map is of yesterday */
+        op_answer_not_owner(node, r, request, origin);
+        return;
     }
+    struct serving *s = mem_zero(1, sizeof *s);
+    if (!s) {
+        node_answer_status(node, origin, DLHT_EBUSY, NULL);
+        return;
+    }
+    s->origin = *origin;
+    s->keyspace = r->keyspace;
+    s->id = ++node->last_serving;
+    s->deadline_ns = node->now_ns + CONFIRM_NS;
+    int rc = request->op == OP_SEARCH_CONFIRM
+                 ? read_confirm(s, request->value, r)
+                 : read_search(node, s, request->value, &text);
     if (rc != DLHT_OK) {
         node_answer_status(node, origin, rc == DLHT_ENOMEM ? DLHT_EBUSY : rc,
                            text);
-        if (s)
-            serving_free(s);
+        serving_free(s);
         return;
     }
     s->next = node->servings;
     node->servings = s;
-    confirm_arcs(node, s, (request->flags & REQUEST_STRICT) != 0);
+    confirm_arcs(node, s, request->flags);
 }
 
 void op_search_read(struct node *node, struct replica *r,
@@ -288,15 +594,47 @@ void op_search_read(struct node *node, struct replica *r,
 
 void op_search_confirmed(struct node *node, uint64_t ticket, int status)
 {
-    struct serving *s = node->servings;
-    while (s && s->id != (uint32_t)(ticket >> 32))
-        s = s->next;
+    struct serving *s = find_serving(node, ticket >> 32);
     uint32_t i = (uint32_t)ticket;
     if (!s || i >= s->count)
         return; /* too late */
-    s->arcs[i].confirmed = status == DLHT_OK;
-    if (--s->open == 0)
-        finish(node, s);
+    s->arcs[i].state = status == DLHT_OK ? ASKED_READY : ASKED_LOST;
+    close_one(node, s);
+}
+
+/* The copy has all that is in the log up to the mark. */
+static bool has_reached(const struct replica *r, const struct mark *mark)
+{
+    return r->applied >= mark->index && r->arc->generation >= mark->generation;
+}
+
+/* True: all that it waited for are here. */
+static bool catch_up(struct node *node, struct serving *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        struct asked *a = &s->arcs[i];
+        const struct replica *r =
+            a->state == ASKED_LAGS ? node_replica(node, a->mark.arc) : NULL;
+        bool is_here = r && !r->empty;
+        if (a->state != ASKED_LAGS || (is_here && !has_reached(r, &a->mark)))
+            continue;
+        a->state = is_here ? ASKED_READY : ASKED_LOST;
+        s->open--;
+    }
+    return s->open == 0;
+}
+
+void op_search_peer_flush(struct node *node)
+{
+    struct serving *s = node->servings;
+    while (s) {
+        struct serving *next = s->next;
+        if (catch_up(node, s)) {
+            finish(node, s);
+            next = node->servings; /* others may have come or gone */
+        }
+        s = next;
+    }
 }
 
 void op_search_peer_tick(struct node *node)
@@ -304,10 +642,12 @@ void op_search_peer_tick(struct node *node)
     struct serving *s = node->servings;
     while (s) {
         struct serving *next = s->next;
-        if (node->now_ns >= s->deadline_ns)
+        if (node->now_ns >= s->deadline_ns) {
             finish(node, s);
-        else
+            next = node->servings;
+        } else {
             node_wake_at(node, s->deadline_ns);
+        }
         s = next;
     }
 }

@@ -11,6 +11,7 @@
 #include "base/mutant.h"
 #include "dlht/err.h"
 #include "node/burials.h"
+#include "node/collections.h"
 #include "node/gossip.h"
 #include "node/journal_types.h"
 #include "node/keyspaces.h"
@@ -140,6 +141,7 @@ static int turn_into_new(struct node *node, struct replica *r,
     r->vote = 0;
     r->splitting = false;
     r->lost_mask = 0;
+    collections_replaced(r); /* it may have been cut */
     return DLHT_OK;
 }
 

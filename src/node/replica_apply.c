@@ -321,10 +321,11 @@ static int fill_empty(struct node *node, struct replica *r,
 }
 
 /* Makes the right child from the records that were split off; they are freed
- * if it is here already, or buried. */
+ * and *out stays NULL if it is here already (by a snapshot, with records of its
+ * own), or buried. */
 static int make_right(struct node *node, struct replica *r,
                       const struct arc *right, replica_id self,
-                      struct records *records)
+                      struct records *records, struct replica **out)
 {
     struct replica *made = node_replica(node, right->id);
     bool waits = made && made->empty && made->self == self;
@@ -358,6 +359,7 @@ static int make_right(struct node *node, struct replica *r,
         replica_touch(node, r);
     }
     replica_notice(node, made);
+    *out = made;
     return DLHT_OK;
 }
 
@@ -392,7 +394,8 @@ static int apply_split(struct node *node, struct replica *r,
     if (DLHT_MUTANT != 24)
         node_journal(node, JOURNAL_COMMIT, r->id, raft_term_at(r->raft, index),
                      index, span_empty());
-    rc = make_right(node, r, &right, self, split_off);
+    struct replica *made = NULL;
+    rc = make_right(node, r, &right, self, split_off, &made);
     if (rc != DLHT_OK) {
         /* Put back what was split off: the entry is applied again later. */
         struct records_cursor at;
@@ -410,9 +413,7 @@ static int apply_split(struct node *node, struct replica *r,
     arc_free(r->arc);
     r->arc = left_copy;
     r->splitting = false;
-    struct replica *made = node_replica(node, right.id);
-    collections_split(
-        node, r, made && made->parent == r->id && !made->empty ? made : NULL);
+    collections_split(node, r, made);
     gossip_notice_arc(node, r->arc);
     return DLHT_OK;
 }

@@ -123,6 +123,8 @@ static const char *read_field(struct node *node, const struct keyspace *ks,
         q->meta = mp_read_bool(r);
     else if (span_equal(field, span_str("vectors")))
         q->vectors = mp_read_bool(r);
+    else if (span_equal(field, span_str("fresh")))
+        q->fresh = mp_read_bool(r);
     else if (span_equal(field, span_str("ranges")))
         return search_read_ranges(r, &q->ranges) ? NULL : "no such ranges";
     else
@@ -203,7 +205,7 @@ void search_query_pack(const struct search_query *q, uint32_t dim,
                        const struct key_range *ranges, size_t count,
                        struct buf *doc)
 {
-    mp_write_map(doc, 7 + (q->filter_text.len > 0));
+    mp_write_map(doc, 8 + (q->filter_text.len > 0));
     mp_write_cstr(doc, "vector");
     mp_write_bin_header(doc, dim * sizeof(float));
     if (buf_reserve(doc, dim * sizeof(float)) != DLHT_OK) {
@@ -219,6 +221,7 @@ void search_query_pack(const struct search_query *q, uint32_t dim,
     pack_flag(doc, "exact", q->exact);
     pack_flag(doc, "meta", q->meta);
     pack_flag(doc, "vectors", q->vectors);
+    pack_flag(doc, "fresh", q->fresh);
     if (q->filter_text.len) {
         mp_write_cstr(doc, "filter");
         mp_write_str(doc, buf_span(&q->filter_text));

@@ -24,6 +24,7 @@ struct search_query {
     struct buf filter_text; /* empty: none */
     struct filter *filter;
     bool exact, meta, vectors;
+    bool fresh; /* OP_SEARCH_PEER: all that was acknowledged before counts */
     struct key_ranges ranges; /* OP_SEARCH_PEER; else empty */
 };
 

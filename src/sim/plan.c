@@ -60,6 +60,7 @@ static bool all_idle(const struct plan *p)
     bool idle = workload_is_idle(p->clients);
     for (size_t i = 0; i < p->more_count; i++)
         idle = idle && workload_is_idle(p->more[i].clients);
+    idle = idle && (!p->seekers || vectors_story_is_idle(p->seekers));
     return idle && world_open_requests(p->w) == 0;
 }
 
@@ -114,8 +115,15 @@ static bool await_errands(struct plan *p)
     return true;
 }
 
+static void set_calm(struct plan *p, bool calm)
+{
+    if (p->seekers)
+        vectors_story_calm(p->seekers, calm);
+}
+
 static bool torment(struct plan *p)
 {
+    set_calm(p, false);
     if (p->act)
         return p->act(p);
     if (p->faults_ns == 0)
@@ -149,6 +157,7 @@ static bool heal(struct plan *p)
     if (!sound)
         return false;
     p->result->whole_ns = world_now_ns(p->w) - from;
+    set_calm(p, true);
     return true;
 }
 
@@ -172,9 +181,13 @@ static bool await_equal(struct plan *p)
 static bool act_out(struct plan *p)
 {
     if (!p->start(p) || !plan_make_keyspaces(p) ||
-        (p->story && !models_story_set(p->story)) || !load(p))
+        (p->story && !models_story_set(p->story)) || !load(p) ||
+        (p->seekers && !vectors_story_make(p->seekers, p->bound_ns)))
         return false;
     each(p, workload_start);
+    if (p->seekers)
+        vectors_story_start(p->seekers);
+    set_calm(p, true);
     if (!plan_run_for(p, p->calm_ns) || !torment(p))
         return false;
     if (p->ends)
@@ -182,6 +195,8 @@ static bool act_out(struct plan *p)
     if (!heal(p) || !plan_run_for(p, p->calm_ns))
         return false;
     each(p, workload_stop);
+    if (p->seekers)
+        vectors_story_stop(p->seekers);
     if (!plan_await_idle(p) || !plan_await_whole(p) || !await_equal(p))
         return false;
     if (!p->unverified)
@@ -192,6 +207,8 @@ static bool act_out(struct plan *p)
     }
     checker_all(p->checker);
     if (p->story && !p->unsettled && !models_story_settle(p->story))
+        return false;
+    if (p->seekers && !vectors_story_settle(p->seekers, p->bound_ns))
         return false;
     return world_failure(p->w, NULL) == NULL;
 }
@@ -301,6 +318,8 @@ static bool open_plan(struct plan *p)
             recover_story_new(p->w, p->clients, p->checker, rng_next(&p->rng));
     if (p->lasting)
         p->steady = steady_story_new(p->w, rng_next(&p->rng));
+    if (p->vectors)
+        p->seekers = vectors_story_new(p->w, rng_next(&p->rng));
     return true;
 }
 
@@ -336,6 +355,8 @@ static void say_result(struct plan *p)
         remark_merges(p);
     if (p->steady)
         steady_story_remark(p->steady, r->remark, sizeof r->remark);
+    if (p->seekers)
+        vectors_story_remark(p->seekers, r->remark, sizeof r->remark);
 }
 
 static void close_plan(struct plan *p)
@@ -344,6 +365,7 @@ static void close_plan(struct plan *p)
     merger_free(p->matchmaker);
     steady_story_free(p->steady);
     models_story_free(p->story);
+    vectors_story_free(p->seekers);
     fault_free(p->tormentor);
     workload_free(p->clients);
     for (size_t i = 0; i < p->more_count; i++)

@@ -21,6 +21,7 @@
 #include "sim/scenario.h"
 #include "sim/settled.h"
 #include "sim/steady_story.h"
+#include "sim/vectors_story.h"
 #include "sim/workload.h"
 
 enum {
@@ -49,6 +50,7 @@ struct plan {
     struct plan_keyspace more[PLAN_MORE_MAX];
     size_t more_count;
     bool models;          /* are trained, and looked at */
+    bool vectors;         /* are put and searched for */
     bool unsettled;       /* models need not be good in the end */
     bool careful;         /* no peer loses what no other has twice */
     bool own_kinds;       /* has turned the knob of kinds itself */
@@ -80,6 +82,7 @@ struct plan {
     struct models_story *story;     /* NULL: not models */
     struct recover_story *recovery; /* NULL: not dying */
     struct steady_story *steady;    /* NULL: not steady */
+    struct vectors_story *seekers;  /* NULL: no vectors */
     struct merger *matchmaker;      /* NULL: no merger */
     struct scenario_result *result;
     size_t lookups, hops;    /* answered */
@@ -116,6 +119,7 @@ void plan_idle(struct plan *p);
 void plan_any(struct plan *p);
 void plan_any_large(struct plan *p);
 void plan_contended(struct plan *p);
+void plan_vectors(struct plan *p);
 /* Makes p->more; after the start. */
 bool plan_make_keyspaces(struct plan *p);
 

@@ -598,6 +598,11 @@ static const struct {
     { { "models_silent",
         "models, and two peers do not say what rounds need of an arc", 5 },
       plan_silent },
+    { { "vectors",
+        "anything at all, while collections of vectors are written and "
+        "searched",
+        7 },
+      plan_vectors },
     { { "mass_restart", "five peers lose power together, four times", 5 },
       plan_mass_restart },
     { { "disk_loss", "five peers lose their disks, one at a time", 5 },

@@ -17,6 +17,7 @@
 #include "base/hash.h"
 #include "dlht/err.h"
 #include "sim/plan.h"
+#include "vector/kernel.h"
 #include "wire/mp.h"
 
 enum {
@@ -261,6 +262,37 @@ void plan_any_large(struct plan *p)
     p->world.node.down_out_ns = 5 * WORLD_S;
     p->faults_ns = rng_range(&rng, 8, 15) * WORLD_S;
     p->bound_ns = 180 * WORLD_S;
+}
+
+/* Three to seven peers with collections of vectors, in small arcs. */
+void plan_vectors(struct plan *p)
+{
+    struct rng rng;
+    rng_init(&rng, rng_next(&p->rng));
+    size_t peers = 3 + (size_t)rng_below(&rng, 5);
+    if (p->knobs->peers)
+        peers = p->knobs->peers;
+    p->world.mixed_maps = rng_chance(&rng, 0.15);
+    if (rng_chance(&rng, 0.3))
+        p->world.node.strict = true;
+    uint32_t steps = rng_chance(&rng, 0.7) ? FAULT_STEPS : 0;
+    set_kinds(p, draw_kinds(&rng) | steps, FAULT_ALL);
+    p->first_peers = peers;
+    p->world.peer_count = peers + (p->fault.kinds & FAULT_JOIN ? 1 : 0);
+    p->workload.client_count = 1;
+    p->workload.key_count = 8;
+    p->world.node.kernel = kernel_choose("scalar"); /* one for all machines */
+    p->fault.every_ns = (300 + rng_below(&rng, 2500)) * WORLD_MS;
+    p->fault.lasts_ns = (300 + rng_below(&rng, 3000)) * WORLD_MS;
+    p->fault.trained = "vectors-0";
+    set_net(p, &rng, 0.2);
+    set_steps(p, &rng);
+    p->merger.every_ns /= 3;
+    fit_to_kinds(p);
+    p->vectors = true;
+    p->models = false;
+    p->faults_ns = rng_range(&rng, 8, 18) * WORLD_S;
+    p->bound_ns = 90 * WORLD_S;
 }
 
 /* Two leaders of one arc, or a lease too many, is the matter of an instant:

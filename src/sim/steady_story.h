@@ -3,8 +3,8 @@
 /* sim/steady_story.h - nothing is wrong but a network that loses and machines
  * that stall, for a long time: nobody who is alive loses what he keeps.
  *
- * First hours of loss alone, in which no leader may lose its office but by its
- * own wish; then hours in which a peer stalls every minute or so, for up to ten
+ * First hours of loss alone, in which leaders hardly ever lose their office but
+ * by their own wish; then hours in which a peer stalls every minute or so, for up to ten
  * seconds, in which leaders that stall are followed by others but no replica is
  * given up. */
 

@@ -527,13 +527,18 @@ void collection_info(const struct collection *c, struct collection_info *out)
         out->waiting += c->work->count;
     for (uint32_t i = 0; i < c->part_count; i++)
         out->damaged += c->parts[i].used ? c->parts[i].damaged : 0;
-    if (!c->work) /* else it is being changed */
-        out->index_bytes = index_memory(c->index).total;
+    /* While it is being changed, as of before. */
+    out->index_bytes = c->work ? c->index_bytes : index_memory(c->index).total;
     out->bytes = out->index_bytes + c->id_bytes +
                  c->slot_cap * (sizeof *c->slots + 3 * sizeof(uint32_t)) +
                  c->table_size * sizeof *c->table;
     if (c->fields)
         out->bytes += field_index_bytes(c->fields);
+}
+
+uint64_t collection_part_damaged(const struct collection *c, uint32_t part)
+{
+    return c->parts[part].damaged;
 }
 
 uint64_t collection_part_live(const struct collection *c, uint32_t part)

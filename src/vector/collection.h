@@ -119,6 +119,8 @@ struct collection_info {
 };
 void collection_info(const struct collection *c, struct collection_info *out);
 uint64_t collection_part_live(const struct collection *c, uint32_t part);
+/* Records of it that were no vectors, since it was filled. */
+uint64_t collection_part_damaged(const struct collection *c, uint32_t part);
 
 /* A search */
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "dlht/err.h"
 #include "vector/collection_state.h"
 #include "vector/filter_plan.h"
@@ -23,6 +24,7 @@ struct collection_search {
     struct collection_query query;
     bool *asked; /* by part; part_count of them */
     uint32_t part_count;
+    bool *labels;  /* by label: of a part that is asked; while it runs */
     float *vector; /* the query's; of length one for cosine */
     float *room;
     kernel_one_fn measure;
@@ -75,6 +77,7 @@ void collection_search_free(struct collection_search *s)
     if (!s)
         return;
     free(s->asked);
+    free(s->labels);
     free(s->vector);
     free(s->near);
     free(s->hits);
@@ -184,11 +187,20 @@ void collection_search_offer(struct collection_search *s, uint32_t part,
 
 static bool is_asked(const struct collection_search *s, uint32_t slot)
 {
+    uint32_t label = s->c->labels[slot];
+    return label != LABEL_NONE && s->labels[label];
+}
+
+static int note_labels(struct collection_search *s)
+{
     const struct collection *c = s->c;
-    if (!collection_is_shown(c, slot))
-        return false;
-    uint32_t part = collection_part_of(c, slot);
-    return part < s->part_count && s->asked[part];
+    s->labels = mem_zero(c->label_count, sizeof *s->labels);
+    for (uint32_t i = 0; s->labels && i < c->label_count; i++) {
+        const struct label *l = &c->label_list[i];
+        s->labels[i] = l->use == LABEL_USED && l->part < s->part_count &&
+                       s->asked[l->part];
+    }
+    return s->labels ? DLHT_OK : DLHT_ENOMEM;
 }
 
 static bool passes(const struct collection_search *s, uint32_t slot,
@@ -197,12 +209,14 @@ static bool passes(const struct collection_search *s, uint32_t slot,
     return !filter || filter_match(filter, slot_meta(&s->c->slots[slot]));
 }
 
-/* For the graph. */
+/* For the graph. While work is out some of what it holds is not told yet. */
 static bool admits(void *self, uint64_t handle)
 {
     const struct collection_search *s = self;
+    const struct collection *c = s->c;
     uint32_t slot = (uint32_t)handle;
-    return is_asked(s, slot) && s->c->slots[slot].state == SLOT_INDEXED &&
+    return is_asked(s, slot) &&
+           (!c->work || c->slots[slot].state == SLOT_INDEXED) &&
            passes(s, slot, s->query.filter);
 }
 
@@ -217,7 +231,7 @@ static void measure_slot(struct collection_search *s, uint32_t slot)
 static void search_waiting(struct collection_search *s)
 {
     const struct collection *c = s->c;
-    for (uint32_t i = 0; i < c->queue_count; i++) {
+    for (uint32_t i = 0; i < c->queue_count && DLHT_MUTANT != 46; i++) {
         uint32_t slot = c->queue[(c->queue_head + i) % c->slot_cap];
         if (c->slots[slot].state == SLOT_WAITING && is_asked(s, slot) &&
             passes(s, slot, s->query.filter))
@@ -414,6 +428,11 @@ int collection_search_run(struct collection_search *s,
 {
     struct collection *c = s->c;
     uint64_t asked = asked_indexed(s);
+    *hits = s->hits;
+    *count = 0;
+    s->rc = note_labels(s);
+    if (s->rc != DLHT_OK)
+        return s->rc;
     /* While work is out the graph holds what is not found yet. */
     bool all = asked == c->indexed && !c->work && !s->query.filter &&
                asked == index_count(c->index);
@@ -428,7 +447,6 @@ int collection_search_run(struct collection_search *s,
         search_planned(s, asked);
     }
     sort_hits(s);
-    *hits = s->hits;
     *count = s->count;
     return s->rc;
 }

@@ -94,6 +94,7 @@ struct collection_work *collection_take(struct collection *c)
         free_work(w);
         return NULL;
     }
+    c->index_bytes = index_memory(c->index).total;
     c->work = w;
     return w;
 }

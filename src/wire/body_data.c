@@ -180,7 +180,7 @@ static bool is_document(struct span bytes)
 
 static bool request_is_sound(const struct request *q)
 {
-    if (q->op < OP_PING || q->op > OP_SEARCH_PEER)
+    if (q->op < OP_PING || q->op > OP_SEARCH_CONFIRM)
         return false;
     if (op_needs_key(q->op) && q->key.len == 0)
         return false;

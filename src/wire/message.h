@@ -84,8 +84,10 @@ enum op {
     OP_VECTOR_GET = 31,    /* key: id */
     OP_SEARCH = 32,        /* value: {vector or id, k, ...}; node/op_search.c */
     OP_VECTORS = 33,       /* value: {action}; node/op_vector.c */
-    OP_SEARCH_PEER = 34    /* between peers: of the arcs that a peer leads;
-                            * value: node/search_part.h */
+    OP_SEARCH_PEER = 34,   /* between peers: of the arcs that a peer holds;
+                            * value: node/search_query.h */
+    OP_SEARCH_CONFIRM = 35 /* between peers: how far copies of arcs must have
+                            * come to be read; value: node/op_search_peer.c */
 };
 
 enum request_flag {

@@ -18,6 +18,14 @@ fail() {
 grep -q BROKEN "$dir/all" && fail "broken, but the exit status was 0"
 [ "$(grep -c '^kept: ' "$dir/all")" -ge 18 ] || fail "too few promises"
 
+"$bench" --quick cache >"$dir/cache" || fail "cache: a promise was not kept:" \
+    "$(grep BROKEN "$dir/cache")"
+printf 'a\nb\na\nc\na\n' >"$dir/trace"
+"$bench" cache --replay "$dir/trace" --policy lru --capacity 2 >"$dir/replay" ||
+    fail "cache --replay"
+grep -q ' lru .* 0\.4000 ' "$dir/replay" || fail "two of five are hits:" \
+    "$(cat "$dir/replay")"
+
 # What is no time is the same again, and another with another seed.
 for what in routing range; do
     for run in 1 2; do

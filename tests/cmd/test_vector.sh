@@ -202,7 +202,7 @@ check "no metadata" 0 '[1,2,4]\t{}\n' -k l2 vector get c
 check "get what is not there" 1 '' -k l2 vector get none
 says "no such key"
 check "a wrong dim" 2 '' -k l2 vector put a --values "1 2"
-says "2 numbers"
+says "2 dimensions"
 check "NaN" 2 '' -k l2 vector put a --values "1 nan 2"
 says "the vector holds NaN at position 1"
 check "infinity" 2 '' -k l2 vector put a --values "1e39 0 2"
@@ -240,7 +240,7 @@ check "exactly" 0 'a\t0\nc\t1\nb\t8.660001\n' -k l2 vector search \
 check "a filter that is none" 2 '' -k l2 vector search --id a --filter 'a =='
 says "position 3: found '=='"
 check "a wrong dim in search" 2 '' -k l2 vector search --values "1 2"
-says "2 numbers"
+says "2 dimensions"
 check "an id that is not there" 1 '' -k l2 vector search --id none
 check "nothing to look for" 2 '' -k l2 vector search
 says "one of --values, --id and --file"
@@ -284,7 +284,7 @@ check "beyond float32" 2 '*' -k l2 vector load "$dir/beyond.npy"
 shows '^loaded 2 vectors .* 1 failed$'
 says 'row 1: number 0 is 1e+300, which is beyond float32'
 check "of another dim" 2 '*' -k l2 vector load "$dir/wide.fvecs"
-says 'row 0: .*2 numbers'
+says 'row 0: .*2 dimensions'
 check "an empty file" 0 '*' -k l2 vector load "$dir/none.fvecs"
 shows '^loaded 0 vectors .* 0 failed$'
 check "rows of two dims" 2 '*' -k l2 vector load "$dir/dims.fvecs"
@@ -330,7 +330,7 @@ check "queries in order" 0 '*' -k l2 vector search --file "$dir/a.npy" -k 2 \
     { echo "FAILED: two hits a query"; cat "$dir/out"; failed=$((failed + 1)); }
 check "a query of another dim" 2 '' -k l2 vector search \
     --file "$dir/wide.fvecs"
-says "query 0: .*2 numbers"
+says "query 0: .*2 dimensions"
 check "queries cut short" 2 '*' -k l2 vector search --file "$dir/short.fvecs"
 says "the file ends in row 1"
 check "recall" 0 '*' -k l2 vector recall --file "$dir/a.fvecs" -k 3 --limit 15

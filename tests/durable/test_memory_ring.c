@@ -50,7 +50,8 @@ static int run(const struct scenario *s, uint64_t seed, uint64_t one_of)
 
 int main(int argc, char **argv)
 {
-    static const char *const SCENARIOS[] = { "five_faults", "merges" };
+    static const char *const SCENARIOS[] = { "five_faults", "merges",
+                                             "vectors" };
     static const uint64_t ONE_OF[] = { 100, 1000, 5000 };
     const char *only = NULL;
     unsigned long long first = 1, last = 2;

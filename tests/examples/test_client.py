@@ -69,6 +69,15 @@ LINES = [  # words of the command line; transcript; exit code, said
      0, "[b'a', b'x', 5]\n[b'b', b'y', 6]\n"),
     (["range"], PAGES, 0, "[b'a', b'x', 5]\n[b'b', b'y', 6]\n"),
     ([], [(CALLS[6][2], CALLS[6][3])], 0, "{'keys': 2}\n"),
+    (["vector_put", "docs", "a", "1", "2.5"],
+     [(b"\x94\x00\x01\xaavector_put\x93\xa1a\x92\xcb\x3f\xf0" + bytes(6) +
+       b"\xcb\x40\x04" + bytes(6) + b"\x81\xa8keyspace\xa4docs",
+       b"\x94\x01\x01\xc0\x07")], 0, "7\n"),
+    (["search", "docs", "1"],
+     [(b"\x94\x00\x01\xa6search\x92\x91\xcb\x3f\xf0" + bytes(6) +
+       b"\x83\xa8keyspace\xa4docs\xa1k\x05\xa4meta\xc3",
+       b"\x94\x01\x01\xc0\x92\x91\x95\xc4\x01a\x01\xa2{}\xc0\x07"
+       b"\x81\xa7partial\xc2")], 0, "[b'a', 1, '{}', None, 7]\n"),
     (["put", "key", "v"], [REFUSED], 1,
      "client.py: EUNKNOWN: outcome unknown (unknown)\n"),
     (["get", "key"], [BROKEN], 1,

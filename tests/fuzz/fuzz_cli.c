@@ -4,8 +4,9 @@
  * (tests/cmd/fake_dlht.c), or lines of a file that it loads.
  *
  * The first byte of an input says how the rest is read: 'l', 't', 'j' and 'p'
- * are files of lines, tsv, jsonl and points to load; 'd' a document that a
- * peer answered with; 'b' base64; else lines of the shell. Verbs that write or
+ * are files of lines, tsv, jsonl and points to load, 'f', 'n' and 'v' of
+ * vectors: fvecs, npy and JSON lines; 'd' a document that a peer answered with;
+ * 'b' base64; else lines of the shell. Verbs that write or
  * read files, wait, or take as long as they are told to are parsed and not
  * run. What is printed goes nowhere, unless $FUZZ_LOUD is set. */
 
@@ -181,6 +182,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case 'p':
         run_load(&cli, rest, "box load - --dims 2");
         break;
+    case 'f':
+        run_load(&cli, rest, "-k l2 vector load - --format fvecs");
+        break;
+    case 'n':
+        run_load(&cli, rest, "-k l2 vector load - --format npy");
+        break;
+    case 'v':
+        run_load(&cli, rest, "-k l2 vector load - --format jsonl");
+        break;
     case 'd':
         show(rest);
         break;
@@ -204,7 +214,9 @@ static void make_shell(struct rng *rng, struct buf *out)
         "default",   "-k",      "--help",   "1,2",       "3,4",
         "--dims",    "2",       "--latlon", "--bits",    "--count",
         "weight=2",  "rate=1M", "--",       "--reverse", "0x10",
-        "--timeout", "37.5%",   "add=1",    "--what-if",
+        "--timeout", "37.5%",   "add=1",    "--what-if", "l2",
+        "--values",  "1,2,3",   "[1 2 3",   "--meta",    "{\"n\":1}",
+        "--filter",  "n=1",     "--id",     "--with",    "meta,vector",
     };
     size_t verbs = 0;
     while (verbs_table[verbs].name)
@@ -222,6 +234,18 @@ static void make_shell(struct rng *rng, struct buf *out)
     }
 }
 
+/* Rows of fvecs, most of them of one dim. */
+static void make_rows(struct rng *rng, struct buf *out)
+{
+    buf_append_byte(out, 'f');
+    for (uint64_t n = rng_range(rng, 1, 5); n > 0; n--) {
+        uint8_t dim = rng_chance(rng, 0.9) ? 3 : (uint8_t)rng_next(rng);
+        buf_append(out, (uint8_t[]){ dim, 0, 0, 0 }, 4);
+        for (int i = 0; i < 3 * 4; i++)
+            buf_append_byte(out, (uint8_t)rng_next(rng));
+    }
+}
+
 void fuzz_make(struct rng *rng, struct buf *out)
 {
     static const struct {
@@ -233,6 +257,11 @@ void fuzz_make(struct rng *rng, struct buf *out)
         { 'j', "{\"key\": \"k\\u00e9\", \"value\": {\"base64\": \"AAEC\"}}\n" },
         { 'j', "{\"key\": 17, \"value\": true, \"x\": [1, {\"y\": null}]}\n" },
         { 'p', "1.5,2\tvalue\n" },
+        { 'v', "{\"id\": \"a\", \"vector\": [1, 2.5, -3e1], \"meta\": {\"a\": "
+               "[1, \"\\\"}\"]}}\n" },
+        { 'v', "{\"vector\":[0,0,0],\"x\":[{}],\"id\":7,\"meta\":null}\n" },
+        { 'n', "\x93NUMPY\1 ?\1{'descr': '<f4', 'fortran_order': False, "
+               "'shape': (1, 3), }\nabcdefghijkl" },
         { 'b', "QUJD" },
         { 'd', "\x91\x83\xa4"
                "addr\xa3"
@@ -242,7 +271,9 @@ void fuzz_make(struct rng *rng, struct buf *out)
                "b\xa3"
                "age\xcb@\x10\1\1\1\1\1\1" },
     };
-    if (rng_chance(rng, 0.6)) {
+    if (rng_chance(rng, 0.1)) {
+        make_rows(rng, out);
+    } else if (rng_chance(rng, 0.6)) {
         make_shell(rng, out);
     } else {
         size_t i = rng_below(rng, sizeof lines / sizeof *lines);

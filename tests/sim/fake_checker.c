@@ -290,6 +290,11 @@ void plan_contended(struct plan *p)
     (void)p;
 }
 
+void plan_vectors(struct plan *p)
+{
+    (void)p;
+}
+
 /* Nor does it come up settled. */
 int node_settle(struct node *node, uint64_t now_ns, const struct settle *ring,
                 struct effects *effects)
@@ -325,6 +330,57 @@ bool steady_story_act(struct steady_story *story, uint64_t loss_ns,
 
 void steady_story_remark(const struct steady_story *story, char *text,
                          size_t size)
+{
+    (void)story, (void)size;
+    text[0] = 0;
+}
+
+struct vectors_story *vectors_story_new(struct world *world, uint64_t seed)
+{
+    (void)world, (void)seed;
+    return NULL;
+}
+
+void vectors_story_free(struct vectors_story *story)
+{
+    (void)story;
+}
+
+bool vectors_story_make(struct vectors_story *story, uint64_t bound_ns)
+{
+    (void)story, (void)bound_ns;
+    return true;
+}
+
+void vectors_story_start(struct vectors_story *story)
+{
+    (void)story;
+}
+
+void vectors_story_stop(struct vectors_story *story)
+{
+    (void)story;
+}
+
+bool vectors_story_is_idle(const struct vectors_story *story)
+{
+    (void)story;
+    return true;
+}
+
+void vectors_story_calm(struct vectors_story *story, bool calm)
+{
+    (void)story, (void)calm;
+}
+
+bool vectors_story_settle(struct vectors_story *story, uint64_t bound_ns)
+{
+    (void)story, (void)bound_ns;
+    return true;
+}
+
+void vectors_story_remark(const struct vectors_story *story, char *text,
+                          size_t size)
 {
     (void)story, (void)size;
     text[0] = 0;

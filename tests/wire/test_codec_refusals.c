@@ -20,7 +20,7 @@ static const struct {
     { MESSAGE_REQUEST, "", "no body" },
     { MESSAGE_REQUEST, "90", "no op" },
     { MESSAGE_REQUEST, "9100", "op 0" },
-    { MESSAGE_REQUEST, "9123", "op 35" },
+    { MESSAGE_REQUEST, "9124", "op 36" },
     { MESSAGE_REQUEST, "9102", "put without a key" },
     { MESSAGE_REQUEST, "9103", "get without a key" },
     { MESSAGE_REQUEST, "9104", "del without a key" },
