@@ -498,9 +498,9 @@ static struct id *choose_peers(struct node *node, const struct search *s,
 }
 
 /* Cuts a gap at the arcs of the map. What the map does not know is asked of
- * whoever leads its first key. */
+ * whoever leads its first key; for a question to others that was done. */
 static void cut_gap(const struct keyspace *ks, const struct id *chosen,
-                    const struct key_range *gap, struct groups *g)
+                    const struct key_range *gap, bool others, struct groups *g)
 {
     static const struct id nobody;
     struct span at = gap->from;
@@ -523,7 +523,8 @@ static void cut_gap(const struct keyspace *ks, const struct id *chosen,
             range.to = gap->to;
             range.has_to = gap->has_to;
         }
-        group_add(g, peer, &range);
+        if (!others || !id_is_zero(peer))
+            group_add(g, peer, &range);
         if (last)
             return;
         at = range.to;
@@ -572,7 +573,7 @@ static void ask_for_gaps(struct node *node, struct search *s, bool others)
     }
     s->arcs = (uint32_t)map_count(ks->map);
     while (key_ranges_gap(&s->covered, from, &gap)) {
-        cut_gap(ks, chosen, &gap, &g);
+        cut_gap(ks, chosen, &gap, others, &g);
         if (!gap.has_to)
             break;
         from = gap.to;
