@@ -34,8 +34,13 @@ struct bench_options {
     const char *dir;    /* `svg` */
     const char *set;    /* `vector`: this kind of data; NULL: each */
     const char *graphs; /* `vector`: these; NULL: all */
+    const char *svg;    /* `vector`: a picture of it goes here */
     double alpha;       /* `vector`: 0 is the default */
     bool churn;         /* `vector`: removals and rewrites instead */
+    const char *trace;  /* `cache`: hit ratios on this kind of trace, or all */
+    const char *replay; /* `cache`: hit ratios on the keys of this file */
+    const char *policy; /* `cache`: of this only; NULL: each */
+    size_t capacity;    /* `cache`: entries; 0: parts of the keys */
 };
 
 /* The subcommands. */
@@ -52,7 +57,9 @@ void bench_hashring(const struct bench_options *options);
 void bench_balance(const struct bench_options *options);
 void bench_vector(const struct bench_options *options);
 void bench_vector_churn(const struct bench_options *options);
+void bench_collection(const struct bench_options *options);
 void bench_filter(const struct bench_options *options);
+void bench_cache(const struct bench_options *options);
 void bench_svg(const struct bench_options *options);
 
 /* value, or if it is 0 what is measured otherwise: quick in a quick run. */

@@ -20,6 +20,7 @@
 #include "bench.h"
 #include "bench_hnswlib.h"
 #include "dlht/err.h"
+#include "svg.h"
 #include "table.h"
 #include "vector/hnsw.h"
 #include "vector_data.h"
@@ -290,6 +291,64 @@ static void tell(const struct contestant *list, size_t count,
     table_end(t, NULL);
 }
 
+/* FILE, or of several sets FILE with the set's name in it, without .svg: the
+ * folder in dir, the rest in name. */
+static void split_path(const struct bench_options *options, const char *set,
+                       char dir[512], char name[256])
+{
+    const char *file = strrchr(options->svg, '/');
+    size_t dir_len = file ? (size_t)(file - options->svg) : 1;
+    file = file ? file + 1 : options->svg;
+    size_t len = strlen(file);
+    if (len > 4 && strcmp(file + len - 4, ".svg") == 0)
+        len -= 4;
+    if (dir_len >= 512 || len >= 200)
+        bench_die("the picture's name is too long");
+    memcpy(dir, strchr(options->svg, '/') ? options->svg : ".", dir_len);
+    dir[dir_len] = 0;
+    snprintf(name, 256, "%.*s%s%s", (int)len, file, options->set ? "" : "-",
+             options->set ? "" : set);
+}
+
+/* Recall against queries a second, a line for each graph. */
+static void draw(const struct contestant *list, size_t count,
+                 const struct vector_data *data,
+                 const struct bench_options *options)
+{
+    static const double recalls[] = { 0.80, 0.85, 0.90, 0.95, 1.00 };
+    static const double speeds[] = {
+        100, 300, 1000, 3000, 10000, 30000, 100000
+    };
+    static const enum svg_color colors[] = { SVG_BLUE, SVG_SKY, SVG_GREEN,
+                                             SVG_PINK, SVG_ORANGE };
+    struct svg_axis x = { "recall@10", 0.80, 1, false, 5, recalls, NULL };
+    struct svg_axis y = {
+        "queries a second, one thread", 100, 200000, true, 7, speeds, NULL
+    };
+    char dir[512], name[256], title[128];
+    const char *set = vector_shape_names[data->shape];
+    split_path(options, set, dir, name);
+    snprintf(title, sizeof title, "%zu %s vectors of %zu dimensions",
+             data->count, set, data->dim);
+    struct svg *svg = svg_begin(dir, name, title, &x, &y);
+    for (size_t i = 0; i < count; i++) {
+        const struct contestant *c = &list[i];
+        double xs[WIDTHS], ys[WIDTHS];
+        size_t points = 0;
+        for (size_t w = 0; w < c->width_count; w++) {
+            if (c->recall[w] < x.lo || c->qps[w] < y.lo || c->qps[w] > y.hi)
+                continue;
+            xs[points] = c->recall[w];
+            ys[points++] = c->qps[w];
+        }
+        enum svg_color color = colors[i % (sizeof colors / sizeof *colors)];
+        svg_line(svg, color, SVG_SOLID, xs, ys, points);
+        svg_dots(svg, color, xs, ys, points);
+        svg_legend(svg, color, c->name);
+    }
+    svg_end(svg);
+}
+
 static void finish(struct contestant *c)
 {
     hnsw_reader_free(c->reader);
@@ -330,6 +389,8 @@ static void compare(const struct bench_options *options,
     }
     sweep(list, count, data, bench_size(options, options->rounds, ROUNDS, 1));
     tell(list, count, data, options);
+    if (options->svg)
+        draw(list, count, data, options);
     for (size_t i = 0; i < count; i++)
         finish(&list[i]);
     vector_data_free(data);

@@ -30,7 +30,9 @@ static const struct command {
       "the hash ring: times, evenness, moves" },
     { "balance", bench_balance, true, "what the planner moves, how evenly" },
     { "vector", bench_vector, false, "the graph of vectors beside hnswlib" },
+    { "collection", bench_collection, false, "vectors on a ring of three" },
     { "filter", bench_filter, true, "filters and indexes of metadata" },
+    { "cache", bench_cache, false, "the cache: times, memory, hit ratios" },
     { "svg", bench_svg, false, "DIR: pictures of all this" },
 };
 
@@ -44,7 +46,9 @@ static int usage(FILE *to)
     fprintf(to, "usage: dlht-bench [OPTION...] COMMAND [OPTION...]\n\n");
     for (size_t i = 0; i < COMMANDS; i++)
         fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].what);
-    fprintf(to, "  %-10s all of these, and the whole map, but vector, svg\n\n",
+    fprintf(to,
+            "  %-10s all of these, and the whole map, but vector, collection, "
+            "cache, svg\n\n",
             "all");
     fprintf(
         to,
@@ -53,16 +57,23 @@ static int usage(FILE *to)
         "  --quick          small sizes, as a test\n"
         "  --arcs N         arcs of the ring or round\n"
         "  --keys N|SHAPE   how many keys; uniform, clustered, ...\n"
-        "  --lookups N      routing, range: how many are averaged\n"
+        "  --vectors N      vector, collection: how many vectors\n"
+        "  --lookups N      routing, range, collection: how many are averaged\n"
         "  --keys-wanted N  range: keys of one range\n"
         "  --map            routing: with the whole map\n"
         "  --leaves N       of the models\n"
         "  --rounds N       model, index, hashring: rounds of each time\n"
         "  --huge           index: huge pages for the array\n"
-        "  --set NAME       vector: clustered, gaussian or lowrank\n"
+        "  --set NAME       vector, collection: clustered, gaussian or "
+        "lowrank\n"
         "  --graphs NAMES   vector: int8, int8-dropped, float16, float32\n"
         "  --alpha X        vector: of the choice of neighbours\n"
-        "  --churn          vector: removals and rewrites; the exact scan\n");
+        "  --svg FILE       vector: recall against queries a second, drawn\n"
+        "  --churn          vector: removals and rewrites; the exact scan\n"
+        "  --trace KIND     cache: zipf, one-hit, scan, drift or all\n"
+        "  --replay FILE    cache: a trace of keys, one a line\n"
+        "  --policy NAME    cache: s3fifo or lru; both otherwise\n"
+        "  --capacity N     cache: entries; parts of the keys otherwise\n");
     return to == stdout ? 0 : 2;
 }
 
@@ -132,8 +143,22 @@ static bool read_option(int c, struct bench_options *options)
     case 'A':
         options->alpha = strtod(optarg, NULL);
         return options->alpha >= 1 && options->alpha <= 2;
+    case 'v':
+        options->svg = optarg;
+        return true;
     case 'c':
         return options->churn = true;
+    case 't':
+        options->trace = optarg;
+        return true;
+    case 'f':
+        options->replay = optarg;
+        return true;
+    case 'p':
+        options->policy = optarg;
+        return strcmp(optarg, "s3fifo") == 0 || strcmp(optarg, "lru") == 0;
+    case 'C':
+        return number(optarg, &options->capacity);
     case 'w':
         return number(optarg, &options->keys_wanted);
     default:
@@ -161,13 +186,19 @@ int main(int argc, char **argv)
         { "leaves", required_argument, NULL, 'l' },
         { "arcs", required_argument, NULL, 'a' },
         { "keys", required_argument, NULL, 'k' },
+        { "vectors", required_argument, NULL, 'k' },
         { "rounds", required_argument, NULL, 'r' },
         { "lookups", required_argument, NULL, 'n' },
         { "keys-wanted", required_argument, NULL, 'w' },
         { "set", required_argument, NULL, 'd' },
         { "graphs", required_argument, NULL, 'g' },
         { "churn", no_argument, NULL, 'c' },
+        { "svg", required_argument, NULL, 'v' },
         { "alpha", required_argument, NULL, 'A' },
+        { "trace", required_argument, NULL, 't' },
+        { "replay", required_argument, NULL, 'f' },
+        { "policy", required_argument, NULL, 'p' },
+        { "capacity", required_argument, NULL, 'C' },
         { "help", no_argument, NULL, '?' + 1 },
         { NULL, 0, NULL, 0 },
     };

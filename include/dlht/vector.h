@@ -242,7 +242,7 @@ struct dlht_hits {
     uint32_t arcs;
     uint32_t arcs_missing;
     uint32_t peers;    /* asked */
-    uint64_t measured; /* distances */
+    uint64_t measured; /* distances, on walks through graphs */
     void *memory;
 };
 

@@ -556,9 +556,9 @@ static void client_wait(struct client *c, uint64_t until_ns)
 /* One round; until_ns in the past: takes only what is ready. */
 static void client_round(struct client *c, uint64_t until_ns)
 {
+    client_expire(c); /* first: the wheel may have stood still for long */
     client_set_deadlines(c);
     client_advance(c);
-    client_expire(c);
     if (c->completed == 0)
         client_wait(c, until_ns);
 }

@@ -13,6 +13,7 @@
 
 #include "net/addr.h"
 #include "net/host.h"
+#include "vector/kernel.h"
 
 struct embed {
     struct host *host;
@@ -116,6 +117,11 @@ static int embed_check_words(const struct dlht_config *c,
                              "'%s' is no bootstrap address: give "
                              "HOST:PORT",
                              c->bootstrap[i] ? c->bootstrap[i] : "");
+    if (!kernel_choose(getenv("DLHT_KERNEL")))
+        return embed_bad(error,
+                         "DLHT_KERNEL '%s' is none that this processor runs: "
+                         "scalar, avx2, avx512 or neon",
+                         getenv("DLHT_KERNEL"));
     return DLHT_OK;
 }
 
@@ -137,6 +143,7 @@ static void embed_node_config(const struct dlht_config *c,
     node->down_out_ns = c->down_out_ms * UINT64_C(1000000);
     node->memory_limit = c->memory_limit;
     node->move_rate = c->move_rate;
+    node->kernel = kernel_choose(getenv("DLHT_KERNEL"));
 }
 
 /* A join that failed: whom it asked. */

@@ -309,7 +309,7 @@ static bool answer_here(struct node *node, const struct request *q,
 }
 
 void op_record_begin(struct node *node, const struct request *request,
-                         const struct keyspace *ks, const struct origin *origin)
+                     const struct keyspace *ks, const struct origin *origin)
 {
     struct request q = *request;
     if (q.key.len == 0 || q.key.len > KEY_LEN_MAX) {

@@ -22,8 +22,15 @@
 #define CONFIRM_NS (UINT64_C(300) * NS_PER_MS)
 
 enum {
-    PAIR_BYTES = 16, /* an arc, and how far a copy of it has come */
+    MARK_BYTES = 24, /* an arc, its index applied, its generation */
     ARCS_MAX = 65536
+};
+
+/* How far a copy of an arc has come. The generation tells a log that was made
+ * anew by `recover` from the one before, whose indexes mean something else. */
+struct mark {
+    arc_id arc;
+    uint64_t index, generation;
 };
 
 enum asked_state {
@@ -35,9 +42,8 @@ enum asked_state {
 
 /* An arc that the search is about. */
 struct asked {
-    arc_id arc;
+    struct mark mark; /* to be reached; CONFIRM: of the copy that asks */
     enum asked_state state;
-    uint64_t index;
 };
 
 /* A search that waits until its arcs may be read; or, of a peer that will read
@@ -92,7 +98,7 @@ static struct replica *readable(struct node *node, const struct serving *s,
                                 size_t i)
 {
     struct replica *r = s->arcs[i].state == ASKED_READY
-                            ? node_replica(node, s->arcs[i].arc)
+                            ? node_replica(node, s->arcs[i].mark.arc)
                             : NULL;
     bool may = r && !r->empty && r->keyspace == s->keyspace &&
                !op_merge_refuses(r) && !r->cas_done;
@@ -252,7 +258,7 @@ static void search_here(struct node *node, struct serving *s)
     collection_free(none);
 }
 
-/* Pairs of an arc and an index, and back. */
+/* Marks in a row, and back. */
 
 static void put64(uint8_t *at, uint64_t value)
 {
@@ -268,61 +274,67 @@ static uint64_t get64(const uint8_t *at)
     return value;
 }
 
-static void add_pair(struct buf *pairs, arc_id arc, uint64_t index)
+static void add_mark(struct buf *marks, const struct replica *r)
 {
-    uint8_t pair[PAIR_BYTES];
-    put64(pair, arc);
-    put64(pair + 8, index);
-    buf_append(pairs, pair, sizeof pair);
+    uint8_t bytes[MARK_BYTES];
+    put64(bytes, r->id);
+    put64(bytes + 8, r->applied);
+    put64(bytes + 16, r->arc->generation);
+    buf_append(marks, bytes, sizeof bytes);
 }
 
-static void pack_pairs(const struct buf *pairs, struct buf *doc)
+static struct mark mark_at(const uint8_t *at)
+{
+    return (struct mark){ get64(at), get64(at + 8), get64(at + 16) };
+}
+
+static void pack_marks(const struct buf *marks, struct buf *doc)
 {
     mp_write_map(doc, 1);
     mp_write_cstr(doc, "arcs");
-    mp_write_bin(doc, buf_span(pairs));
-    doc->failed = doc->failed || pairs->failed;
+    mp_write_bin(doc, buf_span(marks));
+    doc->failed = doc->failed || marks->failed;
 }
 
-/* Whole pairs; empty if there are none. */
-static struct span read_pairs(struct span doc)
+/* Whole marks; empty if there are none. */
+static struct span read_marks(struct span doc)
 {
     struct mp_reader r;
-    struct span pairs = span_empty();
+    struct span marks = span_empty();
     mp_reader_init(&r, doc);
     for (size_t fields = mp_read_map(&r); fields > 0 && !r.bad; fields--) {
         if (span_equal(mp_read_bytes(&r), span_str("arcs")))
-            pairs = mp_read_bytes(&r);
+            marks = mp_read_bytes(&r);
         else
             mp_skip(&r);
     }
-    bool sound = !r.bad && pairs.len % PAIR_BYTES == 0 &&
-                 pairs.len / PAIR_BYTES <= ARCS_MAX;
-    return sound ? pairs : span_empty();
+    bool sound = !r.bad && marks.len % MARK_BYTES == 0 &&
+                 marks.len / MARK_BYTES <= ARCS_MAX;
+    return sound ? marks : span_empty();
 }
 
 /* How far the arcs have come of which this node is the leader for sure. */
-static void answer_pairs(struct node *node, struct serving *s)
+static void answer_marks(struct node *node, struct serving *s)
 {
-    struct buf pairs = { 0 }, doc = { 0 };
+    struct buf marks = { 0 }, doc = { 0 };
     struct response response = { .status = DLHT_OK };
     for (size_t i = 0; i < s->count; i++) {
         struct replica *r = readable(node, s, i);
         if (!r)
             continue;
-        add_pair(&pairs, r->id, r->applied);
-        if (s->arcs[i].index < r->applied) {
+        add_mark(&marks, r);
+        if (s->arcs[i].mark.index < r->applied) {
             raft_announce(r->raft); /* the copy that asks hears of it now */
             replica_touch(node, r);
         }
     }
-    pack_pairs(&pairs, &doc);
+    pack_marks(&marks, &doc);
     response.value = buf_span(&doc);
     if (doc.failed)
         node_answer_status(node, &s->origin, DLHT_EBUSY, NULL);
     else
         node_answer(node, &s->origin, &response);
-    buf_deinit(&pairs);
+    buf_deinit(&marks);
     buf_deinit(&doc);
 }
 
@@ -350,7 +362,7 @@ static void finish(struct node *node, struct serving *s)
     if (*at)
         *at = s->next;
     if (s->confirms)
-        answer_pairs(node, s);
+        answer_marks(node, s);
     else
         search_here(node, s);
     serving_free(s);
@@ -383,7 +395,7 @@ static int choose_arcs(struct node *node, struct serving *s)
         if (r->empty || r->keyspace != s->keyspace || !is_wanted(s, r))
             continue;
         s->arcs[s->count++] =
-            (struct asked){ .arc = r->id,
+            (struct asked){ .mark.arc = r->id,
                             .state = s->query.fresh && DLHT_MUTANT != 47
                                          ? ASKED_WAITS
                                          : ASKED_READY };
@@ -405,26 +417,39 @@ static void confirm_led(struct node *node, struct serving *s, size_t i,
     replica_read(node, r, &q, &origin);
 }
 
+/* Arcs are in ascending order, as replicas are. NULL: it is not asked for. */
+static struct asked *find_asked(struct serving *s, arc_id arc)
+{
+    size_t lo = 0, hi = s->count;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (s->arcs[mid].mark.arc < arc)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < s->count && s->arcs[lo].mark.arc == arc ? &s->arcs[lo] : NULL;
+}
+
 static void owner_said(struct node *node, void *context,
                        const struct response *response)
 {
     uint64_t *id = context;
     struct serving *s = find_serving(node, *id);
-    struct span pairs = response->status == DLHT_OK
-                            ? read_pairs(response->value)
+    struct span marks = response->status == DLHT_OK
+                            ? read_marks(response->value)
                             : span_empty();
     free(id);
     if (!s)
         return; /* too late */
-    for (size_t at = 0; at < pairs.len; at += PAIR_BYTES) {
-        arc_id arc = get64(pairs.data + at);
-        for (size_t i = 0; i < s->count; i++) {
-            if (s->arcs[i].arc != arc || s->arcs[i].state != ASKED_WAITS)
-                continue;
-            s->arcs[i].state = ASKED_LAGS;
-            s->arcs[i].index = get64(pairs.data + at + 8);
-            s->open++;
-        }
+    for (size_t at = 0; at < marks.len; at += MARK_BYTES) {
+        struct mark mark = mark_at(marks.data + at);
+        struct asked *a = find_asked(s, mark.arc);
+        if (!a || a->state != ASKED_WAITS)
+            continue;
+        a->state = ASKED_LAGS;
+        a->mark = mark;
+        s->open++;
     }
     node_wake_at(node, node->now_ns);
     close_one(node, s);
@@ -432,7 +457,7 @@ static void owner_said(struct node *node, void *context,
 
 /* One question to the owner of some arcs. */
 static void ask_owner(struct node *node, struct serving *s, struct span key,
-                      const struct buf *pairs, uint16_t flags)
+                      const struct buf *marks, uint16_t flags)
 {
     struct buf doc = { 0 };
     struct request q = { .op = OP_SEARCH_CONFIRM,
@@ -441,7 +466,7 @@ static void ask_owner(struct node *node, struct serving *s, struct span key,
                          .key = key };
     uint64_t *id = mem_array(1, sizeof *id);
     struct pending_target target = { .done = owner_said, .context = id };
-    pack_pairs(pairs, &doc);
+    pack_marks(marks, &doc);
     q.value = buf_span(&doc);
     s->open++;
     if (id)
@@ -459,18 +484,18 @@ static void ask_owner(struct node *node, struct serving *s, struct span key,
 static void confirm_of(struct node *node, struct serving *s, size_t i,
                        uint16_t flags, bool *asked)
 {
-    const struct replica *first = node_replica(node, s->arcs[i].arc);
-    struct buf pairs = { 0 };
+    const struct replica *first = node_replica(node, s->arcs[i].mark.arc);
+    struct buf marks = { 0 };
     for (size_t k = i; k < s->count; k++) {
-        const struct replica *r = node_replica(node, s->arcs[k].arc);
+        const struct replica *r = node_replica(node, s->arcs[k].mark.arc);
         if (asked[k] || !r || r->empty || replica_leads(r) ||
             !id_equal(&r->arc->owner, &first->arc->owner))
             continue;
-        add_pair(&pairs, r->id, r->applied);
+        add_mark(&marks, r);
         asked[k] = true;
     }
-    ask_owner(node, s, first->arc->lo, &pairs, flags);
-    buf_deinit(&pairs);
+    ask_owner(node, s, first->arc->lo, &marks, flags);
+    buf_deinit(&marks);
 }
 
 /* Makes sure that each arc may be read; most say so at once. */
@@ -479,7 +504,7 @@ static void confirm_arcs(struct node *node, struct serving *s, uint16_t flags)
     bool *asked = mem_zero(s->count, sizeof *asked);
     s->open = 1; /* so that no answer ends it under us */
     for (size_t i = 0; asked && i < s->count; i++) {
-        struct replica *r = node_replica(node, s->arcs[i].arc);
+        struct replica *r = node_replica(node, s->arcs[i].mark.arc);
         if (asked[i] || s->arcs[i].state != ASKED_WAITS || !r || r->empty)
             continue;
         if (replica_leads(r))
@@ -510,19 +535,18 @@ static int read_search(struct node *node, struct serving *s, struct span doc,
 static int read_confirm(struct serving *s, struct span doc,
                         const struct replica *first)
 {
-    struct span pairs = read_pairs(doc);
+    struct span marks = read_marks(doc);
     s->confirms = true;
-    s->count = pairs.len / PAIR_BYTES;
+    s->count = marks.len / MARK_BYTES;
     s->arcs = mem_array(s->count, sizeof *s->arcs);
     if (!s->arcs)
         return DLHT_ENOMEM;
     for (size_t i = 0; i < s->count; i++) {
-        arc_id arc = get64(pairs.data + i * PAIR_BYTES);
+        struct mark mark = mark_at(marks.data + i * MARK_BYTES);
         s->arcs[i] =
-            (struct asked){ .arc = arc,
-                            .index = get64(pairs.data + i * PAIR_BYTES + 8),
-                            .state =
-                                arc == first->id ? ASKED_READY : ASKED_WAITS };
+            (struct asked){ .mark = mark,
+                            .state = mark.arc == first->id ? ASKED_READY
+                                                           : ASKED_WAITS };
     }
     return DLHT_OK;
 }
@@ -578,16 +602,23 @@ void op_search_confirmed(struct node *node, uint64_t ticket, int status)
     close_one(node, s);
 }
 
+/* The copy has all that is in the log up to the mark. */
+static bool has_reached(const struct replica *r, const struct mark *mark)
+{
+    return r->applied >= mark->index && r->arc->generation >= mark->generation;
+}
+
 /* True: all that it waited for are here. */
 static bool catch_up(struct node *node, struct serving *s)
 {
     for (size_t i = 0; i < s->count; i++) {
         struct asked *a = &s->arcs[i];
         const struct replica *r =
-            a->state == ASKED_LAGS ? node_replica(node, a->arc) : NULL;
-        if (a->state != ASKED_LAGS || (r && !r->empty && r->applied < a->index))
+            a->state == ASKED_LAGS ? node_replica(node, a->mark.arc) : NULL;
+        bool is_here = r && !r->empty;
+        if (a->state != ASKED_LAGS || (is_here && !has_reached(r, &a->mark)))
             continue;
-        a->state = r && !r->empty ? ASKED_READY : ASKED_LOST;
+        a->state = is_here ? ASKED_READY : ASKED_LOST;
         s->open--;
     }
     return s->open == 0;

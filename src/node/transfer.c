@@ -2,8 +2,8 @@
 
 /* Snapshots of an arc between peers. */
 
-#include "node/collections.h"
 #include "node/transfer.h"
+#include "node/collections.h"
 
 #include <assert.h>
 #include <stdlib.h>

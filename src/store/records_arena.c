@@ -268,6 +268,7 @@ static bool chunk_new(struct records_arena *arena, unsigned order)
     arena->chunks[number] =
         (struct records_chunk){ runs, page_count, page_count };
     arena->idle_chunks++;
+    arena->free_pages += page_count;
 
     unsigned top = log2_floor(page_count);
     if (top >= RECORDS_ARENA_ORDERS)
@@ -298,6 +299,7 @@ static void chunk_retire(struct records_arena *arena, uint32_t number)
             list_drop(arena, &arena->free_runs[order],
                       (number << CHUNK_PAGE_BITS) + i);
     }
+    arena->free_pages -= chunk->page_count;
     chunk_give(arena, number);
     arena->idle_chunks--;
 }
@@ -324,6 +326,7 @@ static uint32_t pages_take(struct records_arena *arena, unsigned order)
     if (chunk->free_count == chunk->page_count)
         arena->idle_chunks--;
     chunk->free_count -= 1u << order;
+    arena->free_pages -= 1u << order;
     return page;
 }
 
@@ -335,6 +338,7 @@ static void pages_give(struct records_arena *arena, uint32_t page,
     for (uint32_t i = 0; i < 1u << order; i++)
         run_at(arena, page + i)->kind = KIND_INSIDE;
     chunk->free_count += 1u << order;
+    arena->free_pages += 1u << order;
     while (order + 1 < RECORDS_ARENA_ORDERS &&
            2u << order <= chunk->page_count) {
         uint32_t buddy = page ^ 1u << order;
@@ -399,6 +403,19 @@ static uint32_t page_of(const struct records_arena *arena, uint32_t ref)
 {
     uint32_t page = ref >> RECORDS_ARENA_PAGE_BITS;
     return page & ~((1u << run_at(arena, page)->order) - 1);
+}
+
+bool records_arena_is_sparse(const struct records_arena *arena, uint32_t ref)
+{
+    const struct records_run *run = run_at(arena, page_of(arena, ref));
+    uint32_t used = run->live * arena->units[run->kind];
+    return used * 5 < ((uint32_t)PAGE_UNITS << run->order) * 4;
+}
+
+bool records_arena_same_run(const struct records_arena *arena, uint32_t a,
+                            uint32_t b)
+{
+    return page_of(arena, a) == page_of(arena, b);
 }
 
 static struct slab *slab_at(const struct records_arena *arena, uint32_t ref)
@@ -553,6 +570,26 @@ void records_arena_deinit(struct records_arena *arena)
     arena->chunk_cap = arena->chunk_count = 0;
 }
 
+bool records_arena_dismantle(struct records_arena *arena, uint32_t parts)
+{
+    for (; arena->blocks; parts--) {
+        if (parts == 0)
+            return false;
+        records_arena_block_give(arena, (uint8_t *)(arena->blocks + 1));
+    }
+    while (arena->chunk_count > 1 && parts > 0) {
+        uint32_t last = --arena->chunk_count;
+        if (!arena->bases[last])
+            continue;
+        chunk_give(arena, last);
+        parts--;
+    }
+    if (arena->chunk_count > 1)
+        return false;
+    records_arena_deinit(arena);
+    return true;
+}
+
 /* Objects in use in the slabs of a run. */
 static size_t slabs_check(const struct records_arena *arena, uint32_t page)
 {
@@ -602,14 +639,16 @@ size_t records_arena_check(const struct records_arena *arena)
 {
     size_t live = 0;
     uint32_t idle = 0;
+    uint32_t free_pages = 0;
     for (uint32_t i = 1; i < arena->chunk_count; i++) {
         if (!arena->bases[i])
             continue;
         live += chunk_check(arena, i);
+        free_pages += arena->chunks[i].free_count;
         if (arena->chunks[i].free_count == arena->chunks[i].page_count)
             idle++;
     }
-    assert(idle == arena->idle_chunks);
+    assert(idle == arena->idle_chunks && free_pages == arena->free_pages);
     for (unsigned kind = 0; kind < RECORDS_ARENA_KINDS; kind++)
         for (uint32_t page = arena->open_runs[kind]; page;
              page = run_at(arena, page)->next) {

@@ -50,6 +50,7 @@ struct records_arena {
     uint32_t chunk_count; /* numbers handed out, 0 included */
     uint32_t chunk_cap;
     uint32_t idle_chunks;                     /* chunks without a run */
+    uint32_t free_pages;                      /* in no run */
     uint32_t free_runs[RECORDS_ARENA_ORDERS]; /* page names, 0: none */
     uint32_t open_runs[RECORDS_ARENA_KINDS];  /* runs with room */
     uint16_t units[RECORDS_ARENA_KINDS];      /* size of the objects */
@@ -66,6 +67,17 @@ void records_arena_init(struct records_arena *arena,
 /* Gives everything back: objects, blocks; memory got by raw is the caller's. */
 void records_arena_deinit(struct records_arena *arena);
 
+/* As deinit, but no more than so many blocks and chunks a call: for memory
+ * that nothing refers to any more. True: all is given back. */
+bool records_arena_dismantle(struct records_arena *arena, uint32_t parts);
+
+/* Bytes that an object of that class takes. */
+static inline size_t records_arena_kind_bytes(const struct records_arena *arena,
+                                              unsigned kind)
+{
+    return (size_t)arena->units[kind] * RECORDS_ARENA_UNIT;
+}
+
 /* The class whose objects have room for size bytes, 1 .. OBJECT_MAX. */
 unsigned records_arena_kind(size_t size);
 
@@ -81,6 +93,20 @@ uint32_t records_arena_slab(struct records_arena *arena, size_t size,
                             uint32_t count);
 
 bool records_arena_in_slab(const struct records_arena *arena, uint32_t ref);
+
+/* Bytes taken and in use: without the pages that any class may have. */
+static inline uint64_t
+records_arena_used_bytes(const struct records_arena *arena)
+{
+    return arena->taken - ((uint64_t)arena->free_pages * RECORDS_ARENA_UNIT
+                           << RECORDS_ARENA_PAGE_BITS);
+}
+
+/* Whether less than four fifths of an object's run are in use. */
+bool records_arena_is_sparse(const struct records_arena *arena, uint32_t ref);
+
+bool records_arena_same_run(const struct records_arena *arena, uint32_t a,
+                            uint32_t b);
 
 /* Whether without this object half or less of its slab would be in use, but
  * some: the rest should move to a new one. */

@@ -245,21 +245,11 @@ static void search_waiting(struct collection_search *s)
     }
 }
 
-static void search_graph(struct collection_search *s, size_t ef,
-                         enum query_mode mode, bool exact, bool all)
+static void ask_graph(struct collection_search *s, const struct query *query)
 {
     const struct collection *c = s->c;
-    struct admit admit = { .asks = admits, .self = s };
-    struct query query = { .vector = s->query.vector,
-                           .k = s->query.k,
-                           .ef = ef,
-                           .admit = all ? NULL : &admit,
-                           .mode = mode,
-                           .exact = exact };
-    if (query.ef > QUERY_EF_MAX)
-        query.ef = QUERY_EF_MAX;
     size_t count;
-    s->rc = index_search(c->reader, &query, s->near, &count, NULL);
+    s->rc = index_search(c->reader, query, s->near, &count, NULL);
     for (size_t i = 0; s->rc == DLHT_OK && i < count; i++) {
         uint32_t slot = (uint32_t)s->near[i].handle;
         struct collection_hit hit = { .distance = s->near[i].distance,
@@ -273,23 +263,71 @@ static void search_graph(struct collection_search *s, size_t ef,
     s->work.exact = s->work.exact || did.scanned;
 }
 
-/* Every slot that the field index leaves. */
+static void search_graph(struct collection_search *s, size_t ef,
+                         enum query_mode mode, bool exact, bool all)
+{
+    struct admit admit = { .asks = admits, .self = s };
+    struct query query = { .vector = s->query.vector,
+                           .k = s->query.k,
+                           .ef = ef,
+                           .admit = all ? NULL : &admit,
+                           .mode = mode,
+                           .exact = exact };
+    if (query.ef > QUERY_EF_MAX)
+        query.ef = QUERY_EF_MAX;
+    ask_graph(s, &query);
+}
+
+/* Those of the graph whose rows are in the set. */
+static void search_set(struct collection_search *s, const uint64_t *set,
+                       size_t row_count)
+{
+    struct admit admit = { .rows = set, .row_count = row_count };
+    struct query query = { .vector = s->query.vector,
+                           .k = s->query.k,
+                           .ef = s->query.k,
+                           .admit = &admit,
+                           .exact = true };
+    ask_graph(s, &query);
+}
+
+/* Every slot that the field index leaves. What the graph has is measured there,
+ * where vectors lie in order; a record is found by its id, which takes ten
+ * times as long. */
 static void search_listed(struct collection_search *s)
 {
     struct field_index_rows rows;
     uint32_t list[LIST_ROWS];
+    const struct collection *c = s->c;
+    /* While work is out the graph's rows may change. */
+    size_t row_count = c->work ? 0 : index_row_count(c->index);
+    uint64_t *set = mem_zero(row_count / 64 + 1, sizeof *set);
     field_index_rows_init(&rows);
-    s->rc = field_index_select(s->c->fields, s->query.filter, &rows);
+    s->rc = set ? field_index_select(c->fields, s->query.filter, &rows)
+                : DLHT_ENOMEM;
     uint64_t from = 0;
     for (bool more = s->rc == DLHT_OK; more;) {
         size_t count = field_index_rows_list(&rows, from, list, LIST_ROWS);
-        for (size_t i = 0; i < count; i++)
-            if (is_asked(s, list[i]) && passes(s, list[i], rows.rest))
+        for (size_t i = 0; i < count; i++) {
+            if (!is_asked(s, list[i]) || !passes(s, list[i], rows.rest))
+                continue;
+            uint32_t row = row_count && c->slots[list[i]].state == SLOT_INDEXED
+                               ? index_row(c->index, list[i])
+                               : HANDLES_NO_ROW;
+            if (row < row_count) {
+                set[row / 64] |= UINT64_C(1) << row % 64;
+                s->work.measured++;
+            } else {
                 measure_slot(s, list[i]);
+            }
+        }
         more = count == LIST_ROWS;
         from = more ? (uint64_t)list[count - 1] + 1 : from;
     }
+    if (s->rc == DLHT_OK && row_count)
+        search_set(s, set, row_count);
     field_index_rows_deinit(&rows);
+    free(set);
     s->work.exact = true;
 }
 

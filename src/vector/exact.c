@@ -52,25 +52,42 @@ static void measure(const struct exact_set *set, const void *query,
     }
 }
 
+/* Rows that wait to be measured in one call. */
+struct batch {
+    size_t count;
+    uint32_t ids[SCAN_ROWS];
+};
+
+static void take_row(const struct exact_set *set, const void *query,
+                     const struct admit *admit, uint32_t row,
+                     struct batch *batch, struct topk *top)
+{
+    batch->ids[batch->count] = row;
+    batch->count += may_return(set, admit, row);
+    if (batch->count < SCAN_ROWS)
+        return;
+    measure(set, query, batch->ids, 0, batch->count, top);
+    batch->count = 0;
+}
+
 static void scan_some(const struct exact_set *set, const void *query,
                       const struct admit *admit, struct topk *top)
 {
-    uint32_t ids[SCAN_ROWS];
-    size_t count = 0;
-    for (uint32_t row = 0; row < set->row_count; row++) {
-        if (admit && admit->rows && row % 64 == 0 &&
-            (row >= admit->row_count || admit->rows[row / 64] == 0)) {
-            row += 63; /* sixty-four at once that are not admitted */
-            continue;
-        }
-        ids[count] = row;
-        count += may_return(set, admit, row);
-        if (count == SCAN_ROWS) {
-            measure(set, query, ids, 0, count, top);
-            count = 0;
-        }
+    struct batch batch = { .count = 0 };
+    size_t end = set->row_count;
+    if (admit && admit->rows && admit->row_count < end)
+        end = admit->row_count;
+    for (size_t from = 0; from < end; from += 64) {
+        uint64_t bits =
+            admit && admit->rows ? admit->rows[from / 64] : UINT64_MAX;
+        if (end - from < 64)
+            bits &= (UINT64_C(1) << (end - from)) - 1;
+        for (; bits; bits &= bits - 1)
+            take_row(set, query, admit,
+                     (uint32_t)(from + (size_t)__builtin_ctzll(bits)), &batch,
+                     top);
     }
-    measure(set, query, ids, 0, count, top);
+    measure(set, query, batch.ids, 0, batch.count, top);
 }
 
 void exact_scan(const struct exact_set *set, const void *query,

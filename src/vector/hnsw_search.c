@@ -7,6 +7,7 @@
 
 enum {
     SMALL = 128, /* rows: all are looked at, codes are not yet known well */
+    ENOUGH = 4,  /* times k, of what codes say are nearest, hold the k */
     SECOND_HOPS_MAX = 64,    /* rows looked at past those not admitted */
     VECTOR_BYTES_ASKED = 512 /* the rest follows in order */
 };
@@ -209,7 +210,7 @@ static void measure_again(struct search *s)
     struct kernel_rows rows = { s->b->arrays[ARRAY_FLOATS], bytes,
                                 bytes / sizeof(float) };
     bool known = h->config.codes == KERNEL_F32; /* in order, too */
-    size_t enough = (known ? 1 : 4) * s->query->k;
+    size_t enough = (known ? 1 : ENOUGH) * s->query->k;
     if (s->top.count > enough)
         s->top.count = enough;
     if (known)
@@ -263,12 +264,18 @@ static size_t answer(const struct search *s, uint64_t moved,
     return count;
 }
 
+/* Of what is admitted no more is measured again. */
+static size_t kept(const struct search *s)
+{
+    return s->query->k < s->ef / ENOUGH ? ENOUGH * s->query->k : s->ef;
+}
+
 static size_t search(struct search *s, uint64_t moved, struct neighbour *out)
 {
     struct beam *beam = s->beam;
     beam->work = (struct query_work){ .scanned = false };
     beam_aim(s->h, s->b, beam, s->query->vector);
-    topk_init(&s->top, beam->found, s->ef);
+    topk_init(&s->top, beam->found, s->query->admit ? kept(s) : s->ef);
     size_t alive = atomic_load(&s->h->count);
     uint64_t entry = atomic_load(&s->b->entry);
     if (s->query->exact || alive <= SMALL || entry == ENTRY_NONE)

@@ -18,6 +18,14 @@ fail() {
 grep -q BROKEN "$dir/all" && fail "broken, but the exit status was 0"
 [ "$(grep -c '^kept: ' "$dir/all")" -ge 18 ] || fail "too few promises"
 
+"$bench" --quick cache >"$dir/cache" || fail "cache: a promise was not kept:" \
+    "$(grep BROKEN "$dir/cache")"
+printf 'a\nb\na\nc\na\n' >"$dir/trace"
+"$bench" cache --replay "$dir/trace" --policy lru --capacity 2 >"$dir/replay" ||
+    fail "cache --replay"
+grep -q ' lru .* 0\.4000 ' "$dir/replay" || fail "two of five are hits:" \
+    "$(cat "$dir/replay")"
+
 # What is no time is the same again, and another with another seed.
 for what in routing range; do
     for run in 1 2; do
@@ -48,6 +56,13 @@ done
 "$bench" --quick --set clustered --graphs int8,float32 vector >"$dir/vector" ||
     fail "vector"
 grep -q '^  clustered  *2000  *float32 ' "$dir/vector" || fail "vector: no table"
+"$bench" --quick --set clustered --graphs int8 --svg "$dir/recall.svg" \
+    vector >/dev/null || fail "vector --svg"
+tail -n 1 "$dir/recall.svg" | grep -q '^</svg>$' || fail "recall.svg: no end"
+TMPDIR=$dir "$bench" --quick collection >"$dir/collection" ||
+    fail "collection: $(grep BROKEN "$dir/collection")"
+grep -q '^  none  *ring, stale ' "$dir/collection" || fail "collection: no table"
+ls -d "$dir"/dlht-bench-* 2>/dev/null && fail "collection: leaves its folder"
 DLHT_KERNEL=abacus "$bench" --quick --set clustered vector >"$dir/none" 2>&1 &&
     fail "vector: a kernel that is none"
 

@@ -114,8 +114,8 @@ static bool check_vector(const struct dlht_request *request,
 
     if (asked->dim != DIM) {
         snprintf(text, sizeof(text),
-                 "the vector has %zu dimensions, the collection %d",
-                 asked->dim, DIM);
+                 "the vector has %zu dimensions, the collection %d", asked->dim,
+                 DIM);
         refuse(result, text);
         return false;
     }

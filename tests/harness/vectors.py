@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 
-from ring import ensure, find_program, wait_for
+from ring import ensure, find_program
 
 DIM = 16
 K = 10
@@ -193,7 +193,8 @@ def kill_in_the_middle(ring, vectors, more, paths):
     killer = threading.Timer(0.4, ring.nodes[1].kill)
     killer.start()
     said = load(ring, paths["more"])
-    ensure(not ring.nodes[1].runs(), "the load was over before the kill")
+    while killer.is_alive():  # a fast machine
+        said = load(ring, paths["more"])
     vectors.take(more)
     time.sleep(1)
     searcher.stop = True
@@ -208,12 +209,19 @@ def info(ring, node):
 
 
 def await_indexed(ring, count):
-    """Each node has a copy of everything, and all of it in its graph."""
-    def indexed():
-        facts = [info(ring, node) for node in ring.nodes]
-        return all(f["held"] == count and f["indexed"] == count and
-                   f["waiting"] == 0 and f["damaged"] == 0 for f in facts)
-    wait_for("all vectors are in the graphs of all", 60, indexed, 0.3)
+    """Each node has a copy of everything, and all of it in its graph; on a
+    slow machine that takes long, but it goes on."""
+    fields = ("held", "indexed", "waiting", "damaged")
+    last, since = None, time.monotonic()
+    while True:
+        facts = [[info(ring, node)[f] for f in fields] for node in ring.nodes]
+        if all(f == [count, count, 0, 0] for f in facts):
+            return
+        if facts != last:
+            last, since = facts, time.monotonic()
+        ensure(time.monotonic() - since < 30,
+               f"graphs stand still: {count} vectors; {fields} are {facts}")
+        time.sleep(0.3)
 
 
 def vectors(case):

@@ -176,6 +176,40 @@ static void time_runs_out(void)
     client_free(c);
 }
 
+/* The linker sends the client's looks at the clock here. */
+static uint64_t later_ns;
+uint64_t __real_sys_now_ns(void);
+uint64_t __wrap_sys_now_ns(void);
+
+uint64_t __wrap_sys_now_ns(void)
+{
+    return __real_sys_now_ns() + later_ns;
+}
+
+/* A handle that nobody touched for long still knows the time. */
+static void a_long_silence_does_not_matter(void)
+{
+    static const uint64_t seconds[] = { 0, 30, 60, 64, 70, 200, 100000 };
+    char a[64];
+    int fd = raw_listen(a);
+    struct client *c;
+    CHECK_EQ(client_new(a, false, &c, NULL), DLHT_OK);
+    struct raw raw = serve(fd, c, DLHT_OK);
+    for (size_t i = 0; i < sizeof seconds / sizeof *seconds; i++) {
+        struct outcome o = { 0 };
+        later_ns += seconds[i] * UINT64_C(1000000000);
+        submit(c, DLHT_OP_GET, 30000, &o);
+        client_poll(c, 0);
+        (void)next_request(&raw, c);
+        answer(&raw, c, raw.message.stream, DLHT_OK);
+        CHECK_EQ(o.count, 1);
+        CHECK_EQ(o.status, DLHT_OK);
+    }
+    raw_close(&raw);
+    close(fd);
+    client_free(c);
+}
+
 static void a_node_that_goes_is_left(void)
 {
     char a[64], b[64], both[140];
@@ -414,6 +448,7 @@ int main(void)
 {
     a_lost_write_is_sent_again_under_its_number();
     time_runs_out();
+    a_long_silence_does_not_matter();
     a_node_that_goes_is_left();
     the_window_of_writes_is_bounded();
     peers_are_learned();

@@ -290,6 +290,11 @@ void plan_contended(struct plan *p)
     (void)p;
 }
 
+void plan_vectors(struct plan *p)
+{
+    (void)p;
+}
+
 /* Nor does it come up settled. */
 int node_settle(struct node *node, uint64_t now_ns, const struct settle *ring,
                 struct effects *effects)

@@ -181,7 +181,8 @@ static struct span list(struct rng *rng, struct sample_pool *pool,
 static void sample_request(struct rng *rng, struct sample_pool *pool,
                            struct request *q)
 {
-    *q = (struct request){ .op = (uint8_t)rng_range(rng, OP_PING, OP_SEARCH_CONFIRM),
+    *q = (struct request){ .op = (uint8_t)rng_range(rng, OP_PING,
+                                                    OP_SEARCH_CONFIRM),
                            .flags = (uint16_t)number(rng, 511),
                            .key = bytes(rng, pool, 1, 300) };
     if (flip(rng))

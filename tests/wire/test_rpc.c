@@ -382,7 +382,7 @@ Test(rpc, refuses_vectors_of_too_many_numbers)
             else
                 mp_write_bin_header(&b, 4 * dim);
             for (size_t i = 0; i < dim; i++)
-                buf_append(&b, "\xca\x3f\x80\x00\x00" + !form, form ? 5 : 4);
+                buf_append(&b, &"\xca\x3f\x80\x00\x00"[!form], form ? 5 : 4);
             int rc = rpc_unpack(buf_span(&b), &scratch, &call, &text);
             cr_expect_eq(rc, dim == 16384 ? DLHT_OK : DLHT_EINVAL,
                          "%zu numbers, form %d: %s", dim, form, text);
