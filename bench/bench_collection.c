@@ -6,8 +6,8 @@
  *
  * Load: until every graph has every vector, as vectors times copies, beside
  * graphs of the same rows built on all cores at once. Searches: one after the
- * other, through each node in turn; an owner's own search is that of its rows
- * in a collection in memory (bench/collection.h). Times are those of a clock,
+ * other, through each node in turn, beside a collection of the same rows in
+ * memory (bench/collection.h), which is what a node does of a search. Times are those of a clock,
  * for threads work together; who else uses the machine is in them. */
 
 #include <ftw.h>
@@ -168,85 +168,16 @@ static struct load_times load(struct ring *ring,
     return times;
 }
 
-/* Owners */
-
-/* The number of an address, in the order they are met. */
-static uint8_t peer_number(struct span peer, char known[NODES][64])
-{
-    uint8_t i = 0;
-    while (i < NODES && known[i][0] && !span_equal(span_str(known[i]), peer))
-        i++;
-    if (i == NODES || peer.len >= sizeof known[i])
-        bench_die("more owners than nodes");
-    memcpy(known[i], peer.data, peer.len);
-    return i;
-}
-
-struct arc_line {
-    struct span lo, hi, owner;
-    bool has_hi;
-};
-
-static struct arc_line read_arc(struct mp_reader *r)
-{
-    struct arc_line arc = { .has_hi = true };
-    for (size_t pairs = mp_read_map(r); pairs > 0 && !r->bad; pairs--) {
-        struct span field = mp_read_bytes(r);
-        bool nil = mp_peek(r) == MP_NIL;
-        if (nil) {
-            arc.has_hi = arc.has_hi && !span_equal(field, span_str("hi"));
-            mp_read_nil(r);
-        } else if (span_equal(field, span_str("lo"))) {
-            arc.lo = mp_read_bytes(r);
-        } else if (span_equal(field, span_str("hi"))) {
-            arc.hi = mp_read_bytes(r);
-        } else if (span_equal(field, span_str("owner"))) {
-            arc.owner = mp_read_bytes(r);
-        } else {
-            mp_skip(r);
-        }
-    }
-    return arc;
-}
-
-static void take_arc(const struct arc_line *arc, uint8_t part, size_t count,
-                     uint8_t *part_of)
-{
-    for (size_t i = 0; i < count; i++) {
-        char room[COLLECTION_ID_BYTES];
-        struct span id = collection_id(i, room);
-        if (span_compare(id, arc->lo) >= 0 &&
-            (!arc->has_hi || span_compare(id, arc->hi) < 0))
-            part_of[i] = part;
-    }
-}
-
-/* Of each row the peer that leads it; how many arcs. */
-static size_t find_owners(struct ring *ring, const char *name, size_t count,
-                          uint8_t *part_of)
+/* Of the collection, as far as one page of the ring says (1,000). */
+static size_t count_arcs(struct ring *ring, const char *name)
 {
     struct dlht_request request = { .op = DLHT_OP_RING, .keyspace = name };
     struct dlht_result result;
-    char known[NODES][64] = { "" };
-    char cursor[1024];
-    size_t arcs = 0;
-    do {
-        struct mp_reader r;
-        if (dlht_call(ring->clients[0], &request, &result) != DLHT_OK)
-            bench_die(result.text);
-        mp_reader_init(&r, span_of(result.value.data, result.value.len));
-        for (size_t left = mp_read_array(&r); left > 0 && !r.bad; left--) {
-            struct arc_line arc = read_arc(&r);
-            take_arc(&arc, peer_number(arc.owner, known), count, part_of);
-            arcs++;
-        }
-        if (r.bad || result.cursor.len > sizeof cursor)
-            bench_die("the ring says what is no list of arcs");
-        if (result.cursor.len)
-            memcpy(cursor, result.cursor.data, result.cursor.len);
-        request.key = (struct dlht_bytes){ cursor, result.cursor.len };
-    } while (result.more);
-    return arcs;
+    struct mp_reader r;
+    if (dlht_call(ring->clients[0], &request, &result) != DLHT_OK)
+        bench_die(result.text);
+    mp_reader_init(&r, span_of(result.value.data, result.value.len));
+    return mp_read_array(&r);
 }
 
 /* Searches */
@@ -341,38 +272,26 @@ static void search_ring(struct ring *ring, const struct dlht_options *options,
     dlht_hits_free(&hits);
 }
 
-/* The same by one peer that has all, or by each owner: the slowest counts. */
+/* The same by one peer that has all. */
 static void search_alone(struct alone *alone, const struct vector_data *data,
-                         size_t q, const char *filter, bool owners,
-                         struct tally *t)
+                         size_t q, const char *filter, struct tally *t)
 {
     size_t rows[K];
-    struct clocks most = { 0, 0 };
-    size_t from = owners ? 0 : COLLECTION_PARTS;
-    size_t to = owners ? COLLECTION_PARTS : COLLECTION_PARTS + 1;
-    for (size_t part = from; part < to; part++) {
-        struct clocks before = clocks_now();
-        size_t count = alone_search(alone, q, part, filter, rows, K);
-        struct clocks after = clocks_now();
-        if (after.wall - before.wall > most.wall)
-            most.wall = after.wall - before.wall;
-        if (after.cpu - before.cpu > most.cpu)
-            most.cpu = after.cpu - before.cpu;
-        count_right(t, data, q, rows, count);
-    }
-    note_time(t, &(struct clocks){ 0, 0 }, &most);
+    struct clocks before = clocks_now();
+    size_t count = alone_search(alone, q, filter, rows, K);
+    struct clocks after = clocks_now();
+    count_right(t, data, q, rows, count);
+    note_time(t, &before, &after);
 }
 
 enum way {
     WAY_STRICT,
     WAY_STALE,
-    WAY_OWNER, /* the slowest of those that lead */
-    WAY_ONE,   /* one index of all */
+    WAY_ONE, /* one index of all, as each node has */
     WAYS
 };
 
 static const char *const way_names[WAYS] = { "ring", "ring, stale",
-                                             "slowest owner alone",
                                              "one index alone" };
 
 /* In turns, query by query: who else is busy is so for all. */
@@ -388,16 +307,14 @@ static void search_all(struct ring *ring, struct alone *alone,
         size_t q = i % data->query_count;
         search_ring(ring, &strict, data, q, filter, &tallies[WAY_STRICT]);
         search_ring(ring, &stale, data, q, filter, &tallies[WAY_STALE]);
-        search_alone(alone, data, q, filter, true, &tallies[WAY_OWNER]);
-        search_alone(alone, data, q, filter, false, &tallies[WAY_ONE]);
+        search_alone(alone, data, q, filter, &tallies[WAY_ONE]);
     }
-    tallies[WAY_OWNER].wanted /= COLLECTION_PARTS;
 }
 
 static void tell_searches(struct table *t, const char *filter,
                           struct tally tallies[WAYS])
 {
-    double own = quantile_ms(&tallies[WAY_OWNER], 0.5);
+    double own = quantile_ms(&tallies[WAY_ONE], 0.5);
     for (int w = 0; w < WAYS; w++) {
         struct tally *of = &tallies[w];
         double p50 = quantile_ms(of, 0.5);
@@ -455,8 +372,7 @@ static void filters(const struct bench_options *options, struct ring *ring,
     }
     free(alive);
     table_end(t, "cpu_ms: mean, of all threads of nodes and client (idle ones "
-                 "too);\np50_bound_ms: 1.5 times the slowest owner's and 0.3 "
-                 "ms");
+                 "too);\np50_bound_ms: 1.5 times that of one index and 0.3 ms");
 }
 
 /* Many at once */
@@ -586,15 +502,13 @@ void bench_collection(const struct bench_options *options)
     size_t searches = bench_size(options, options->lookups, 2000, 100);
     struct vector_data *data = vector_data_new(
         shape, rows, options->quick ? 100 : 1000, options->seed);
-    uint8_t *part_of = bench_memory(rows, sizeof *part_of);
     ring_start(&ring);
     create(&ring, "big", data->dim);
     struct load_times times = load(&ring, &big, data, rows);
-    size_t arcs = find_owners(&ring, "big", rows, part_of);
+    size_t arcs = count_arcs(&ring, "big");
     double local_s;
     unsigned graphs;
-    struct alone *alone =
-        alone_new(data, part_of, options->seed, &local_s, &graphs);
+    struct alone *alone = alone_new(data, options->seed, &local_s, &graphs);
     tell_load(options, rows, arcs, &times, local_s, graphs);
     uint64_t count = 0;
     struct dlht_error error = { 0 };
@@ -605,6 +519,5 @@ void bench_collection(const struct bench_options *options)
     beside_vecgrid(options, &ring, data, rows < SMALL ? rows : SMALL);
     alone_free(alone);
     ring_stop(&ring);
-    free(part_of);
     vector_data_free(data);
 }

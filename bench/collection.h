@@ -15,7 +15,6 @@
 
 enum {
     COLLECTION_ID_BYTES = 9,
-    COLLECTION_PARTS = 3,
     COLLECTION_EF = 64
 };
 
@@ -26,16 +25,14 @@ unsigned collection_n(size_t row);
 struct alone;
 
 /* Built with as many graphs of the same rows beside it as there are other
- * cores: *vectors_s is what all of these took in, together. part_of: of each
- * row the peer that answers for it. */
-struct alone *alone_new(const struct vector_data *data, const uint8_t *part_of,
-                        uint64_t seed, double *vectors_s, unsigned *graphs);
+ * cores: *vectors_s is what all of these took in, together. */
+struct alone *alone_new(const struct vector_data *data, uint64_t seed,
+                        double *vectors_s, unsigned *graphs);
 void alone_free(struct alone *a);
 
-/* Those of one part (COLLECTION_PARTS: all) that are nearest to query q. Into
- * rows; returns how many. */
-size_t alone_search(struct alone *a, size_t q, size_t part, const char *filter,
-                    size_t *rows, size_t k);
+/* Those nearest to query q, into rows; returns how many. */
+size_t alone_search(struct alone *a, size_t q, const char *filter, size_t *rows,
+                    size_t k);
 
 double wall_ns(void);
 

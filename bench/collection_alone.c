@@ -20,12 +20,11 @@ enum {
 
 struct alone {
     const struct vector_data *data;
-    const uint8_t *part_of;
     uint64_t seed;
     struct collection *c;
     struct buf meta[100];
     struct buf value; /* of the record read last */
-    uint32_t parts[COLLECTION_PARTS];
+    uint32_t part;
     double took_ns;
 };
 
@@ -123,13 +122,12 @@ static void build_collection(struct alone *a)
         .field_count = 1,
     };
     must(collection_new(&config, &source, &a->c));
-    for (size_t p = 0; p < COLLECTION_PARTS; p++)
-        must(collection_add_part(a->c, &a->parts[p]));
+    must(collection_add_part(a->c, &a->part));
     double before = wall_ns();
     for (size_t i = 0; i < a->data->count; i++) {
         char id[COLLECTION_ID_BYTES];
-        must(collection_put(a->c, a->parts[a->part_of[i]], collection_id(i, id),
-                            pack(a, i), 1));
+        must(
+            collection_put(a->c, a->part, collection_id(i, id), pack(a, i), 1));
         if (i % COLLECTION_WORK_MAX && i + 1 < a->data->count)
             continue;
         for (struct collection_work *work;
@@ -150,8 +148,8 @@ static void read_meta(struct alone *a)
     }
 }
 
-struct alone *alone_new(const struct vector_data *data, const uint8_t *part_of,
-                        uint64_t seed, double *vectors_s, unsigned *graphs)
+struct alone *alone_new(const struct vector_data *data, uint64_t seed,
+                        double *vectors_s, unsigned *graphs)
 {
     static struct graph others[GRAPHS_MAX];
     struct alone *a = bench_memory(1, sizeof *a);
@@ -160,7 +158,6 @@ struct alone *alone_new(const struct vector_data *data, const uint8_t *part_of,
     if (count > GRAPHS_MAX)
         count = GRAPHS_MAX;
     a->data = data;
-    a->part_of = part_of;
     a->seed = seed;
     read_meta(a);
     for (unsigned i = 0; i < count; i++) {
@@ -187,8 +184,8 @@ void alone_free(struct alone *a)
     free(a);
 }
 
-size_t alone_search(struct alone *a, size_t q, size_t part, const char *filter,
-                    size_t *rows, size_t k)
+size_t alone_search(struct alone *a, size_t q, const char *filter, size_t *rows,
+                    size_t k)
 {
     struct collection_query query = { .vector =
                                           a->data->queries + q * a->data->dim,
@@ -202,9 +199,7 @@ size_t alone_search(struct alone *a, size_t q, size_t part, const char *filter,
         must(filter_compile(span_str(filter), &compiled, &error));
     query.filter = compiled;
     must(collection_search_new(a->c, &query, &s));
-    for (size_t p = 0; p < COLLECTION_PARTS; p++)
-        if (part == COLLECTION_PARTS || part == p)
-            collection_search_add(s, a->parts[p]);
+    collection_search_add(s, a->part);
     must(collection_search_run(s, &hits, &count));
     for (size_t i = 0; i < count; i++)
         rows[i] = row_of(hits[i].id);
