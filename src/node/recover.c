@@ -11,6 +11,7 @@
 #include "base/mutant.h"
 #include "dlht/err.h"
 #include "node/burials.h"
+#include "node/collections.h"
 #include "node/gossip.h"
 #include "node/journal_types.h"
 #include "node/keyspaces.h"
@@ -65,8 +66,10 @@ static int cut_records(struct node *node, struct replica *r,
 {
     struct records *right;
     int rc = records_split(r->records, o->known->hi, node->config.seed, &right);
-    if (rc == DLHT_OK)
+    if (rc == DLHT_OK) {
         records_free(right);
+        collections_replaced(r);
+    }
     return rc;
 }
 
