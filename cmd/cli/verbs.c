@@ -192,7 +192,7 @@ static const struct option vector_create_options[] = {
     { "dim", OPTION_NUMBER, "D", "numbers of a vector", 1, 16384 },
     { "metric", OPTION_CHOICE, "cosine|l2|ip", "what near means (cosine)", 0,
       0 },
-    { "m", OPTION_NUMBER, "N", "links of a vector in the graph (16)", 2, 256 },
+    { "m", OPTION_NUMBER, "N", "links of a vector in the graph (16)", 2, 128 },
     { "ef-construction", OPTION_NUMBER, "N",
       "candidates while the graph is built (200)", 1, 65536 },
     { "ef", OPTION_NUMBER, "N", "candidates of a search (64)", 1, 65536 },

@@ -52,6 +52,21 @@ bool key_range_meets(const struct key_range *a, const struct key_range *b)
            !(b->has_to && span_compare(b->to, a->from) <= 0);
 }
 
+/* The first that does not end before the key; count: none. */
+static size_t place_of(const struct key_ranges *set, struct span key)
+{
+    size_t lo = 0, hi = set->count;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        const struct key_range *r = &set->list[mid];
+        if (r->has_to && span_compare(r->to, key) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
 /* The end that is farther. */
 static struct key_range wider(const struct key_range *a,
                               const struct key_range *b)
@@ -79,10 +94,7 @@ int key_ranges_add(struct key_ranges *set, const struct key_range *range)
         set->list = grown;
         set->cap = cap;
     }
-    size_t first = 0;
-    while (first < set->count && is_apart(&set->list[first], range))
-        first++;
-    size_t end = first;
+    size_t first = place_of(set, range->from), end = first;
     while (end < set->count && !is_apart(range, &set->list[end]))
         joint = wider(&joint, &set->list[end++]);
     kept = joint;
@@ -107,7 +119,7 @@ bool key_ranges_gap(const struct key_ranges *set, struct span from,
                     struct key_range *out)
 {
     *out = (struct key_range){ .from = from };
-    for (size_t i = 0; i < set->count; i++) {
+    for (size_t i = place_of(set, from); i < set->count; i++) {
         const struct key_range *r = &set->list[i];
         if (span_compare(out->from, r->from) < 0) {
             out->to = r->from;
@@ -126,4 +138,22 @@ bool key_ranges_is_all(const struct key_ranges *set)
 {
     struct key_range gap;
     return !key_ranges_gap(set, span_empty(), &gap);
+}
+
+bool key_ranges_has(const struct key_ranges *set, const struct key_range *range)
+{
+    struct key_range gap;
+    return !key_ranges_gap(set, range->from, &gap) ||
+           !key_range_meets(&gap, range);
+}
+
+bool key_ranges_meets(const struct key_ranges *set,
+                      const struct key_range *range)
+{
+    /* The first may end where the range begins; then it is the next. */
+    size_t at = place_of(set, range->from);
+    for (size_t i = at; i < set->count && i < at + 2; i++)
+        if (key_range_meets(&set->list[i], range))
+            return true;
+    return false;
 }

@@ -27,7 +27,8 @@ struct key_ranges {
 
 void key_ranges_deinit(struct key_ranges *set);
 
-/* The bytes are copied. An empty range adds nothing. DLHT_ENOMEM: as before */
+/* Finding the place takes log2(count) comparisons, here and below. The bytes
+ * are copied. An empty range adds nothing. DLHT_ENOMEM: as before */
 MUST_USE int key_ranges_add(struct key_ranges *set,
                             const struct key_range *range);
 
@@ -37,6 +38,12 @@ bool key_ranges_gap(const struct key_ranges *set, struct span from,
                     struct key_range *out);
 
 bool key_ranges_is_all(const struct key_ranges *set);
+
+/* Whether the set has every key of the range, or any. */
+bool key_ranges_has(const struct key_ranges *set,
+                    const struct key_range *range);
+bool key_ranges_meets(const struct key_ranges *set,
+                      const struct key_range *range);
 
 /* What of both there is; false: nothing. */
 bool key_range_meets(const struct key_range *a, const struct key_range *b);

@@ -182,7 +182,9 @@ static void answer(struct node *node, struct search *s)
     order_hits(s);
     /* The vector that was searched with is one more, and left out. */
     size_t k = s->query.k - (s->query.id.len > 0);
-    for (size_t i = 0; i < s->count && response.list_count < k; i++) {
+    for (size_t i = 0; i < s->count && response.list_count < k &&
+                       list.len <= SEARCH_ANSWER_BYTES_MAX;
+         i++) {
         const struct hit *hit = &s->hits[i];
         struct span id = span_tail(hit->id, hashed ? OP_HASH_BYTES : 0);
         if (s->query.id.len && span_equal(id, buf_span(&s->query.id)))
@@ -199,6 +201,8 @@ static void answer(struct node *node, struct search *s)
     response.peers_asked = s->peers;
     if (list.failed || doc.failed || s->no_memory)
         fail(node, s, DLHT_EBUSY, span_empty());
+    else if (list.len > SEARCH_ANSWER_BYTES_MAX)
+        fail(node, s, DLHT_ETOOBIG, span_str(SEARCH_TOO_BIG));
     else
         node_answer(node, &s->origin, &response);
     s->answered = true;
@@ -266,7 +270,6 @@ static bool take_outcome(struct search *s, struct span doc)
 {
     struct mp_reader r;
     bool exact = false;
-    size_t before = s->covered.count;
     mp_reader_init(&r, doc);
     for (size_t pairs = mp_read_map(&r); pairs > 0 && !r.bad; pairs--) {
         struct span field = mp_read_bytes(&r);
@@ -276,12 +279,10 @@ static bool take_outcome(struct search *s, struct span doc)
             exact = mp_read_bool(&r);
         else if (!span_equal(field, span_str("ranges")))
             mp_skip(&r);
-        else if (!search_read_ranges(&r, &s->covered))
+        else if (!search_read_ranges(&r, &s->covered, &s->progress))
             return false;
     }
     s->exact = s->exact && exact;
-    s->progress = s->progress || s->covered.count != before ||
-                  key_ranges_is_all(&s->covered);
     return !r.bad;
 }
 
@@ -328,7 +329,8 @@ static void piece_done(struct node *node, void *context,
         if (!take_hits(s, response) || !take_outcome(s, response->value))
             s->no_memory = true;
     } else if (response->status == DLHT_ENOKEYSPACE ||
-               response->status == DLHT_ENOTSUP) {
+               response->status == DLHT_ENOTSUP ||
+               response->status == DLHT_ETOOBIG) {
         fail(node, s, response->status, response->text);
     } else if (response->status != DLHT_OK) {
         s->gave_up = true;
@@ -498,14 +500,12 @@ static struct id *choose_peers(struct node *node, const struct search *s,
 }
 
 /* Cuts a gap at the arcs of the map. What the map does not know is asked of
- * whoever leads its first key. */
-static void cut_gap(struct node *node, const struct keyspace *ks,
-                    const struct id *chosen, const struct key_range *gap,
-                    struct groups *g)
+ * whoever leads its first key; for a question to others that was done. */
+static void cut_gap(const struct keyspace *ks, const struct id *chosen,
+                    const struct key_range *gap, bool others, struct groups *g)
 {
     static const struct id nobody;
     struct span at = gap->from;
-    (void)node;
     for (;;) {
         struct key_range range = { .from = at };
         size_t rank = map_rank(ks->map, at);
@@ -525,7 +525,8 @@ static void cut_gap(struct node *node, const struct keyspace *ks,
             range.to = gap->to;
             range.has_to = gap->has_to;
         }
-        group_add(g, peer, &range);
+        if (!others || !id_is_zero(peer))
+            group_add(g, peer, &range);
         if (last)
             return;
         at = range.to;
@@ -574,7 +575,7 @@ static void ask_for_gaps(struct node *node, struct search *s, bool others)
     }
     s->arcs = (uint32_t)map_count(ks->map);
     while (key_ranges_gap(&s->covered, from, &gap)) {
-        cut_gap(node, ks, chosen, &gap, &g);
+        cut_gap(ks, chosen, &gap, others, &g);
         if (!gap.has_to)
             break;
         from = gap.to;

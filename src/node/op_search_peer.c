@@ -216,15 +216,19 @@ static void answer_hits(struct node *node, struct serving *s,
     if (rc == DLHT_OK)
         rc = collection_search_run(search, &hits, &count);
     collection_search_work(search, &work);
+    pack_outcome(&copies, &s->query.ranges, &work, &doc);
     for (size_t i = 0; rc == DLHT_OK && i < count; i++) {
         const struct replica *r = holder(nc, &copies, &hits[i]);
         if (r && pack_hit(&s->query, r, &hits[i], &list))
             response.list_count++;
+        if (list.len + doc.len > SEARCH_ANSWER_BYTES_MAX)
+            rc = DLHT_ETOOBIG;
     }
-    pack_outcome(&copies, &s->query.ranges, &work, &doc);
     response.list = buf_span(&list);
     response.value = buf_span(&doc);
-    if (rc != DLHT_OK || list.failed || doc.failed)
+    if (rc == DLHT_ETOOBIG)
+        node_answer_status(node, &s->origin, rc, SEARCH_TOO_BIG);
+    else if (rc != DLHT_OK || list.failed || doc.failed)
         node_answer_status(node, &s->origin, DLHT_EBUSY, NULL);
     else
         node_answer(node, &s->origin, &response);
@@ -379,10 +383,7 @@ static void close_one(struct node *node, struct serving *s)
 static bool is_wanted(const struct serving *s, const struct replica *r)
 {
     struct key_range own = { r->arc->lo, r->arc->hi, r->arc->has_hi };
-    for (size_t i = 0; i < s->query.ranges.count; i++)
-        if (key_range_meets(&s->query.ranges.list[i], &own))
-            return true;
-    return false;
+    return key_ranges_meets(&s->query.ranges, &own);
 }
 
 static int choose_arcs(struct node *node, struct serving *s)
@@ -525,7 +526,7 @@ static int read_search(struct node *node, struct serving *s, struct span doc,
         return DLHT_EBUSY; /* back from its disk: not told yet */
     if (ks->vectors.dim == 0)
         return DLHT_ENOTSUP;
-    int rc = search_query_read(node, ks, doc, &s->query, text);
+    int rc = search_query_read_peer(node, ks, doc, &s->query, text);
     if (rc == DLHT_OK && !s->query.vector)
         rc = DLHT_EPROTO;
     return rc == DLHT_OK ? choose_arcs(node, s) : rc;

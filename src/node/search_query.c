@@ -17,6 +17,8 @@ enum {
     RANGES_MAX = 65536
 };
 
+static const char K_WRONG[] = "k is a number from 1 to 10000";
+
 void search_query_deinit(struct search_query *q)
 {
     free(q->vector);
@@ -79,8 +81,9 @@ static const char *read_id(struct mp_reader *r, struct search_query *q)
     return NULL;
 }
 
-bool search_read_ranges(struct mp_reader *r, struct key_ranges *out)
+bool search_read_ranges(struct mp_reader *r, struct key_ranges *out, bool *news)
 {
+    struct key_range last = { 0 };
     size_t count = mp_read_array(r);
     if (count > RANGES_MAX)
         return false;
@@ -94,10 +97,31 @@ bool search_read_ranges(struct mp_reader *r, struct key_ranges *out)
             range.to = mp_read_bytes(r);
         else
             mp_read_nil(r);
-        if (r->bad || key_ranges_add(out, &range) != DLHT_OK)
+        /* Whoever packs them has them in order; any order would cost a stranger
+         * little, and us the square of their number. */
+        if (r->bad ||
+            (i && (!last.has_to || span_compare(last.to, range.from) > 0)))
             return false;
+        if (news && !key_ranges_has(out, &range))
+            *news = true;
+        if (key_ranges_add(out, &range) != DLHT_OK)
+            return false;
+        last = range;
     }
     return !r->bad;
+}
+
+/* What only peers say to each other. False: it is none of that. */
+static bool read_peer_field(struct span field, struct mp_reader *r,
+                            struct search_query *q)
+{
+    if (span_equal(field, span_str("fresh")))
+        q->fresh = mp_read_bool(r);
+    else if (!span_equal(field, span_str("ranges")))
+        return false;
+    else if (!search_read_ranges(r, &q->ranges, NULL))
+        mp_fail(r);
+    return true;
 }
 
 static const char *read_field(struct node *node, const struct keyspace *ks,
@@ -109,8 +133,7 @@ static const char *read_field(struct node *node, const struct keyspace *ks,
     if (span_equal(field, span_str("id")))
         return read_id(r, q);
     if (span_equal(field, span_str("k")))
-        return read_number(r, 1, QUERY_K_MAX, &q->k,
-                           "k is a number from 1 to 10000");
+        return read_number(r, 1, QUERY_K_MAX, &q->k, K_WRONG);
     if (span_equal(field, span_str("ef")))
         return read_number(r, 0, QUERY_EF_MAX, &q->ef,
                            "ef is a number from 0 to 100000; 0: as the "
@@ -123,17 +146,14 @@ static const char *read_field(struct node *node, const struct keyspace *ks,
         q->meta = mp_read_bool(r);
     else if (span_equal(field, span_str("vectors")))
         q->vectors = mp_read_bool(r);
-    else if (span_equal(field, span_str("fresh")))
-        q->fresh = mp_read_bool(r);
-    else if (span_equal(field, span_str("ranges")))
-        return search_read_ranges(r, &q->ranges) ? NULL : "no such ranges";
     else
         mp_skip(r);
     return r->bad ? "exact, meta and vectors are true or false" : NULL;
 }
 
 static int read_doc(struct node *node, const struct keyspace *ks,
-                    struct span doc, struct search_query *q, const char **text)
+                    struct span doc, bool of_peer, struct search_query *q,
+                    const char **text)
 {
     struct mp_reader r;
     bool has_vector = false;
@@ -144,6 +164,8 @@ static int read_doc(struct node *node, const struct keyspace *ks,
     mp_reader_init(&r, doc);
     for (size_t pairs = mp_read_map(&r); pairs > 0 && !r.bad; pairs--) {
         struct span field = mp_read_bytes(&r);
+        if (of_peer && read_peer_field(field, &r, q))
+            continue;
         has_vector = has_vector || span_equal(field, span_str("vector"));
         *text = read_field(node, ks, field, &r, q);
         if (*text)
@@ -156,12 +178,6 @@ static int read_doc(struct node *node, const struct keyspace *ks,
                 "stored, and k, ef, filter, exact, meta, vectors";
         return DLHT_EINVAL;
     }
-    if (q->vectors && (uint64_t)q->k * ks->vectors.dim * sizeof(float) >
-                          SEARCH_VECTOR_BYTES_MAX) {
-        *text = "so many vectors are more than 8 MiB: ask for fewer, or "
-                "without them";
-        return DLHT_ETOOBIG;
-    }
     if (!has_vector) {
         free(q->vector);
         q->vector = NULL;
@@ -169,16 +185,49 @@ static int read_doc(struct node *node, const struct keyspace *ks,
     return DLHT_OK;
 }
 
+/* A client's: what the entry node asks of peers may be one hit more. */
+static int check_size(const struct search_query *q, uint32_t dim,
+                      const char **text)
+{
+    if (q->k > SEARCH_K_MAX) {
+        *text = K_WRONG;
+        return DLHT_EINVAL;
+    }
+    if (q->vectors &&
+        (uint64_t)q->k * dim * sizeof(float) > SEARCH_VECTOR_BYTES_MAX) {
+        *text = "so many vectors are more than 8 MiB: ask for fewer, or "
+                "without them";
+        return DLHT_ETOOBIG;
+    }
+    return DLHT_OK;
+}
+
+static int read_any(struct node *node, const struct keyspace *ks,
+                    struct span doc, bool of_peer, struct search_query *out,
+                    const char **text)
+{
+    *out = (struct search_query){ 0 };
+    *text = NULL;
+    int rc = read_doc(node, ks, doc, of_peer, out, text);
+    if (rc == DLHT_OK && !of_peer)
+        rc = check_size(out, ks->vectors.dim, text);
+    if (rc != DLHT_OK)
+        search_query_deinit(out);
+    return rc;
+}
+
 int search_query_read(struct node *node, const struct keyspace *ks,
                       struct span doc, struct search_query *out,
                       const char **text)
 {
-    *out = (struct search_query){ 0 };
-    *text = NULL;
-    int rc = read_doc(node, ks, doc, out, text);
-    if (rc != DLHT_OK)
-        search_query_deinit(out);
-    return rc;
+    return read_any(node, ks, doc, false, out, text);
+}
+
+int search_query_read_peer(struct node *node, const struct keyspace *ks,
+                           struct span doc, struct search_query *out,
+                           const char **text)
+{
+    return read_any(node, ks, doc, true, out, text);
 }
 
 void search_pack_ranges(const struct key_range *ranges, size_t count,

@@ -10,12 +10,18 @@
 #include "node/key_ranges.h"
 #include "node/node_state.h"
 #include "vector/filter.h"
+#include "wire/message.h"
 #include "wire/mp.h"
 
 enum {
-    SEARCH_K = 10,                    /* where none is named */
-    SEARCH_VECTOR_BYTES_MAX = 8 << 20 /* of all vectors of an answer */
+    SEARCH_K = 10,                     /* where none is named */
+    SEARCH_K_MAX = 10000,              /* of a client; a peer: QUERY_K_MAX */
+    SEARCH_VECTOR_BYTES_MAX = 8 << 20, /* of all vectors of an answer */
+    SEARCH_ANSWER_BYTES_MAX = WIRE_BODY_MAX - (64 << 10) /* fit a frame */
 };
+
+#define SEARCH_TOO_BIG                                                         \
+    "what was found is more than 32 MiB: ask for fewer, or without metadata"
 
 struct search_query {
     float *vector; /* dim of them; owned; NULL: see id */
@@ -30,11 +36,17 @@ struct search_query {
 
 void search_query_deinit(struct search_query *q);
 
-/* *text, as long as the step, says what is wrong. All zeros on failure.
- *   DLHT_EINVAL, DLHT_EBUSY (no memory) */
+/* The document of a client. *text, as long as the step, says what is wrong. All
+ * zeros on failure.
+ *   DLHT_EINVAL, DLHT_ETOOBIG, DLHT_EBUSY (no memory) */
 MUST_USE int search_query_read(struct node *node, const struct keyspace *ks,
                                struct span doc, struct search_query *out,
                                const char **text);
+/* That of a peer: with fresh and ranges, which of a client are passed over. */
+MUST_USE int search_query_read_peer(struct node *node,
+                                    const struct keyspace *ks, struct span doc,
+                                    struct search_query *out,
+                                    const char **text);
 
 /* The document that asks a peer for some ranges. */
 void search_query_pack(const struct search_query *q, uint32_t dim,
@@ -44,7 +56,9 @@ void search_query_pack(const struct search_query *q, uint32_t dim,
 /* Ranges as an array of [from, to or nil]. */
 void search_pack_ranges(const struct key_range *ranges, size_t count,
                         struct buf *doc);
-/* Adds them to a set; false: not such, or no memory. */
-bool search_read_ranges(struct mp_reader *r, struct key_ranges *out);
+/* Adds them to a set; false: not such, or not ascending, or no memory. *news
+ * (NULL: not asked) becomes true if the set lacked any of their keys. */
+bool search_read_ranges(struct mp_reader *r, struct key_ranges *out,
+                        bool *news);
 
 #endif

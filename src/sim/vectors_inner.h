@@ -27,7 +27,7 @@ enum {
 
 /* A collection. */
 struct room {
-    char name[16];
+    char name[32];
     bool hashed;
     uint32_t replicas;
     uint32_t dim;

@@ -17,7 +17,8 @@
 enum {
     TEXT_MAX = 400,
     META_TEXT_MAX = 80,
-    COLORS = 4 /* the last: none */
+    SHOWN_MAX = 64, /* of an id, in messages */
+    COLORS = 4      /* the last: none */
 };
 /* Of the sums of floats in another order. */
 static const double SLACK = 1e-4;
@@ -31,6 +32,7 @@ struct write {
 
 struct named {
     struct span name; /* owned */
+    char shown[SHOWN_MAX];
     struct write *writes;
     size_t count, cap;
     uint64_t newest; /* of its values */
@@ -109,6 +111,9 @@ size_t past_add_id(struct past *past, struct span name)
     memcpy(bytes, name.data, name.len);
     struct named *id = &past->ids[past->id_count];
     *id = (struct named){ .name = span_of(bytes, name.len) };
+    for (size_t i = 0; i < name.len && i + 1 < SHOWN_MAX; i++)
+        id->shown[i] =
+            (char)(bytes[i] >= ' ' && bytes[i] <= '~' ? bytes[i] : '?');
     add_write(id, &(struct write){ 0 }); /* at first it is not there */
     return past->id_count++;
 }
@@ -374,10 +379,10 @@ static const char *unlike(struct past *past, const struct named *n,
             (unsigned long long)v, query ? distance(past, query, v) : 0.0,
             (unsigned long long)past->values[v].version);
     return broken(past, "vectors_value",
-                  "%.*s is found at %.6f, version %llu, %.*s%s%s, filter %s, "
+                  "%s is found at %.6f, version %llu, %.*s%s%s, filter %s, "
                   "but is%s",
-                  (int)n->name.len, (const char *)n->name.data, hit->distance,
-                  (unsigned long long)hit->version, (int)hit->meta.len,
+                  n->shown, hit->distance, (unsigned long long)hit->version,
+                  (int)hit->meta.len,
                   hit->meta.len ? (const char *)hit->meta.data : "",
                   s->exact ? ", exact" : "", s->stale ? ", stale" : "",
                   s->filter ? past_filter(s->filter) : "none", known);
@@ -389,8 +394,6 @@ static const char *judge_hit(struct past *past, size_t id,
                              const struct past_hit *hit)
 {
     const struct named *n = &past->ids[id];
-    const char *name = (const char *)n->name.data;
-    int len = (int)n->name.len;
     size_t there = 0;
     if (s->stale) {
         for (uint64_t v = n->newest; v; v = past->values[v].before) {
@@ -412,8 +415,8 @@ static const char *judge_hit(struct past *past, size_t id,
     }
     if (there == 0)
         return broken(past, "A9_deleted",
-                      "%.*s is found (version %llu, %.*s) and cannot be there",
-                      len, name, (unsigned long long)hit->version,
+                      "%s is found (version %llu, %.*s) and cannot be there",
+                      n->shown, (unsigned long long)hit->version,
                       (int)hit->meta.len, (const char *)hit->meta.data);
     return unlike(past, n, s, query, hit);
 }
@@ -468,9 +471,8 @@ static const char *judge_order(struct past *past, const struct past_search *s,
         for (size_t j = 0; j < i; j++)
             if (span_equal(hits[i].id, hits[j].id))
                 return broken(past, "vectors_once",
-                              "%.*s is told twice, as hits %zu and %zu",
-                              (int)hits[i].id.len,
-                              (const char *)hits[i].id.data, j, i);
+                              "%s is told twice, as hits %zu and %zu",
+                              past->ids[find_id(past, hits[i].id)].shown, j, i);
     }
     return NULL;
 }
@@ -511,11 +513,9 @@ static const char *judge_missing(struct past *past, const struct past_search *s,
         bool found = is_hit(past, id, hits, count);
         if (s->exact && !found && all[id].far < last - slack_of(last))
             return broken(past, "vectors_lost",
-                          "%.*s at %.6f is not among %zu of %zu hits, the "
+                          "%s at %.6f is not among %zu of %zu hits, the "
                           "last at %.6f",
-                          (int)past->ids[id].name.len,
-                          (const char *)past->ids[id].name.data, all[id].far,
-                          count, s->k, last);
+                          past->ids[id].shown, all[id].far, count, s->k, last);
         if (!s->exact && all[id].far < sure - slack_of(all[id].far)) {
             recall->wanted++;
             recall->found += found;
@@ -531,7 +531,7 @@ static const char *judge_by(struct past *past, const struct past_search *s,
                             const float *query, const struct past_hit *hits,
                             size_t count, struct past_recall *recall)
 {
-    const char *wrong = judge_order(past, s, hits, count);
+    const char *wrong = NULL;
     for (size_t i = 0; !wrong && i < count; i++) {
         size_t id = find_id(past, hits[i].id);
         if (id == SIZE_MAX)
@@ -542,6 +542,7 @@ static const char *judge_by(struct past *past, const struct past_search *s,
         else
             wrong = judge_hit(past, id, s, query, &hits[i]);
     }
+    wrong = wrong ? wrong : judge_order(past, s, hits, count);
     if (wrong || s->stale || s->partial)
         return wrong;
     struct reach *all = need(mem_zero(past->id_count + 1, sizeof *all));
@@ -578,8 +579,8 @@ const char *past_judge(struct past *past, const struct past_search *s,
     }
     return tried ? wrong
                  : broken(past, "A9_deleted",
-                          "a search by %.*s is answered, which is not there",
-                          (int)n->name.len, (const char *)n->name.data);
+                          "a search by %s is answered, which is not there",
+                          n->shown);
 }
 
 const char *past_judge_get(struct past *past, size_t id, uint64_t from_ns,
@@ -593,8 +594,7 @@ const char *past_judge_get(struct past *past, size_t id, uint64_t from_ns,
     for (size_t i = 0; i < n->count; i++)
         if (!n->writes[i].value && is_possible(&n->writes[i], replaced, to_ns))
             return NULL;
-    return broken(past, "vectors_lost", "%.*s is not found", (int)n->name.len,
-                  (const char *)n->name.data);
+    return broken(past, "vectors_lost", "%s is not found", n->shown);
 }
 
 size_t past_count(const struct past *past, uint64_t now_ns)

@@ -119,6 +119,7 @@ struct collection_work {
     uint32_t copied_to; /* where the rebuild goes on */
     int copy_rc;
     bool ends_rebuild;
+    uint32_t missed_from; /* the first slot that next lacks; SLOT_NONE */
     struct collection_op ops[COLLECTION_WORK_MAX];
     uint32_t copies[COLLECTION_WORK_MAX];
     uint32_t dim;

@@ -78,6 +78,7 @@ struct collection_work *collection_take(struct collection *c)
         return NULL;
     *w = (struct collection_work){ .index = c->index,
                                    .next = c->next,
+                                   .missed_from = SLOT_NONE,
                                    .dim = c->config.hnsw.dim };
     w->vectors =
         mem_array((size_t)(c->next ? 2 : 1) * COLLECTION_WORK_MAX * w->dim,
@@ -111,9 +112,17 @@ void collection_run(struct collection_work *w)
 {
     for (size_t i = 0; i < w->count; i++) {
         const float *vector = w->vectors + i * w->dim;
-        w->ops[i].rc = run_op(w->index, &w->ops[i], vector);
-        if (w->next && w->ops[i].rc == DLHT_OK)
-            w->ops[i].rc = run_op(w->next, &w->ops[i], vector);
+        struct collection_op *op = &w->ops[i];
+        op->rc = run_op(w->index, op, vector);
+        if (!w->next || op->rc != DLHT_OK)
+            continue;
+        /* What is in the graph in use does not wait for it any more: the next
+         * one gets it as a copy. A removal may be done twice. */
+        int rc = run_op(w->next, op, vector);
+        if (rc != DLHT_OK && op->add && op->slot < w->missed_from)
+            w->missed_from = op->slot;
+        else if (rc != DLHT_OK && !op->add)
+            op->rc = rc;
     }
     w->copy_rc = DLHT_OK;
     for (size_t i = 0; i < w->copied && w->copy_rc == DLHT_OK; i++)
@@ -156,12 +165,13 @@ void collection_done(struct collection *c, struct collection_work *w)
     c->work = NULL;
     for (size_t i = 0; i < w->count; i++)
         op_done(c, &w->ops[i]);
-    if (w->next && w->copy_rc == DLHT_OK) {
+    if (w->next && w->copy_rc == DLHT_OK)
         c->rebuild_at = w->copied_to;
-        /* Slots that were added since are in both. */
-        if (w->ends_rebuild)
-            swap_index(c);
-    }
+    if (w->missed_from < c->rebuild_at)
+        c->rebuild_at = w->missed_from;
+    /* Slots that were added since are in both. */
+    else if (w->copy_rc == DLHT_OK && w->ends_rebuild)
+        swap_index(c);
     free_work(w);
 }
 

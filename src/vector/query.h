@@ -12,7 +12,8 @@
 #include "vector/admit.h"
 
 enum {
-    QUERY_K_MAX = 10000,
+    QUERY_K_MAX = 10001, /* one more than a client may ask for: a search with
+                          * a stored vector finds that, too */
     QUERY_EF_MAX = 100000
 };
 

@@ -276,6 +276,66 @@ static void one_is_got_and_removed(void)
     world.gone[5] = true;
 }
 
+/* As many as there may be, of which the vector that is searched with is none. */
+static void the_most_are_found_by_id(void)
+{
+    struct dlht_search search = { .id = { "7", 1 }, .k = 10000 };
+    struct dlht_hits hits;
+    struct dlht_error error;
+    CHECK_EQ(dlht_vector_search(world.d, &docs, &search, &hits, &error),
+             DLHT_OK);
+    CHECK(!hits.partial);
+    CHECK_EQ(hits.count, COUNT - 2);
+    dlht_hits_free(&hits);
+    search.k++;
+    CHECK_EQ(dlht_vector_search(world.d, &docs, &search, &hits, &error),
+             DLHT_EINVAL);
+}
+
+/* A frame would not hold it: a link between peers would break of it. */
+static void an_answer_has_a_greatest_size(void)
+{
+    enum {
+        ROWS = 600,
+        BYTES = 60000
+    };
+    struct dlht_search search = { .values = world.rows[0],
+                                  .dim = DIM,
+                                  .k = ROWS,
+                                  .filter = "long = 1",
+                                  .with_meta = true };
+    struct dlht_hits hits;
+    struct dlht_error error;
+    char id[16], *meta = malloc(BYTES + 64);
+    CHECK(meta != NULL);
+    if (!meta)
+        return;
+    strcpy(meta, "{\"long\": 1, \"text\": \"");
+    size_t len = strlen(meta);
+    memset(meta + len, 'x', BYTES);
+    strcpy(meta + len + BYTES, "\"}");
+    for (size_t i = 0; i < ROWS; i++) {
+        struct dlht_vector row = {
+            .id = { id, 0 }, .values = world.rows[i], .dim = DIM, .meta = meta
+        };
+        row.id.len = (size_t)snprintf(id, sizeof id, "long-%zu", i);
+        CHECK_EQ(dlht_vector_put(world.d, &docs, &row, NULL, NULL), DLHT_OK);
+    }
+    CHECK_EQ(dlht_vector_search(world.d, &docs, &search, &hits, &error),
+             DLHT_ETOOBIG);
+    CHECK(strstr(error.text, "32 MiB") != NULL);
+    search.with_meta = false;
+    CHECK_EQ(dlht_vector_search(world.d, &docs, &search, &hits, &error),
+             DLHT_OK);
+    CHECK_EQ(hits.count, ROWS);
+    dlht_hits_free(&hits);
+    for (size_t i = 0; i < ROWS; i++) {
+        int n = snprintf(id, sizeof id, "long-%zu", i);
+        CHECK_EQ(dlht_vector_del(world.d, &docs, id, (size_t)n, NULL), DLHT_OK);
+    }
+    free(meta);
+}
+
 struct many {
     int done;
     int right;
@@ -359,6 +419,8 @@ int main(void)
     searches_are_right();
     what_is_wrong_is_said();
     one_is_got_and_removed();
+    the_most_are_found_by_id();
+    an_answer_has_a_greatest_size();
     searches_are_right();
     many_searches_go_at_once();
     the_graph_is_built_anew();

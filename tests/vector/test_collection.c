@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "chord/fail_alloc.h"
 #include "dlht/err.h"
 #include "vector/collection.h"
 #include "vector/vector_record.h"
@@ -40,6 +41,9 @@ struct world {
     struct collection_work *work;
     enum metric metric;
     char names[IDS][16];
+    uint64_t k_max; /* of searches */
+    bool scarce;    /* memory is */
+    uint64_t failed;
 };
 
 static char *id_text(size_t id, char text[16])
@@ -67,6 +71,27 @@ static bool read_plain(void *self, uint32_t part, struct span id,
     return p->there;
 }
 
+/* From here to the second call one allocation in so many fails. */
+static void begin_scarce(const struct world *w)
+{
+    fail_alloc_one_of(w->scarce ? 30 : 0);
+}
+
+static void end_scarce(struct world *w)
+{
+    fail_alloc_one_of(0);
+    w->failed += fail_alloc_count();
+}
+
+static void begin_refill(struct world *w, size_t part)
+{
+    begin_scarce(w);
+    collection_refill(w->c, w->parts[part]);
+    end_scarce(w);
+    w->refilling[part] = true;
+    w->refilled[part] = 0;
+}
+
 static void tell(struct world *w, size_t part, size_t id)
 {
     char text[16];
@@ -75,12 +100,18 @@ static void tell(struct world *w, size_t part, size_t id)
     /* Of a part that is refilled, what is still to come is not told. */
     if (w->refilling[part] && id >= w->refilled[part])
         return;
-    if (p->there)
-        cr_assert_eq(collection_put(w->c, w->parts[part], key,
-                                    buf_span(&p->value), p->version),
-                     DLHT_OK);
-    else
+    if (!p->there) {
         collection_remove(w->c, w->parts[part], key);
+        return;
+    }
+    begin_scarce(w);
+    int rc = collection_put(w->c, w->parts[part], key, buf_span(&p->value),
+                            p->version);
+    end_scarce(w);
+    if (w->scarce && rc == DLHT_ENOMEM)
+        begin_refill(w, part);
+    else
+        cr_assert_eq(rc, DLHT_OK);
 }
 
 static void put(struct world *w, size_t part, size_t id)
@@ -163,7 +194,7 @@ static void search(struct world *w)
         cr_assert_eq(filter_compile(span_str(text), &filter, &error), DLHT_OK);
     }
     struct collection_query q = { .vector = query,
-                                  .k = 1 + rng_below(&w->rng, 20),
+                                  .k = 1 + rng_below(&w->rng, w->k_max),
                                   .filter = filter,
                                   .exact = exact };
     struct collection_search *s;
@@ -218,6 +249,7 @@ static void search(struct world *w)
 
 static void do_work(struct world *w)
 {
+    begin_scarce(w);
     if (w->work) {
         collection_run(w->work);
         collection_done(w->c, w->work);
@@ -225,14 +257,13 @@ static void do_work(struct world *w)
     } else {
         w->work = collection_take(w->c);
     }
+    end_scarce(w);
 }
 
 static void refill(struct world *w, size_t part)
 {
     if (!w->refilling[part]) {
-        collection_refill(w->c, w->parts[part]);
-        w->refilling[part] = true;
-        w->refilled[part] = 0;
+        begin_refill(w, part);
         return;
     }
     for (size_t n = rng_below(&w->rng, 60); n > 0; n--) {
@@ -282,6 +313,8 @@ static void step(struct world *w)
 
 static void settle(struct world *w)
 {
+    bool scarce = w->scarce;
+    w->scarce = false;
     for (size_t part = 0; part < PARTS; part++)
         while (w->refilling[part])
             refill(w, part);
@@ -295,10 +328,11 @@ static void settle(struct world *w)
     cr_assert_eq(info.live, info.indexed);
     cr_assert_eq(info.waiting, 0);
     cr_assert_not(info.rebuilding);
+    w->scarce = scarce;
 }
 
-static void play(uint64_t seed, enum metric metric, enum index_backend backend,
-                 bool fields)
+static struct world *open_world(uint64_t seed, enum metric metric,
+                                enum index_backend backend, bool fields)
 {
     static const char *const names[] = { "group", "part" };
     struct span list[2] = { span_str(names[0]), span_str(names[1]) };
@@ -311,20 +345,18 @@ static void play(uint64_t seed, enum metric metric, enum index_backend backend,
     config.index.hnsw = hnsw_config_default(DIM);
     config.index.hnsw.metric = metric;
     w->metric = metric;
+    w->k_max = 20;
     rng_init(&w->rng, seed);
     for (size_t id = 0; id < IDS; id++)
         id_text(id, w->names[id]);
-    cr_log_info("seed %llu", (unsigned long long)seed);
     cr_assert_eq(collection_new(&config, &source, &w->c), DLHT_OK);
     for (size_t i = 0; i < PARTS; i++)
         cr_assert_eq(collection_add_part(w->c, &w->parts[i]), DLHT_OK);
-    for (int i = 0; i < STEPS; i++) {
-        step(w);
-        if (i % 1000 == 999) {
-            settle(w);
-            search(w);
-        }
-    }
+    return w;
+}
+
+static void close_world(struct world *w)
+{
     if (w->work)
         do_work(w);
     collection_free(w->c);
@@ -333,11 +365,80 @@ static void play(uint64_t seed, enum metric metric, enum index_backend backend,
     free(w);
 }
 
+static void play(uint64_t seed, enum metric metric, enum index_backend backend,
+                 bool fields, bool scarce)
+{
+    struct world *w = open_world(seed, metric, backend, fields);
+    cr_log_info("seed %llu", (unsigned long long)seed);
+    w->scarce = scarce;
+    for (int i = 0; i < STEPS; i++) {
+        step(w);
+        if (i % 1000 == 999) {
+            settle(w);
+            search(w);
+        }
+    }
+    cr_assert(!scarce || w->failed > 0);
+    close_world(w);
+}
+
+/* The graph in use takes what the next one has no memory for, and the work is
+ * not the last of the rebuild. */
+static bool rebuild_without(uint64_t nth)
+{
+    struct world *w = open_world(nth, METRIC_L2, INDEX_HNSW, false);
+    w->k_max = PARTS * IDS;
+    for (size_t id = 0; id < IDS * 3; id++)
+        put(w, 1 + id % 3, id / 3);
+    settle(w);
+    cr_assert_eq(collection_rebuild(w->c), DLHT_OK);
+    for (size_t id = 0; id < IDS; id++)
+        put(w, 0, id);
+    do_work(w);
+    fail_alloc_nth(nth);
+    do_work(w);
+    fail_alloc_nth(0);
+    bool failed = w->failed > 0;
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < 5; i++)
+            search(w);
+        for (size_t id = 0; id < IDS; id += 2)
+            drop(w, 0, id);
+        do_work(w);
+        for (size_t id = 0; id < IDS; id += 3)
+            put(w, 2, id);
+    }
+    settle(w);
+    search(w);
+    close_world(w);
+    return failed;
+}
+
+Test(collection, a_graph_is_made_anew_where_memory_is_scarce)
+{
+    uint64_t nth = 1;
+    if (!fail_alloc_works())
+        return;
+    while (rebuild_without(nth))
+        nth++;
+    printf("%llu allocations\n", (unsigned long long)nth);
+    cr_assert_gt(nth, 5);
+}
+
 Test(collection, agrees_with_a_list)
 {
     for (uint64_t seed = 1; seed <= 12; seed++)
         play(seed, (enum metric)(seed % METRICS),
-             seed % 4 == 3 ? INDEX_EXACT : INDEX_HNSW, seed % 2);
+             seed % 4 == 3 ? INDEX_EXACT : INDEX_HNSW, seed % 2, false);
+}
+
+Test(collection, agrees_with_a_list_where_memory_is_scarce)
+{
+    if (!fail_alloc_works())
+        return;
+    for (uint64_t seed = 1; seed <= 12; seed++)
+        play(seed, (enum metric)(seed % METRICS),
+             seed % 4 == 3 ? INDEX_EXACT : INDEX_HNSW, seed % 2, true);
 }
 
 Test(collection, passes_over_what_is_no_vector)
