@@ -310,40 +310,63 @@ static void split_path(const struct bench_options *options, const char *set,
              options->set ? "" : set);
 }
 
+/* The part of ticks that all of values from least to most lie in. */
+static void cut_axis(struct svg_axis *axis, double least, double most)
+{
+    while (axis->tick_count > 2 && axis->ticks[1] <= least) {
+        axis->ticks++;
+        axis->tick_count--;
+    }
+    while (axis->tick_count > 2 && axis->ticks[axis->tick_count - 2] >= most)
+        axis->tick_count--;
+    axis->lo = axis->ticks[0];
+    axis->hi = axis->ticks[axis->tick_count - 1];
+}
+
+static void cut_axes(const struct contestant *list, size_t count,
+                     struct svg_axis *x, struct svg_axis *y)
+{
+    double least[2] = { 1, y->hi }, most = y->lo;
+    for (size_t i = 0; i < count; i++)
+        for (size_t w = 0; w < list[i].width_count; w++) {
+            double recall = list[i].recall[w], qps = list[i].qps[w];
+            least[0] = recall < least[0] ? recall : least[0];
+            least[1] = qps < least[1] ? qps : least[1];
+            most = qps > most ? qps : most;
+        }
+    cut_axis(x, least[0], 1);
+    cut_axis(y, least[1], most);
+}
+
 /* Recall against queries a second, a line for each graph. */
 static void draw(const struct contestant *list, size_t count,
                  const struct vector_data *data,
                  const struct bench_options *options)
 {
-    static const double recalls[] = { 0.80, 0.85, 0.90, 0.95, 1.00 };
-    static const double speeds[] = {
-        100, 300, 1000, 3000, 10000, 30000, 100000
-    };
-    static const enum svg_color colors[] = { SVG_BLUE, SVG_SKY, SVG_GREEN,
-                                             SVG_PINK, SVG_ORANGE };
-    struct svg_axis x = { "recall@10", 0.80, 1, false, 5, recalls, NULL };
+    static const double recalls[] = { 0,    0.50, 0.60, 0.70, 0.80, 0.90,
+                                      0.92, 0.94, 0.96, 0.98, 1.00 };
+    static const double speeds[] = { 1,     10,    50,     100,    200,
+                                     500,   1000,  2000,   3000,   5000,
+                                     7000,  10000, 15000,  20000,  30000,
+                                     40000, 60000, 100000, 1000000 };
+    static const enum svg_color colors[] = { SVG_BLUE, SVG_ORANGE, SVG_GREEN,
+                                             SVG_PINK, SVG_SKY };
+    struct svg_axis x = { "recall@10", 0, 1, false, 11, recalls, NULL };
     struct svg_axis y = {
-        "queries a second, one thread", 100, 200000, true, 7, speeds, NULL
+        "queries a second, one thread", 1, 1e6, true, 19, speeds, NULL
     };
     char dir[512], name[256], title[128];
     const char *set = vector_shape_names[data->shape];
     split_path(options, set, dir, name);
+    cut_axes(list, count, &x, &y);
     snprintf(title, sizeof title, "%zu %s vectors of %zu dimensions",
              data->count, set, data->dim);
     struct svg *svg = svg_begin(dir, name, title, &x, &y);
     for (size_t i = 0; i < count; i++) {
         const struct contestant *c = &list[i];
-        double xs[WIDTHS], ys[WIDTHS];
-        size_t points = 0;
-        for (size_t w = 0; w < c->width_count; w++) {
-            if (c->recall[w] < x.lo || c->qps[w] < y.lo || c->qps[w] > y.hi)
-                continue;
-            xs[points] = c->recall[w];
-            ys[points++] = c->qps[w];
-        }
         enum svg_color color = colors[i % (sizeof colors / sizeof *colors)];
-        svg_line(svg, color, SVG_SOLID, xs, ys, points);
-        svg_dots(svg, color, xs, ys, points);
+        svg_line(svg, color, SVG_SOLID, c->recall, c->qps, c->width_count);
+        svg_dots(svg, color, c->recall, c->qps, c->width_count);
         svg_legend(svg, color, c->name);
     }
     svg_end(svg);
