@@ -238,18 +238,21 @@ static bool read_body(struct span body, double *distance)
     return three && !r.bad && mp_at_end(&r) && *distance == *distance;
 }
 
-static bool take_hits(struct search *s, const struct response *response)
+/* DLHT_EPROTO: they make no sense, and nothing the answer says is taken.
+ * DLHT_ENOMEM */
+static int take_hits(struct search *s, const struct response *response)
 {
+    size_t before = s->count;
     struct buf *grown = mem_resize(s->kept, s->kept_count + 1, sizeof *s->kept);
     if (!grown)
-        return false;
+        return DLHT_ENOMEM;
     s->kept = grown;
     struct buf *bytes = &s->kept[s->kept_count];
     *bytes = (struct buf){ 0 };
     buf_append_span(bytes, response->list);
     if (bytes->failed) {
         buf_deinit(bytes);
-        return false;
+        return DLHT_ENOMEM;
     }
     s->kept_count++;
     struct mp_reader r;
@@ -258,12 +261,14 @@ static bool take_hits(struct search *s, const struct response *response)
         struct hit hit = { .id = mp_read_bytes(&r) };
         hit.body = mp_read_bytes(&r);
         hit.version = mp_read_uint(&r);
-        if (r.bad || !read_body(hit.body, &hit.distance))
-            break; /* a stranger's: the rest of it is passed over */
+        if (r.bad || !read_body(hit.body, &hit.distance)) {
+            s->count = before;
+            return DLHT_EPROTO;
+        }
         if (!add_hit(s, &hit))
-            return false;
+            return DLHT_ENOMEM;
     }
-    return true;
+    return DLHT_OK;
 }
 
 static bool take_outcome(struct search *s, struct span doc)
@@ -326,8 +331,10 @@ static void piece_done(struct node *node, void *context,
         note_time(node, node->now_ns - piece->asked_ns);
         s->peers++;
         /* Hits first: what is covered must be complete. */
-        if (!take_hits(s, response) || !take_outcome(s, response->value))
-            s->no_memory = true;
+        int rc = take_hits(s, response);
+        if (rc == DLHT_OK && !take_outcome(s, response->value))
+            rc = DLHT_ENOMEM;
+        s->no_memory = s->no_memory || rc == DLHT_ENOMEM;
     } else if (response->status == DLHT_ENOKEYSPACE ||
                response->status == DLHT_ENOTSUP ||
                response->status == DLHT_ETOOBIG) {
