@@ -105,15 +105,6 @@ static void fail(struct node *node, struct search *s, int status,
 
 /* The answer */
 
-static int by_id(const void *a, const void *b)
-{
-    const struct hit *x = a, *y = b;
-    int order = span_compare(x->id, y->id);
-    if (order)
-        return order;
-    return (x->version < y->version) - (x->version > y->version);
-}
-
 static int by_distance(const void *a, const void *b)
 {
     const struct hit *x = a, *y = b;
@@ -122,7 +113,17 @@ static int by_distance(const void *a, const void *b)
     return span_compare(x->id, y->id);
 }
 
-/* Each id once, by its newest version; the nearest first. */
+static int by_id(const void *a, const void *b)
+{
+    const struct hit *x = a, *y = b;
+    int order = span_compare(x->id, y->id);
+    return order ? order : by_distance(a, b);
+}
+
+/* Each id once, the nearest first. Where answers overlap and an id changed
+ * between them, the nearer of its values counts: an answer that holds k hits may
+ * have left out what is farther than those, so none of them may go without
+ * another as near. */
 static void order_hits(struct search *s)
 {
     size_t kept = 0;
