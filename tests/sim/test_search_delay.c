@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* How long a search takes where peers are far from each other: all owners are
- * asked at once, so about one way there and back, whatever their number. What
- * each takes to search is no part of it: virtual time stands still there. */
+/* How long a search takes where peers are far from each other. Those that hold
+ * all copies are asked at once, whatever their number: one way there and back.
+ * They make sure with owners how far their copies must have come, but for a
+ * stale search: another one. What each takes to search is no part of it: virtual
+ * time stands still there. */
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -19,8 +21,7 @@ enum {
     ROWS = 600,
     SEARCHES = 40,
     BACK_MS = 20, /* after so long a peer's answer is back */
-    BOUND_MS = 40,
-    QUIET_BOUND_MS = 70
+    SLACK_MS = 1
 };
 
 struct asked {
@@ -201,7 +202,7 @@ static void tell(const char *what, const struct times *t)
            (unsigned long long)t->arcs, (unsigned long long)t->peers_least);
 }
 
-Test(search_delay, all_owners_are_asked_at_once, .timeout = 120)
+Test(search_delay, peers_are_asked_at_once, .timeout = 120)
 {
     struct rng rng;
     uint64_t seed = 5;
@@ -214,14 +215,13 @@ Test(search_delay, all_owners_are_asked_at_once, .timeout = 120)
     world_run(w, world_now_ns(w) + 60 * WORLD_S); /* arcs are spread */
     struct times strict = search(&rng, 0);
     struct times stale = search(&rng, REQUEST_STALE);
-    tell("owners", &strict);
-    tell("any copies", &stale);
-    cr_expect_geq(strict.peers_least, PEERS - 1, "few peers own arcs");
-    cr_expect_lt(strict.most, BOUND_MS);
+    tell("all that was acknowledged", &strict);
+    tell("stale", &stale);
+    cr_expect_lt(stale.first, BACK_MS + SLACK_MS);
+    cr_expect_lt(stale.most, BACK_MS + SLACK_MS);
+    cr_expect_lt(strict.most, 2 * BACK_MS + SLACK_MS);
     /* After a silence owners make sure first that they still are. */
-    cr_expect_lt(strict.first, QUIET_BOUND_MS);
-    cr_expect_lt(stale.first, BOUND_MS);
-    cr_expect_lt(stale.most, BOUND_MS);
+    cr_expect_lt(strict.first, 4 * BACK_MS + SLACK_MS);
     const char *text;
     const char *failure = world_failure(w, &text);
     cr_expect_null(failure, "%s: %s", failure, text);
