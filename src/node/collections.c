@@ -242,7 +242,9 @@ void collections_split(struct node *node, struct replica *r,
     (void)node;
     if (!v)
         return;
-    if (!right || right->vectors || !attach(v->of, right)) {
+    /* Of records that are no vectors it is not known where they were. */
+    bool damaged = collection_part_damaged(v->of->c, v->part) > 0;
+    if (!right || right->vectors || damaged || !attach(v->of, right)) {
         read_anew(v);
         return;
     }

@@ -105,15 +105,6 @@ static void fail(struct node *node, struct search *s, int status,
 
 /* The answer */
 
-static int by_id(const void *a, const void *b)
-{
-    const struct hit *x = a, *y = b;
-    int order = span_compare(x->id, y->id);
-    if (order)
-        return order;
-    return (x->version < y->version) - (x->version > y->version);
-}
-
 static int by_distance(const void *a, const void *b)
 {
     const struct hit *x = a, *y = b;
@@ -122,7 +113,17 @@ static int by_distance(const void *a, const void *b)
     return span_compare(x->id, y->id);
 }
 
-/* Each id once, by its newest version; the nearest first. */
+static int by_id(const void *a, const void *b)
+{
+    const struct hit *x = a, *y = b;
+    int order = span_compare(x->id, y->id);
+    return order ? order : by_distance(a, b);
+}
+
+/* Each id once, the nearest first. Where answers overlap and an id changed
+ * between them, the nearer of its values counts: an answer that holds k hits may
+ * have left out what is farther than those, so none of them may go without
+ * another as near. */
 static void order_hits(struct search *s)
 {
     size_t kept = 0;
@@ -238,18 +239,21 @@ static bool read_body(struct span body, double *distance)
     return three && !r.bad && mp_at_end(&r) && *distance == *distance;
 }
 
-static bool take_hits(struct search *s, const struct response *response)
+/* DLHT_EPROTO: they make no sense, and nothing the answer says is taken.
+ * DLHT_ENOMEM */
+static int take_hits(struct search *s, const struct response *response)
 {
+    size_t before = s->count;
     struct buf *grown = mem_resize(s->kept, s->kept_count + 1, sizeof *s->kept);
     if (!grown)
-        return false;
+        return DLHT_ENOMEM;
     s->kept = grown;
     struct buf *bytes = &s->kept[s->kept_count];
     *bytes = (struct buf){ 0 };
     buf_append_span(bytes, response->list);
     if (bytes->failed) {
         buf_deinit(bytes);
-        return false;
+        return DLHT_ENOMEM;
     }
     s->kept_count++;
     struct mp_reader r;
@@ -258,12 +262,14 @@ static bool take_hits(struct search *s, const struct response *response)
         struct hit hit = { .id = mp_read_bytes(&r) };
         hit.body = mp_read_bytes(&r);
         hit.version = mp_read_uint(&r);
-        if (r.bad || !read_body(hit.body, &hit.distance))
-            break; /* a stranger's: the rest of it is passed over */
+        if (r.bad || !read_body(hit.body, &hit.distance)) {
+            s->count = before;
+            return DLHT_EPROTO;
+        }
         if (!add_hit(s, &hit))
-            return false;
+            return DLHT_ENOMEM;
     }
-    return true;
+    return DLHT_OK;
 }
 
 static bool take_outcome(struct search *s, struct span doc)
@@ -326,8 +332,10 @@ static void piece_done(struct node *node, void *context,
         note_time(node, node->now_ns - piece->asked_ns);
         s->peers++;
         /* Hits first: what is covered must be complete. */
-        if (!take_hits(s, response) || !take_outcome(s, response->value))
-            s->no_memory = true;
+        int rc = take_hits(s, response);
+        if (rc == DLHT_OK && !take_outcome(s, response->value))
+            rc = DLHT_ENOMEM;
+        s->no_memory = s->no_memory || rc == DLHT_ENOMEM;
     } else if (response->status == DLHT_ENOKEYSPACE ||
                response->status == DLHT_ENOTSUP ||
                response->status == DLHT_ETOOBIG) {

@@ -93,6 +93,12 @@ static bool pack_hit(const struct search_query *q, const struct replica *r,
     return true;
 }
 
+/* The copy has all that is in the log up to the mark. */
+static bool has_reached(const struct replica *r, const struct mark *mark)
+{
+    return r->applied >= mark->index && r->arc->generation >= mark->generation;
+}
+
 /* The copy of an arc that was confirmed, if it may still be read; NULL. */
 static struct replica *readable(struct node *node, const struct serving *s,
                                 size_t i)
@@ -102,6 +108,8 @@ static struct replica *readable(struct node *node, const struct serving *s,
                             : NULL;
     bool may = r && !r->empty && r->keyspace == s->keyspace &&
                !op_merge_refuses(r) && !r->cas_done;
+    /* It may have been made anew meanwhile, from less. */
+    may = may && (s->confirms || has_reached(r, &s->arcs[i].mark));
     return may ? r : NULL;
 }
 
@@ -601,12 +609,6 @@ void op_search_confirmed(struct node *node, uint64_t ticket, int status)
         return; /* too late */
     s->arcs[i].state = status == DLHT_OK ? ASKED_READY : ASKED_LOST;
     close_one(node, s);
-}
-
-/* The copy has all that is in the log up to the mark. */
-static bool has_reached(const struct replica *r, const struct mark *mark)
-{
-    return r->applied >= mark->index && r->arc->generation >= mark->generation;
 }
 
 /* True: all that it waited for are here. */

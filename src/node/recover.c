@@ -66,10 +66,8 @@ static int cut_records(struct node *node, struct replica *r,
 {
     struct records *right;
     int rc = records_split(r->records, o->known->hi, node->config.seed, &right);
-    if (rc == DLHT_OK) {
+    if (rc == DLHT_OK)
         records_free(right);
-        collections_replaced(r);
-    }
     return rc;
 }
 
