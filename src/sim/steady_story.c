@@ -18,6 +18,7 @@ enum {
 };
 #define STALL_EVERY_NS (60 * WORLD_S) /* mean */
 #define STALL_NS_MAX (10 * WORLD_S)
+#define TRANSFER_NS (5 * WORLD_S) /* until a wished leader surely leads */
 
 /* As its leader last had it. */
 struct office {
@@ -163,9 +164,23 @@ static bool run_for(struct steady_story *s, uint64_t ns)
     return world_run(s->world, world_now_ns(s->world) + ns);
 }
 
+/* Until what was wished before the watch has come about. */
+static bool await_transfers(struct steady_story *s)
+{
+    uint64_t sent;
+    do {
+        sent = steps_sent(s).transfers;
+        if (!world_run(s->world, world_now_ns(s->world) + TRANSFER_NS))
+            return false;
+    } while (steps_sent(s).transfers > sent);
+    return true;
+}
+
 bool steady_story_act(struct steady_story *s, uint64_t loss_ns,
                       uint64_t stalls_ns)
 {
+    if (!await_transfers(s))
+        return false;
     s->phase = PHASE_LOSS;
     s->before = steps_sent(s);
     if (!run_for(s, loss_ns))

@@ -13,20 +13,20 @@ from scenarios import count_all, text_words
 from workload import Load
 
 VALUE_SIZE = 100
+CLIENTS_MANY = 32
 
 
 class Bench:
     """dlht-cli bench on keys that are there, until its time is up or it is
-    told that it was enough; its answer when it is over."""
+    told that it was enough; its answer when it is over. Every client asks
+    for the next when it has its answer (a closed loop)."""
 
-    def __init__(self, ring, keys, seconds, rate=None, nodes=None):
+    def __init__(self, ring, keys, seconds, clients, nodes=None):
         args = [find_program("dlht-cli"), "-n", nodes or ring.addresses(),
                 "--json", "bench", "--workload", "mixed", "--no-load",
                 "--keys", str(keys), "--value-size", str(VALUE_SIZE),
-                "--clients", "4", "--pipeline", "4",
+                "--clients", str(clients), "--pipeline", "1",
                 "--seconds", str(seconds)]
-        if rate:
-            args += ["--rate", str(rate)]
         self.process = spawn(args, stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE)
         self.seconds = seconds
@@ -87,6 +87,18 @@ def replace(ring, victim, bench):
     return bench.end()
 
 
+def half_load(ring, keys, seconds):
+    """How much the ring does for many clients, and how many of them ask for
+    half of it, and for how much they do."""
+    full = Bench(ring, keys, seconds, CLIENTS_MANY).result()["rate"]
+    clients = 0
+    rate = 0
+    while rate < full / 2:
+        clients += 1
+        rate = Bench(ring, keys, seconds, clients).result()["rate"]
+    return full, clients, rate
+
+
 def change_under_load(case):
     """Join, leave, kill and replace under half load; what clients feel."""
     keys = 50000 if case.quick else 1000000
@@ -96,16 +108,16 @@ def change_under_load(case):
              "--workload", "get", "--seconds", "1", seconds=300)
     ring.await_whole(5)
     await_rest(ring)
-    full = Bench(ring, keys, 3 if case.quick else 10).result()["rate"]
-    rate = int(full / 2)
+    full, clients, rate = half_load(ring, keys, 3 if case.quick else 10)
     load = Load(ring, text_words(), writers=1, keys_each=10)
     load.start()
     want = keys + load.key_count()
-    said = [f"{keys} records; half of {full:.0f}/s"]
+    said = [f"{keys} records; {clients} clients, {rate:.0f}/s of at most "
+            f"{full:.0f}/s"]
 
     def watch(nodes=None):
         """A bench for as long as a change takes."""
-        return Bench(ring, keys, 600, rate, nodes)
+        return Bench(ring, keys, 600, clients, nodes)
 
     def felt(what, p99_and_longest):
         said.append("%s: p99 %.2f ms, longest %.0f ms" %
