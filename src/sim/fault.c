@@ -52,6 +52,23 @@ void fault_note_exit(struct fault *fault, size_t peer)
                 peer);
 }
 
+/* What an operator does (docs/operations.md): disks are hurt only where the
+ * others have all that this one held. */
+static void on_replace(void *context, uint64_t peer)
+{
+    struct fault *fault = context;
+    if (!world_is_up(fault->world, (size_t)peer))
+        world_lose_disk(fault->world, (size_t)peer);
+    fault_set_bootstrap(fault, (size_t)peer);
+    on_start(context, peer);
+}
+
+void fault_note_refusal(struct fault *fault, size_t peer)
+{
+    world_after(fault->world, fault_draw_time(fault, WORLD_S), on_replace,
+                fault, peer);
+}
+
 static void crash_one(struct fault *fault, bool power)
 {
     size_t peer = fault_draw_peer(fault, true);

@@ -98,6 +98,8 @@ void fault_stop(struct fault *fault);
 bool fault_is_idle(const struct fault *fault);
 /* To be called from on_exit of the world: the peer starts again later. */
 void fault_note_exit(struct fault *fault, size_t peer);
+/* Of one that does not start for a damaged disk: it starts on an empty one. */
+void fault_note_refusal(struct fault *fault, size_t peer);
 /* Of each kind that happened: bits. */
 uint32_t fault_seen(const struct fault *fault);
 

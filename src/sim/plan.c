@@ -6,6 +6,8 @@
 
 #include <stdio.h>
 
+#include "dlht/err.h"
+
 enum {
     LINEAR_UNDECIDED_MAX = 2 /* keys of a run that may stay open */
 };
@@ -247,8 +249,10 @@ static bool may_lose(void *context, size_t peer)
 static void on_exit(void *context, size_t peer, int status, const char *text)
 {
     struct plan *p = context;
-    (void)status, (void)text;
-    if (p->tormentor)
+    (void)text;
+    if (p->tormentor && status == DLHT_ECORRUPT)
+        fault_note_refusal(p->tormentor, peer);
+    else if (p->tormentor)
         fault_note_exit(p->tormentor, peer);
 }
 
