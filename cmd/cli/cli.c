@@ -84,7 +84,9 @@ int cli_open(struct cli *cli, struct dlht **d)
             cli->set.timeout_ms ? cli->set.timeout_ms : CLI_TIMEOUT_MS;
         int rc = dlht_connect(cli->nodes, timeout, &cli->d, &error);
         if (rc == DLHT_EINVAL)
-            return cli_usage(cli, "'%s' is no HOST:PORT[,HOST:PORT...]",
+            return cli_usage(cli,
+                             "'%s' is no HOST:PORT[,HOST:PORT...] or "
+                             "unix:PATH",
                              cli->nodes);
         if (rc != DLHT_OK) {
             char text[DLHT_ERROR_TEXT_MAX + 128];

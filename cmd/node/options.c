@@ -48,6 +48,14 @@ static bool option_advertise(struct options *o, const char *name,
     return true;
 }
 
+static bool option_socket(struct options *o, const char *name,
+                          const char *value)
+{
+    (void)name;
+    o->config.socket = value;
+    return true;
+}
+
 static bool option_bootstrap(struct options *o, const char *name,
                              const char *value)
 {
@@ -290,6 +298,9 @@ static const struct option option_table[] = {
       "where peers and clients come in" },
     { "advertise", "HOST:PORT", "what is listened on", option_advertise,
       "address told to others; needed when --listen is a wildcard" },
+    { "socket", "PATH", "none", option_socket,
+      "also a Unix-domain socket there, for clients of this machine: "
+      "dlht-cli -n unix:PATH" },
     { "bootstrap", "HOST:PORT", "none: found a new cluster", option_bootstrap,
       "any peer of the cluster to join; repeatable" },
     { "join-timeout", "TIME", "30s", option_join_timeout,

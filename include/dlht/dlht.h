@@ -63,6 +63,8 @@ struct dlht_config {
     const char *listen;    /* HOST:PORT; port 0: any. inproc:NAME: reached by
                             * other nodes and clients of this process only */
     const char *advertise; /* NULL: as listened on */
+    const char *socket;    /* path of a Unix-domain socket for clients of this
+                            * machine, at most 58 bytes; NULL: none */
     const char *bootstrap[DLHT_BOOTSTRAP_MAX];
     size_t bootstrap_count; /* 0: found a new cluster (or rejoin by data dir) */
     uint32_t join_timeout_ms;
@@ -103,7 +105,8 @@ DLHT_API int dlht_open(const struct dlht_config *config, struct dlht **out,
                        struct dlht_error *error);
 
 /* Connects to the first of "HOST:PORT[,HOST:PORT...]" that answers; later goes
- * over to others by itself, those it learns of included.
+ * over to others by itself, those it learns of included. "unix:PATH" stands for
+ * a node of this machine that listens there.
  *   DLHT_EINVAL, DLHT_EUNAVAILABLE, DLHT_EVERSION, DLHT_ENOMEM */
 DLHT_API int dlht_connect(const char *addresses, uint32_t timeout_ms,
                           struct dlht **out, struct dlht_error *error);

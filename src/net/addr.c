@@ -12,12 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "dlht/err.h"
 #include "net/inproc.h"
 
 static const char ADDR_INPROC[] = "inproc:";
+static const char ADDR_UNIX[] = "unix:";
 
 enum {
     ADDR_BACKLOG = 1024
@@ -31,6 +34,20 @@ struct addr_parts {
 bool addr_is_inproc(const char *text)
 {
     return strncmp(text, ADDR_INPROC, sizeof ADDR_INPROC - 1) == 0;
+}
+
+static bool addr_is_unix(const char *text)
+{
+    return strncmp(text, ADDR_UNIX, sizeof ADDR_UNIX - 1) == 0;
+}
+
+/* PEER_ADDR_MAX leaves less than sun_path holds. */
+static struct sockaddr_un addr_of_path(const char *text)
+{
+    struct sockaddr_un sa = { .sun_family = AF_UNIX };
+    const char *path = text + sizeof ADDR_UNIX - 1;
+    memcpy(sa.sun_path, path, strlen(path) + 1);
+    return sa;
 }
 
 static bool addr_port_is_valid(const char *port)
@@ -68,14 +85,23 @@ bool addr_is_valid(const char *text)
         size_t len = strlen(text) - (sizeof ADDR_INPROC - 1);
         return len > 0 && len < INPROC_NAME_MAX;
     }
+    if (addr_is_unix(text)) {
+        size_t len = strlen(text);
+        return len > sizeof ADDR_UNIX - 1 && len < PEER_ADDR_MAX;
+    }
     struct addr_parts parts;
     return addr_split(text, &parts);
+}
+
+bool addr_is_of_peer(const char *text)
+{
+    return addr_is_valid(text) && !addr_is_unix(text);
 }
 
 bool addr_is_wildcard(const char *text)
 {
     struct addr_parts parts;
-    if (addr_is_inproc(text) || !addr_split(text, &parts))
+    if (addr_is_inproc(text) || addr_is_unix(text) || !addr_split(text, &parts))
         return false;
     return strcmp(parts.host, "0.0.0.0") == 0 ||
            strcmp(parts.host, "::") == 0 || strcmp(parts.host, "*") == 0;
@@ -111,11 +137,16 @@ static void addr_tune(int fd)
     addr_set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 128 << 10);
 }
 
+static int addr_socket(int family, int *out)
+{
+    *out = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    return *out < 0 ? DLHT_EIO : DLHT_OK;
+}
+
 static int addr_bind(const struct addrinfo *info, int *out)
 {
-    int fd =
-        socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
+    int fd;
+    if (addr_socket(info->ai_family, &fd) != DLHT_OK)
         return DLHT_EIO;
     addr_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     int rc = DLHT_OK;
@@ -146,6 +177,66 @@ static int addr_bound(const char *text, int fd, char bound[PEER_ADDR_MAX])
     return n > 0 && n < PEER_ADDR_MAX ? DLHT_OK : DLHT_EINVAL;
 }
 
+/* Begins to connect s, which is *fd then, or closed. */
+static int addr_dialled(int s, const struct sockaddr *sa, socklen_t len,
+                        int *fd)
+{
+    if (connect(s, sa, len) != 0 && errno != EINPROGRESS) {
+        close(s);
+        return DLHT_EUNAVAILABLE;
+    }
+    *fd = s;
+    return DLHT_OK;
+}
+
+static int addr_connect_path(const char *text, int *fd)
+{
+    struct sockaddr_un sa = addr_of_path(text);
+    int s, rc = addr_socket(AF_UNIX, &s);
+    return rc == DLHT_OK
+               ? addr_dialled(s, (const struct sockaddr *)&sa, sizeof sa, fd)
+               : rc;
+}
+
+/* A socket whose owner ended without taking it away is in the way of the
+ * next one. */
+static int addr_clear_path(const struct sockaddr_un *sa)
+{
+    struct stat st;
+    if (lstat(sa->sun_path, &st) != 0)
+        return DLHT_OK;
+    int fd;
+    if (!S_ISSOCK(st.st_mode))
+        return DLHT_EBUSY;
+    int rc = addr_socket(AF_UNIX, &fd);
+    if (rc != DLHT_OK)
+        return rc;
+    rc = connect(fd, (const struct sockaddr *)sa, sizeof *sa) != 0 &&
+                 errno == ECONNREFUSED && unlink(sa->sun_path) == 0
+             ? DLHT_OK
+             : DLHT_EBUSY;
+    close(fd);
+    return rc;
+}
+
+static int addr_listen_path(const char *text, int *out)
+{
+    struct sockaddr_un sa = addr_of_path(text);
+    int fd, rc = addr_clear_path(&sa);
+    if (rc == DLHT_OK)
+        rc = addr_socket(AF_UNIX, &fd);
+    if (rc != DLHT_OK)
+        return rc;
+    if (bind(fd, (const struct sockaddr *)&sa, sizeof sa) != 0 ||
+        listen(fd, ADDR_BACKLOG) != 0) {
+        rc = errno == EADDRINUSE ? DLHT_EBUSY : DLHT_EINVAL;
+        close(fd);
+        return rc;
+    }
+    *out = fd;
+    return DLHT_OK;
+}
+
 int addr_listen(const char *text, char bound[PEER_ADDR_MAX], int *fd)
 {
     *fd = -1;
@@ -154,6 +245,10 @@ int addr_listen(const char *text, char bound[PEER_ADDR_MAX], int *fd)
     if (addr_is_inproc(text)) {
         memcpy(bound, text, strlen(text) + 1);
         return inproc_listen(text + sizeof ADDR_INPROC - 1, fd);
+    }
+    if (addr_is_unix(text)) {
+        memcpy(bound, text, strlen(text) + 1);
+        return addr_listen_path(text, fd);
     }
     struct addrinfo *list;
     if (addr_resolve(text, true, &list) != DLHT_OK)
@@ -174,19 +269,23 @@ void addr_unlisten(const char *text, int fd)
 {
     if (fd == -1)
         return;
-    if (addr_is_inproc(text))
+    if (addr_is_inproc(text)) {
         inproc_unlisten(fd);
-    else
-        close(fd);
+        return;
+    }
+    close(fd);
+    if (addr_is_unix(text))
+        (void)unlink(addr_of_path(text).sun_path);
 }
 
-int addr_accept(bool inproc, int listen_fd, int *fd)
+int addr_accept(const char *text, int listen_fd, int *fd)
 {
-    if (inproc)
+    if (addr_is_inproc(text))
         return inproc_accept(listen_fd, fd);
     *fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (*fd >= 0) {
-        addr_tune(*fd);
+        if (!addr_is_unix(text))
+            addr_tune(*fd);
         return DLHT_OK;
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK)
@@ -204,26 +303,19 @@ int addr_connect(const char *text, int *fd)
         return DLHT_EINVAL;
     if (addr_is_inproc(text))
         return inproc_connect(text + sizeof ADDR_INPROC - 1, fd);
+    if (addr_is_unix(text))
+        return addr_connect_path(text, fd);
     struct addrinfo *list;
-    int rc = addr_resolve(text, false, &list);
+    int s, rc = addr_resolve(text, false, &list);
     if (rc != DLHT_OK)
         return rc;
-    int s =
-        socket(list->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (s < 0) {
-        freeaddrinfo(list);
-        return DLHT_EIO;
+    rc = addr_socket(list->ai_family, &s);
+    if (rc == DLHT_OK) {
+        addr_tune(s);
+        rc = addr_dialled(s, list->ai_addr, list->ai_addrlen, fd);
     }
-    addr_tune(s);
-    rc = connect(s, list->ai_addr, list->ai_addrlen);
-    int error = rc == 0 ? 0 : errno;
     freeaddrinfo(list);
-    if (error && error != EINPROGRESS) {
-        close(s);
-        return DLHT_EUNAVAILABLE;
-    }
-    *fd = s;
-    return DLHT_OK;
+    return rc;
 }
 
 bool addr_connected(int fd)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* net/addr.h - where somebody listens: "HOST:PORT", "[IPV6]:PORT", or
- * "inproc:NAME" inside this process.
+/* net/addr.h - where somebody listens: "HOST:PORT", "[IPV6]:PORT",
+ * "unix:PATH" on this machine, or "inproc:NAME" inside this process.
  *
  * Descriptors made here are non-blocking and closed on exec; TCP ones send
- * without delay and notice a dead other side by keep-alive. */
+ * without delay and notice a dead other side by keep-alive. Who may connect
+ * to a PATH is decided by its directory and, when it is made, the umask. */
 
 #ifndef NET_ADDR_H
 #define NET_ADDR_H
@@ -18,20 +19,25 @@
  * the host exists. */
 bool addr_is_valid(const char *text);
 bool addr_is_inproc(const char *text);
+/* Valid, and peers may reach each other there: not a PATH. */
+bool addr_is_of_peer(const char *text);
 /* Listens on all interfaces: nobody can connect to it by this name. */
 bool addr_is_wildcard(const char *text);
 
-/* bound is the address with the true port where 0 was asked.
- *   DLHT_EINVAL  not an address of this machine
+/* bound is the address with the true port where 0 was asked. A socket at PATH
+ * that nobody listens on any more is replaced, another file never.
+ *   DLHT_EINVAL  not an address of this machine, or PATH cannot be made
  *   DLHT_EBUSY   in use
  *   DLHT_EIO, DLHT_ENOMEM */
 MUST_USE int addr_listen(const char *text, char bound[PEER_ADDR_MAX], int *fd);
+/* Also takes the socket at PATH away. */
 void addr_unlisten(const char *text, int fd);
 
-/*   DLHT_ENOTFOUND  nobody waits
+/* text is what listen_fd listens on.
+ *   DLHT_ENOTFOUND  nobody waits
  *   DLHT_EFULL      no descriptors left
  *   DLHT_EIO        this one failed, the next may not */
-MUST_USE int addr_accept(bool inproc, int listen_fd, int *fd);
+MUST_USE int addr_accept(const char *text, int listen_fd, int *fd);
 
 /* Begins to connect; when the descriptor is writable addr_connected tells how
  * it went. A host name is looked up here, which may block (numbers do not).

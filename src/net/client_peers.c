@@ -10,14 +10,15 @@
 #include "net/addr.h"
 #include "wire/mp.h"
 
-static bool peers_add(struct client_peers *peers, struct span addr)
+static bool peers_add(struct client_peers *peers, struct span addr,
+                      bool (*is_fit)(const char *text))
 {
     char text[PEER_ADDR_MAX];
     if (addr.len == 0 || addr.len >= PEER_ADDR_MAX)
         return false;
     memcpy(text, addr.data, addr.len);
     text[addr.len] = 0;
-    if (!addr_is_valid(text))
+    if (!is_fit(text))
         return false;
     for (size_t i = 0; i < peers->count; i++)
         if (strcmp(peers->list[i], text) == 0)
@@ -34,7 +35,7 @@ bool client_peers_parse(struct client_peers *peers, const char *addresses)
     for (;;) {
         const char *end = strchr(at, ',');
         size_t len = end ? (size_t)(end - at) : strlen(at);
-        if (!peers_add(peers, span_of(at, len)))
+        if (!peers_add(peers, span_of(at, len), addr_is_valid))
             return false;
         peers->given = peers->count;
         if (!end)
@@ -60,7 +61,7 @@ static void peers_learn_map(struct client_peers *peers, struct mp_reader *r)
             mp_skip(r);
     }
     if (!r->bad && alive)
-        (void)peers_add(peers, addr);
+        (void)peers_add(peers, addr, addr_is_of_peer);
 }
 
 static void peers_learn_array(struct client_peers *peers, struct mp_reader *r)
@@ -94,7 +95,7 @@ void client_peers_learn(struct client_peers *peers, struct span document)
     }
     if (peers->count == CLIENT_PEERS_MAX)
         peers->count--; /* room for the one in use */
-    (void)peers_add(peers, span_str(current));
+    (void)peers_add(peers, span_str(current), addr_is_valid);
     for (peers->at = 0; strcmp(peers->list[peers->at], current) != 0;)
         peers->at++;
 }

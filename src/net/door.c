@@ -77,13 +77,20 @@ struct ticket {
     bool open;
 };
 
+/* Where one comes in. */
+struct gate {
+    struct door *door;
+    char addr[PEER_ADDR_MAX];
+    int fd;
+    struct loop_watch watch;
+};
+
 struct door {
     struct loop *loop;
     struct door_calls calls;
-    char addr[PEER_ADDR_MAX];
-    int listen_fd;
+    struct gate gates[DOOR_GATES_MAX];
+    size_t gate_count;
     int spare_fd; /* given up to turn somebody away when none is left */
-    struct loop_watch watch;
     struct seat *seats;
     size_t seat_count; /* ever used */
     size_t seat_max;
@@ -581,35 +588,51 @@ int door_adopt(struct door *door, int fd)
 
 /* No descriptor is left: use the spare one to close who waits, else the
  * listener would be ready for ever. */
-static void door_turn_away(struct door *door)
+static void gate_turn_away(struct gate *gate)
 {
+    struct door *door = gate->door;
     door_log(door, "no file descriptor left: a connection was turned away");
     if (door->spare_fd == -1)
         return;
     close(door->spare_fd);
     int fd;
-    if (addr_accept(addr_is_inproc(door->addr), door->listen_fd, &fd) ==
-        DLHT_OK)
+    if (addr_accept(gate->addr, gate->fd, &fd) == DLHT_OK)
         close(fd);
     door->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-static void door_on_listener(void *context, bool readable, bool writable)
+static void gate_on_caller(void *context, bool readable, bool writable)
 {
     (void)readable;
     (void)writable;
-    struct door *door = context;
-    bool inproc = addr_is_inproc(door->addr);
+    struct gate *gate = context;
+    struct door *door = gate->door;
     for (int i = 0; i < DOOR_ACCEPTS_PER_TURN; i++) {
         int fd;
-        int rc = addr_accept(inproc, door->listen_fd, &fd);
+        int rc = addr_accept(gate->addr, gate->fd, &fd);
         if (rc == DLHT_EFULL)
-            door_turn_away(door);
+            gate_turn_away(gate);
         if (rc != DLHT_OK)
             return;
         if (door_adopt(door, fd) != DLHT_OK)
             door_log(door, "too many connections: one was turned away");
     }
+}
+
+int door_listen(struct door *door, const char *addr, int listen_fd)
+{
+    assert(door->gate_count < DOOR_GATES_MAX);
+    struct gate *gate = &door->gates[door->gate_count];
+    *gate = (struct gate){ .door = door, .fd = listen_fd };
+    memcpy(gate->addr, addr, strlen(addr) + 1);
+    if (!loop_watch_init(door->loop, &gate->watch, listen_fd, gate_on_caller,
+                         gate) ||
+        !loop_watch_set(&gate->watch, true, false)) {
+        loop_watch_end(&gate->watch);
+        return DLHT_ENOMEM;
+    }
+    door->gate_count++;
+    return DLHT_OK;
 }
 
 int door_new(struct loop *loop, const char *addr, int listen_fd,
@@ -629,12 +652,7 @@ int door_new(struct loop *loop, const char *addr, int listen_fd,
     door->seats = seats;
     door->seat_max = callers_max;
     door->logs_left = DOOR_LOGS_PER_SWEEP;
-    door->listen_fd = listen_fd;
-    strncpy(door->addr, addr, sizeof door->addr - 1);
-    if (!loop_watch_init(loop, &door->watch, listen_fd, door_on_listener,
-                         door) ||
-        !loop_watch_set(&door->watch, true, false)) {
-        loop_watch_end(&door->watch);
+    if (door_listen(door, addr, listen_fd) != DLHT_OK) {
         free(seats);
         free(door);
         return DLHT_ENOMEM;
@@ -649,8 +667,10 @@ void door_shut(struct door *door)
     if (door->shut)
         return;
     door->shut = true;
-    loop_watch_end(&door->watch);
-    addr_unlisten(door->addr, door->listen_fd);
+    for (size_t i = 0; i < door->gate_count; i++) {
+        loop_watch_end(&door->gates[i].watch);
+        addr_unlisten(door->gates[i].addr, door->gates[i].fd);
+    }
 }
 
 void door_free(struct door *door)

@@ -32,6 +32,7 @@
 struct door;
 
 enum {
+    DOOR_GATES_MAX = 2, /* addresses that it listens on */
     DOOR_CALLERS_MAX = 20000,
     DOOR_IN_FLIGHT_MAX = 4096,       /* requests of one caller */
     DOOR_UNSENT_PAUSE = 4 << 20,     /* not read from while more is unsent */
@@ -63,6 +64,10 @@ struct door_calls {
 MUST_USE int door_new(struct loop *loop, const char *addr, int listen_fd,
                       size_t callers_max, const struct door_calls *calls,
                       struct door **out);
+
+/* Listens there too: one address more, of local clients.
+ *   DLHT_ENOMEM  fd stays the caller's */
+MUST_USE int door_listen(struct door *door, const char *addr, int listen_fd);
 
 /* Closes everything; answers that are not sent are lost. NULL is allowed. */
 void door_free(struct door *door);

@@ -106,13 +106,13 @@ static int embed_check_words(const struct dlht_config *c,
         return embed_bad(error, "zone '%s' is longer than %d bytes", c->zone,
                          PEER_ZONE_MAX - 1);
     if (c->advertise &&
-        (!addr_is_valid(c->advertise) || addr_is_wildcard(c->advertise)))
+        (!addr_is_of_peer(c->advertise) || addr_is_wildcard(c->advertise)))
         return embed_bad(error,
                          "'%s' is no address to be reached by: give "
                          "HOST:PORT",
                          c->advertise);
     for (size_t i = 0; i < c->bootstrap_count; i++)
-        if (!c->bootstrap[i] || !addr_is_valid(c->bootstrap[i]))
+        if (!c->bootstrap[i] || !addr_is_of_peer(c->bootstrap[i]))
             return embed_bad(error,
                              "'%s' is no bootstrap address: give "
                              "HOST:PORT",
@@ -193,6 +193,7 @@ int embed_new(const struct dlht_config *config, struct embed **out,
     pthread_cond_init(&e->changed, NULL);
     struct host_config host = { .listen = config->listen,
                                 .advertise = config->advertise,
+                                .socket = config->socket,
                                 .data_dir = config->data_dir,
                                 .durability = config->durability,
                                 .log = config->log,

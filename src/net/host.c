@@ -503,11 +503,38 @@ static size_t host_callers_max(void)
     return (size_t)limit.rlim_cur - HOST_FILES_RESERVE;
 }
 
+static int host_listen_socket(struct host *h, const char *path,
+                              struct dlht_error *error)
+{
+    if (!path)
+        return DLHT_OK;
+    char addr[PEER_ADDR_MAX], bound[PEER_ADDR_MAX];
+    int n = snprintf(addr, sizeof addr, "unix:%s", path), fd;
+    if (*path == 0 || n < 0 || (size_t)n >= sizeof addr)
+        return host_fail(error, DLHT_EINVAL,
+                         "'%s' is no path for a socket: give one of 1 to %zu "
+                         "bytes",
+                         path, sizeof addr - sizeof "unix:");
+    int rc = addr_listen(addr, bound, &fd);
+    if (rc != DLHT_OK)
+        return host_fail(error, rc,
+                         rc == DLHT_EBUSY
+                             ? "'%s' is in use: choose another path"
+                             : "cannot make the socket '%s': choose a path in "
+                               "a directory that is there and may be written",
+                         path);
+    rc = door_listen(h->door, bound, fd);
+    if (rc == DLHT_OK)
+        return DLHT_OK;
+    addr_unlisten(bound, fd);
+    return host_fail(error, rc, "no memory to start");
+}
+
 static int host_listen(struct host *h, const struct host_config *config,
                        struct dlht_error *error)
 {
     const char *listen = config->listen;
-    if (!addr_is_valid(listen))
+    if (!addr_is_of_peer(listen))
         return host_fail(error, DLHT_EINVAL,
                          "'%s' is no address to listen on: give HOST:PORT",
                          listen);
@@ -539,7 +566,7 @@ static int host_listen(struct host *h, const struct host_config *config,
                                 .log = host_warn };
     rc = door_new(h->loop, h->listen, fd, host_callers_max(), &calls, &h->door);
     if (rc == DLHT_OK)
-        return DLHT_OK;
+        return host_listen_socket(h, config->socket, error);
     addr_unlisten(h->listen, fd);
     return host_fail(error, rc, "no memory to start");
 }

@@ -29,6 +29,7 @@ struct host_config {
     struct node_config node; /* host_new fills addr, durable, seed, pages */
     const char *listen;
     const char *advertise; /* NULL: where it listens */
+    const char *socket;    /* path, for clients of this machine; NULL: none */
     const char *data_dir;  /* NULL: none */
     enum dlht_durability durability;
     dlht_log_fn log; /* NULL: silent */

@@ -218,7 +218,8 @@ static void link_connect(struct link *link)
 {
     struct links *links = link->links;
     int fd;
-    int rc = addr_connect(link->addr, &fd);
+    int rc = addr_is_of_peer(link->addr) ? addr_connect(link->addr, &fd)
+                                         : DLHT_EINVAL;
     if (rc == DLHT_OK)
         rc = conn_open(&link->conn, links->loop, fd, link_on_ready, link);
     if (rc == DLHT_OK && !loop_watch_set(&link->conn.watch, true, true))

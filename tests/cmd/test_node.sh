@@ -49,7 +49,7 @@ stopped() {
 }
 
 "$node" --version | grep -q '^dlht-node [0-9]' || complain "no version"
-for option in listen advertise down-out bootstrap data-dir durability vnodes \
+for option in listen advertise down-out bootstrap data-dir durability socket vnodes \
     weight replicas zone map memory-limit redis http config log-level \
     log-format join-timeout; do
     "$node" --help | grep -q -- "--$option " || complain "no help of --$option"
@@ -71,6 +71,14 @@ refused 2 "--memory-limit" --memory-limit 1X
 refused 2 "--down-out" --down-out 5y
 refused 2 "--durability" --durability often
 refused 2 "--data-dir" --listen 127.0.0.1:0 --durability sync
+refused 2 "HOST:PORT" --listen "unix:$dir/socket"
+refused 2 "HOST:PORT" --listen 127.0.0.1:0 --bootstrap "unix:$dir/socket"
+refused 2 "$dir/none/socket" --listen 127.0.0.1:0 --socket "$dir/none/socket"
+refused 2 "1 to 58 bytes" --listen 127.0.0.1:0 \
+    --socket "/tmp/$(printf 'x%.0s' $(seq 60))"
+echo kept >"$dir/file"
+refused 2 "$dir/file" --listen 127.0.0.1:0 --socket "$dir/file"
+[ "$(cat "$dir/file")" = kept ] || complain "--socket harmed a file"
 refused 2 "/proc/x" --listen 127.0.0.1:0 --data-dir /proc/x
 refused 2 "$dir/none" --config "$dir/none"
 refused 2 "--log-level" --log-level loud
@@ -96,6 +104,17 @@ refused 2 "$dir/data" --listen 127.0.0.1:0 --data-dir "$dir/data"
 stopped TERM
 started --listen 127.0.0.1:0 --data-dir "$dir/data"
 stopped INT
+
+# A socket is its owner's; one whose owner was killed is taken over.
+started --listen 127.0.0.1:0 --socket "$dir/socket"
+refused 2 "$dir/socket" --listen 127.0.0.1:0 --socket "$dir/socket"
+[ -S "$dir/socket" ] || complain "no socket at $dir/socket"
+kill -KILL "$pid"
+wait "$pid" || true
+started --listen 127.0.0.1:0 --socket "$dir/socket"
+stopped TERM
+[ ! -e "$dir/socket" ] || complain "the socket stays behind"
+
 started --listen 127.0.0.1:0
 grep -q "memory" "$dir/err" || complain "does not say that it keeps nothing"
 stopped TERM

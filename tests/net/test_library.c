@@ -107,15 +107,30 @@ static void body(struct dlht *d)
     many_at_once(d);
 }
 
+static void over_the_socket(const char *path)
+{
+    char addr[64];
+    snprintf(addr, sizeof addr, "unix:%s", path);
+    struct dlht *d;
+    struct dlht_error error;
+    CHECK_EQ(dlht_connect(addr, 5000, &d, &error), DLHT_OK);
+    body(d);
+    dlht_close(d);
+}
+
 static void everything_works_over(const char *listen)
 {
+    char path[48];
+    snprintf(path, sizeof path, "/tmp/dlht-test-%ld.socket", (long)getpid());
     struct dlht_config config;
     dlht_config_default(&config);
     config.listen = listen;
+    config.socket = path;
     struct dlht *node, *other, *d;
     struct dlht_error error;
     CHECK_EQ(dlht_open(&config, &node, &error), DLHT_OK);
     body(node);
+    over_the_socket(path);
     /* Its address is taken now. */
     config.listen = dlht_address(node);
     CHECK_EQ(dlht_open(&config, &other, &error), DLHT_EBUSY);
@@ -127,6 +142,7 @@ static void everything_works_over(const char *listen)
     body(d);
     CHECK(!dlht_has_stopped(node, NULL));
     dlht_close(node);
+    CHECK(access(path, F_OK) != 0);
     /* Without the node: a read runs out of time. */
     struct dlht_options soon = { .timeout_ms = 50 };
     void *value;
