@@ -112,7 +112,7 @@ struct door {
     unsigned logs_dropped;
     struct codec_arena arena;
     struct buf scratch;
-    struct message message;
+    struct message messages[NODE_AHEAD_MAX];
 };
 
 /* At most some lines a second, whatever strangers do. */
@@ -385,25 +385,73 @@ static void caller_message(struct caller *caller, const struct message *m)
         caller_break(caller, "a frame that has no place here: closed");
 }
 
+/* The frame at the front; *len is 0 if it is not whole. */
+static int door_unpack(struct door *door, struct span input,
+                       struct message *out, size_t *len)
+{
+    int rc = codec_frame(input, len);
+    if (rc == 1)
+        return codec_unpack(span_of(input.data, *len), &door->arena, out);
+    *len = 0;
+    return rc;
+}
+
+static void caller_refuse_frame(struct caller *caller, int rc)
+{
+    caller_break(caller, rc == DLHT_ENOMEM
+                             ? "no memory for a frame: closed"
+                             : "bytes that are no frame of ours: closed");
+}
+
 /* Length of the frame at the front that was dealt with; 0: not whole. */
 static size_t caller_take_frame(struct caller *caller, struct span input)
 {
-    struct door *door = caller->door;
+    struct message *message = caller->door->messages;
     size_t len;
-    int rc = codec_frame(input, &len);
-    if (rc == 0)
-        return 0;
-    if (rc == 1)
-        rc = codec_unpack(span_of(input.data, len), &door->arena,
-                          &door->message);
-    if (rc != DLHT_OK) {
-        caller_break(caller, rc == DLHT_ENOMEM
-                                 ? "no memory for a frame: closed"
-                                 : "bytes that are no frame of ours: closed");
-        return 0;
-    }
-    caller_message(caller, &door->message);
+    int rc = door_unpack(caller->door, input, message, &len);
+    if (rc != DLHT_OK)
+        caller_refuse_frame(caller, rc);
+    else if (len)
+        caller_message(caller, message);
     return len;
+}
+
+/* The requests at the front, unpacked; ends says where each ends. What is not
+ * one, or not whole, ends them. Requests lie in the input alone, so that many
+ * may be unpacked before the first is dealt with. */
+static size_t door_unpack_requests(struct door *door, struct span input,
+                                   size_t ends[NODE_AHEAD_MAX])
+{
+    const struct request *ahead[NODE_AHEAD_MAX];
+    size_t count = 0, end = 0, len;
+    while (count < NODE_AHEAD_MAX) {
+        struct message *m = &door->messages[count];
+        int rc = door_unpack(door, span_tail(input, end), m, &len);
+        if (rc != DLHT_OK || len == 0 || m->type != MESSAGE_REQUEST)
+            break;
+        end += len;
+        ahead[count] = &m->u.request;
+        ends[count++] = end;
+    }
+    if (count > 1)
+        door->calls.ahead(door->calls.context, ahead, count);
+    return count;
+}
+
+/* Those that there is no room for any more are unpacked again, later. */
+static size_t caller_take_requests(struct caller *caller, struct span input)
+{
+    struct door *door = caller->door;
+    size_t ends[NODE_AHEAD_MAX], used = 0;
+    size_t count = door_unpack_requests(door, input, ends);
+    if (count == 0)
+        return caller_take_frame(caller, input);
+    for (size_t i = 0; i < count && !caller->broken && caller_has_room(caller);
+         i++) {
+        caller_message(caller, &door->messages[i]);
+        used = ends[i];
+    }
+    return used;
 }
 
 static size_t caller_take_rpc(struct caller *caller, struct span input)
@@ -447,6 +495,16 @@ static bool caller_recognise(struct caller *caller, uint8_t first)
     return !caller->broken;
 }
 
+/* From the front of the input; 0: nothing there is whole. */
+static size_t caller_take_some(struct caller *caller, struct span input)
+{
+    if (caller->kind == CALLER_RPC)
+        return caller_take_rpc(caller, input);
+    if (caller->kind == CALLER_CLIENT)
+        return caller_take_requests(caller, input);
+    return caller_take_frame(caller, input);
+}
+
 static size_t caller_take(void *context, struct span input)
 {
     struct caller *caller = context;
@@ -463,8 +521,7 @@ static size_t caller_take(void *context, struct span input)
             break;
         }
         struct span rest = span_tail(input, used);
-        size_t n = caller->kind == CALLER_RPC ? caller_take_rpc(caller, rest)
-                                              : caller_take_frame(caller, rest);
+        size_t n = caller_take_some(caller, rest);
         if (caller->broken)
             return input.len;
         if (n == 0)

@@ -27,6 +27,7 @@
 #include "base/id.h"
 #include "base/must_use.h"
 #include "net/loop.h"
+#include "node/node.h"
 #include "wire/message.h"
 
 struct door;
@@ -53,6 +54,10 @@ struct door_calls {
     int (*hello)(void *context, const struct hello *theirs, struct hello *ours);
     void (*message)(void *context, const struct id *from,
                     const struct message *message);
+    /* These come next, count <= NODE_AHEAD_MAX; not told for rpc, nor of one
+     * alone. */
+    void (*ahead)(void *context, const struct request *const *requests,
+                  size_t count);
     /* To be answered by door_reply with this ticket exactly once. */
     void (*request)(void *context, uint64_t ticket,
                     const struct request *request);

@@ -210,6 +210,13 @@ static void host_on_message(void *context, const struct id *from,
     (void)host_step(h, &event); /* as if it was lost */
 }
 
+static void host_on_ahead(void *context, const struct request *const *requests,
+                          size_t count)
+{
+    struct host *h = context;
+    node_prefetch(h->node, requests, count);
+}
+
 static void host_on_request(void *context, uint64_t ticket,
                             const struct request *request)
 {
@@ -562,6 +569,7 @@ static int host_listen(struct host *h, const struct host_config *config,
                                 .now = host_now,
                                 .hello = host_on_hello,
                                 .message = host_on_message,
+                                .ahead = host_on_ahead,
                                 .request = host_on_request,
                                 .log = host_warn };
     rc = door_new(h->loop, h->listen, fd, host_callers_max(), &calls, &h->door);

@@ -20,9 +20,15 @@ enum {
     OP_BY_LOG = 1      /* response.count of a NOT_OWNER that the log decided */
 };
 
-/* The key as a hashed keyspace keeps it, in the step's arena; empty: no
- * memory. */
+/* The key as a hashed keyspace keeps it, to OP_HASH_BYTES + key.len bytes. */
+void op_hash_key(struct span key, uint8_t *out);
+
+/* The same in the step's arena; empty: no memory. */
 struct span op_hashed_key(struct node *node, struct span key);
+
+/* The keyspace a request names; NULL: none that is known here. */
+struct keyspace *op_keyspace_of(const struct node *node,
+                                const struct request *request);
 
 /* A client's request, of any kind. */
 void op_begin(struct node *node, const struct request *request,

@@ -15,6 +15,7 @@
 
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/ahead.h"
 #include "node/op.h"
 #include "wire/mp.h"
 
@@ -293,10 +294,6 @@ void op_batch_begin(struct node *node, const struct request *q,
     release_batch(node, b);
 }
 
-enum {
-    MGET_AHEAD = 16 /* keys whose waits for memory overlap */
-};
-
 struct mget {
     struct origin origin;
     size_t open;
@@ -364,39 +361,21 @@ static void mget_done(struct node *node, void *context,
     mget_release(node, k->mget);
 }
 
-/* Brings in what the next keys of an mget will look at. */
-static void mget_warm(struct node *node, const struct keyspace *ks,
-                      struct span *keys, size_t count)
-{
-    struct records *maps[MGET_AHEAD];
-    assert(count <= MGET_AHEAD);
-    for (size_t i = 0; i < count; i++) {
-        const struct arc *arc = map_find(ks->map, keys[i], SIZE_MAX);
-        struct replica *r = arc ? node_replica(node, arc->id) : NULL;
-        maps[i] = r && !r->empty ? r->records : NULL;
-        if (maps[i])
-            records_prefetch(maps[i], keys[i]);
-    }
-    for (size_t i = 0; i < count; i++)
-        if (maps[i])
-            records_prefetch_record(maps[i], keys[i]);
-}
-
 /* The next keys of the list, as they are stored. */
 static size_t mget_read(struct node *node, const struct keyspace *ks,
                         struct mp_reader *r, struct mget *m, uint32_t from,
-                        struct span keys[MGET_AHEAD])
+                        struct ahead list[AHEAD_MAX])
 {
     size_t count = 0;
-    for (uint32_t i = from; i < m->key_count && count < MGET_AHEAD; i++) {
+    for (uint32_t i = from; i < m->key_count && count < AHEAD_MAX; i++) {
         struct span key = mp_read_bytes(r);
         buf_append_span(&m->keys[i].key, key);
         m->keys[i].mget = m;
         if (ks->record.placement == PLACEMENT_HASHED)
             key = op_hashed_key(node, key);
-        keys[count++] = key;
+        list[count++] = (struct ahead){ ks, key };
     }
-    mget_warm(node, ks, keys, count);
+    ahead_warm(node, list, count);
     return count;
 }
 
@@ -421,18 +400,18 @@ void op_mget_begin(struct node *node, const struct request *q,
     m->open = 1;
     struct mp_reader r;
     mp_reader_init(&r, q->list);
-    struct span keys[MGET_AHEAD];
+    struct ahead list[AHEAD_MAX];
     size_t read = 0;
     for (uint32_t i = 0; i < q->list_count; i++) {
         struct mget_key *k = &m->keys[i];
-        if (i % MGET_AHEAD == 0)
-            read = mget_read(node, ks, &r, m, i, keys);
-        assert(i % MGET_AHEAD < read);
+        if (i % AHEAD_MAX == 0)
+            read = mget_read(node, ks, &r, m, i, list);
+        assert(i % AHEAD_MAX < read);
         struct request get = *q;
         get.op = OP_GET;
         get.list = span_empty();
         get.list_count = 0;
-        get.key = keys[i % MGET_AHEAD];
+        get.key = list[i % AHEAD_MAX].key;
         struct pending_target target = { .done = mget_done, .context = k };
         m->open++;
         if (k->key.failed || pending_begin(node, &get, op_deadline_ns(node, q),

@@ -276,15 +276,20 @@ void op_serve(struct node *node, const struct request *request,
         replica_read(node, r, request, origin);
 }
 
+void op_hash_key(struct span key, uint8_t *out)
+{
+    uint64_t h = hash64(key);
+    for (int i = 0; i < OP_HASH_BYTES; i++)
+        out[i] = (uint8_t)(h >> (56 - 8 * i));
+    memcpy(out + OP_HASH_BYTES, key.data, key.len);
+}
+
 struct span op_hashed_key(struct node *node, struct span key)
 {
     uint8_t *room = effects_room(node->fx, key.len + OP_HASH_BYTES);
     if (!room)
         return span_empty();
-    uint64_t h = hash64(key);
-    for (int i = 0; i < OP_HASH_BYTES; i++)
-        room[i] = (uint8_t)(h >> (56 - 8 * i));
-    memcpy(room + OP_HASH_BYTES, key.data, key.len);
+    op_hash_key(key, room);
     return span_of(room, key.len + OP_HASH_BYTES);
 }
 
@@ -336,9 +341,8 @@ void op_record_begin(struct node *node, const struct request *request,
         node_answer_status(node, origin, DLHT_EBUSY, NULL);
 }
 
-/* The keyspace a request means; NULL after answering why not. */
-static struct keyspace *keyspace_of(struct node *node, const struct request *q,
-                                    const struct origin *origin)
+struct keyspace *op_keyspace_of(const struct node *node,
+                                const struct request *q)
 {
     struct keyspace *ks;
     if (q->keyspace)
@@ -347,7 +351,16 @@ static struct keyspace *keyspace_of(struct node *node, const struct request *q,
         ks = keyspaces_find_name(node, q->keyspace_name.len
                                            ? q->keyspace_name
                                            : span_str("default"));
-    if (ks && ks->record.id != SYSTEM_KEYSPACE && !ks->record.dropped)
+    return ks && ks->record.id != SYSTEM_KEYSPACE && !ks->record.dropped ? ks
+                                                                         : NULL;
+}
+
+/* NULL after answering why not. */
+static struct keyspace *keyspace_of(struct node *node, const struct request *q,
+                                    const struct origin *origin)
+{
+    struct keyspace *ks = op_keyspace_of(node, q);
+    if (ks)
         return ks;
     node_answer_status(node, origin, DLHT_ENOKEYSPACE,
                        "no such keyspace; keyspace list shows those there "

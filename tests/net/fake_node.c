@@ -294,6 +294,12 @@ void node_hello(const struct node *n, struct hello *out)
                            .addr = span_str(n->config.addr) };
 }
 
+void node_prefetch(struct node *n, const struct request *const *requests,
+                   size_t count)
+{
+    (void)n, (void)requests, (void)count;
+}
+
 int node_hello_check(const struct node *n, const struct hello *hello)
 {
     if (hello->version != WIRE_VERSION)

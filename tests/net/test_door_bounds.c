@@ -49,6 +49,13 @@ static void hear(void *context, const struct id *from,
     (void)context, (void)from, (void)message;
 }
 
+static void nothing_ahead(void *context, const struct request *const *requests,
+                          size_t count)
+{
+    (void)context, (void)requests;
+    CHECK(count > 1);
+}
+
 static void note(void *context, uint64_t ticket, const struct request *request)
 {
     (void)context, (void)request;
@@ -145,6 +152,7 @@ int main(void)
     const struct door_calls calls = { .now = now,
                                       .hello = greet,
                                       .message = hear,
+                                      .ahead = nothing_ahead,
                                       .request = note,
                                       .log = log_line };
     int fd = socket(AF_INET, SOCK_STREAM, 0);

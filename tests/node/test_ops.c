@@ -629,3 +629,40 @@ Test(ring, is_told_in_pages, .timeout = 60)
     cr_expect_eq(pages, 3);
     alone_deinit(&a);
 }
+
+Test(prefetch, changes_nothing_whatever_comes_next, .timeout = 60)
+{
+    static char longest[65537];
+    memset(longest, 'l', sizeof longest);
+    struct alone a;
+    alone_init(&a, 28);
+    cr_assert_eq(ask(&a, OP_KEYSPACE_CREATE, "name=h placement=hashed")->status,
+                 DLHT_OK);
+    alone_run(&a, 6000);
+    const struct span keys[] = { span_empty(), span_str("a"),
+                                 span_of(longest, 120), span_of(longest, 121),
+                                 span_of(longest, sizeof longest) };
+    static const char *const NAMES[] = { "", "h", "none", "system" };
+    static const uint8_t OPS[] = { OP_GET,  OP_PUT,   OP_DEL,    OP_CAS,
+                                   OP_PING, OP_RANGE, OP_SEARCH, 255 };
+    cr_assert_eq(alone_put(&a, "a", "there"), DLHT_OK);
+    uint64_t before = node_hash(a.node);
+    for (size_t o = 0; o < sizeof OPS; o++) {
+        struct request requests[NODE_AHEAD_MAX];
+        const struct request *list[NODE_AHEAD_MAX];
+        size_t count = 0;
+        for (size_t n = 0; n < 4; n++)
+            for (size_t k = 0; k < 4; k++) {
+                requests[count] =
+                    (struct request){ .op = OPS[o],
+                                      .keyspace_name = span_str(NAMES[n]),
+                                      .key = keys[k + (n > 0)] };
+                list[count] = &requests[count];
+                count++;
+            }
+        node_prefetch(a.node, list, count);
+        node_prefetch(a.node, list, 0);
+    }
+    cr_expect_eq(node_hash(a.node), before);
+    alone_deinit(&a);
+}
