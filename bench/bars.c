@@ -15,7 +15,9 @@
 
 enum {
     BARS_MAX = 60,
-    NAME_MAX = 96
+    NAME_MAX = 96,
+    MARGINS = 160,
+    BAR_HEIGHT = 20
 };
 
 struct bar {
@@ -74,7 +76,8 @@ static void draw(const char *dir, const char *name, const char *title,
                                 .tick_count = count,
                                 .ticks = ticks,
                                 .names = names };
-    struct svg *svg = svg_begin(dir, name, title, &x, &y);
+    struct svg *svg = svg_begin_high(dir, name, title, &x, &y,
+                                     MARGINS + BAR_HEIGHT * (int)count);
     for (size_t i = 0; i < count; i++) {
         double at = ticks[i];
         svg_box(svg, SVG_BLUE, lo, at - 0.3, bars[i].ratio, at + 0.3,

@@ -87,7 +87,8 @@ def single_line(row, cells):
     if "absent" in cells or "fault" in cells:
         text = ("not run: " + cells["absent"] if "absent" in cells
                 else "FAILED: " + cells["fault"])
-        line["cells"] = [row.title, text] + ["-"] * 7
+        line["cells"] = None
+        line["why"] = text
         line["text"] = f"{row.name}: {text}"
         return line
     ratio = cells["ratio"]
@@ -129,11 +130,19 @@ def markdown(bench, options):
              f"{', '.join(sorted(bench.versions))}. {machine()}.", "",
              "| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
     for line in bench.lines:
+        if not line["cells"]:
+            continue
         lines.append("| " + " | ".join(
             cell.replace("|", "/").replace("\n", " ")
             for cell in line["cells"]) + " |")
     notes = [f"- {line['name']}: {line['note']}" for line in bench.lines
              if line["note"]]
+    left_out = {}
+    for line in bench.lines:
+        if not line["cells"]:
+            left_out.setdefault(line["why"], []).append(line["title"])
+    notes += [f"- {why}: {'; '.join(titles)}"
+              for why, titles in left_out.items()]
     if notes:
         lines += [""] + notes
     return "\n".join(lines) + "\n"

@@ -96,8 +96,8 @@ def rooms(large):
         Room("ring",
              lambda d: Dlht(d, count=3, durable=True), Etcd,
              [Row("ring-put", "put, 3 nodes, 3 replicas, synced; etcd: one "
-                  "member", 20, "--ratio", "0:1"),
-              Row("ring-get", "get, the same", 5)], keys=10000),
+                  "member", 5, "--ratio", "0:1"),
+              Row("ring-get", "get, the same", 20)], keys=10000),
     ]
 
 
@@ -216,11 +216,11 @@ SINGLES = [
     Single("lmdb-get", "point get in process, 10 million keys", 2,
            lmdb(10000000, "get")),
     Single("lmdb-range", "range of 100 in process, 10 million keys", 1,
-           lmdb(10000000, "scan 100")),
+           lmdb(10000000, "scan100")),
     Single("lmdb-get-1m", "point get in process, 1 million keys", 0,
            lmdb(1000000, "get"), long=False),
     Single("lmdb-range-1m", "range of 100 in process, 1 million keys", 0,
-           lmdb(1000000, "scan 100"), long=False),
+           lmdb(1000000, "scan100"), long=False),
     Single("latency", "put, get one at a time, 3 nodes", 0, one_at_a_time,
            long=False),
     Single("restart", "restart of a node", 0, restart),
