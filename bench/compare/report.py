@@ -121,8 +121,14 @@ HEAD = ["workload", "against", "dlht k/s", "peer k/s", "ratio", "aim",
 
 
 def markdown(bench, options):
-    command = "scripts/bench " + " ".join(sys.argv[1:])
-    lines = [f"Made by `{command.strip()}`: medians of {options.rounds} "
+    words, skip = [], False
+    for word in sys.argv[1:]:  # without where it is written to
+        if not skip and word.split("=")[0] not in ("--out", "--into",
+                                                   "--work"):
+            words.append(word)
+        skip = not skip and word in ("--out", "--into", "--work")
+    command = " ".join(["scripts/bench"] + words)
+    lines = [f"Made by `{command}`: medians of {options.rounds} "
              f"rounds of {options.seconds:g} s by turns (best in brackets), "
              f"{options.keys:,} keys of 16 bytes, values of 64 bytes, 50 "
              "connections; P: requests open on each. Ratios above 1 are "
@@ -159,10 +165,30 @@ def picture(bench, directory):
                    input="\n".join(rows) + "\n", text=True, check=True)
 
 
+MARKS = ("<!-- scripts/bench -->\n", "<!-- end -->\n")
+
+
+def cut(path):
+    """What stands in a file before the table and after it."""
+    with open(path) as file:
+        text = file.read()
+    before, begin, rest = text.partition(MARKS[0])
+    _old, end, after = rest.partition(MARKS[1])
+    if not begin or not end:
+        raise ValueError(f"{path} has not the lines {MARKS[0].strip()} and "
+                         f"{MARKS[1].strip()}")
+    return before, after
+
+
 def write_all(bench, options):
     os.makedirs(options.out, exist_ok=True)
     with open(os.path.join(options.out, "bench.md"), "w") as out:
         out.write(markdown(bench, options))
+    for path in options.into:
+        before, after = cut(path)
+        with open(path, "w") as out:
+            out.write(before + MARKS[0] + "\n" + markdown(bench, options) +
+                      "\n" + MARKS[1] + after)
     with open(os.path.join(options.out, "bench.json"), "w") as out:
         json.dump({"machine": machine(), "versions": sorted(bench.versions),
                    "rows": bench.lines}, out, indent=1)
