@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "bench.h"
+#include "load.h"
 #include "vector_data.h"
 
 static const struct command {
@@ -46,9 +47,12 @@ static int usage(FILE *to)
     fprintf(to, "usage: dlht-bench [OPTION...] COMMAND [OPTION...]\n\n");
     for (size_t i = 0; i < COMMANDS; i++)
         fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].what);
+    fprintf(to, "  %-10s load for a server: --help tells its options\n",
+            "load");
+    fprintf(to, "  %-10s a picture of ratios, for scripts/bench\n", "bars");
     fprintf(to,
             "  %-10s all of these, and the whole map, but vector, collection, "
-            "cache, svg\n\n",
+            "cache, svg, load\n\n",
             "all");
     fprintf(
         to,
@@ -203,6 +207,10 @@ int main(int argc, char **argv)
         { NULL, 0, NULL, 0 },
     };
     struct bench_options options = { .seed = SEED };
+    if (argc > 1 && strcmp(argv[1], "load") == 0)
+        return bench_load(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "bars") == 0)
+        return bench_bars(argc - 1, argv + 1);
     for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
         if (c == '?' + 1)
             return usage(stdout);

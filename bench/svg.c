@@ -13,8 +13,8 @@
 
 enum {
     WIDTH = 760,
-    HEIGHT = 440,
-    TOP = 84, /* title and legend are above */
+    HEIGHT = 440, /* of the whole picture, as a rule */
+    TOP = 84,     /* title and legend are above */
     BOTTOM = 56,
     RIGHT = 36,
     CHAR_WIDTH = 7, /* about, of 12 px */
@@ -28,6 +28,7 @@ static const char *const colors[SVG_COLORS] = {
 struct svg {
     FILE *file;
     struct svg_axis x, y;
+    int height;
     double left;
     double legend_x, legend_y;
 };
@@ -46,7 +47,8 @@ static double px(const struct svg *svg, double x)
 
 static double py(const struct svg *svg, double y)
 {
-    return HEIGHT - BOTTOM - place(&svg->y, y) * (HEIGHT - BOTTOM - TOP);
+    return svg->height - BOTTOM -
+           place(&svg->y, y) * (svg->height - BOTTOM - TOP);
 }
 
 /* anchor: start, middle or end. */
@@ -94,8 +96,8 @@ static void draw_axes(struct svg *svg)
         fprintf(svg->file,
                 "<line x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\" "
                 "stroke=\"#e4e4e4\"/>\n",
-                x, TOP, x, HEIGHT - BOTTOM);
-        text(svg, x, HEIGHT - BOTTOM + 18, "middle", "",
+                x, TOP, x, svg->height - BOTTOM);
+        text(svg, x, svg->height - BOTTOM + 18, "middle", "",
              tick_name(&svg->x, i, room));
     }
     for (size_t i = 0; i < svg->y.tick_count; i++) {
@@ -109,17 +111,24 @@ static void draw_axes(struct svg *svg)
     }
     fprintf(svg->file,
             "<path d=\"M%.1f %d V%d H%d\" fill=\"none\" stroke=\"#333\"/>\n",
-            svg->left, TOP, HEIGHT - BOTTOM, WIDTH - RIGHT);
-    text(svg, (svg->left + WIDTH - RIGHT) / 2, HEIGHT - 14, "middle", "",
+            svg->left, TOP, svg->height - BOTTOM, WIDTH - RIGHT);
+    text(svg, (svg->left + WIDTH - RIGHT) / 2, svg->height - 14, "middle", "",
          svg->x.label);
     char turn[64];
-    double middle = (TOP + HEIGHT - BOTTOM) / 2.0;
+    double middle = (TOP + svg->height - BOTTOM) / 2.0;
     snprintf(turn, sizeof turn, " transform=\"rotate(-90 18 %.1f)\"", middle);
     text(svg, 18, middle, "middle", turn, svg->y.label);
 }
 
 struct svg *svg_begin(const char *dir, const char *name, const char *title,
                       const struct svg_axis *x, const struct svg_axis *y)
+{
+    return svg_begin_high(dir, name, title, x, y, HEIGHT);
+}
+
+struct svg *svg_begin_high(const char *dir, const char *name, const char *title,
+                           const struct svg_axis *x, const struct svg_axis *y,
+                           int height)
 {
     char path[1024];
     struct svg *svg = bench_memory(1, sizeof *svg);
@@ -130,6 +139,7 @@ struct svg *svg_begin(const char *dir, const char *name, const char *title,
         perror(path);
         bench_die("cannot write the picture");
     }
+    svg->height = height;
     svg->x = *x;
     svg->y = *y;
     svg->left = left_of(y);
@@ -140,7 +150,7 @@ struct svg *svg_begin(const char *dir, const char *name, const char *title,
             "height=\"%d\" viewBox=\"0 0 %d %d\" "
             "font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">\n"
             "<rect width=\"%d\" height=\"%d\" fill=\"#fff\"/>\n",
-            WIDTH, HEIGHT, WIDTH, HEIGHT, WIDTH, HEIGHT);
+            WIDTH, height, WIDTH, height, WIDTH, height);
     text(svg, 20, 26, "start", " font-size=\"15\" font-weight=\"bold\"", title);
     draw_axes(svg);
     return svg;

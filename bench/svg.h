@@ -42,6 +42,10 @@ struct svg_axis {
 /* DIR/NAME.svg. */
 struct svg *svg_begin(const char *dir, const char *name, const char *title,
                       const struct svg_axis *x, const struct svg_axis *y);
+/* The same, so many pixels high. */
+struct svg *svg_begin_high(const char *dir, const char *name, const char *title,
+                           const struct svg_axis *x, const struct svg_axis *y,
+                           int height);
 
 void svg_line(struct svg *svg, enum svg_color color, enum svg_stroke stroke,
               const double *xs, const double *ys, size_t count);
