@@ -406,8 +406,7 @@ static void note_time(struct node *node, uint64_t took)
                           : took;
 }
 
-/* What was found is not enough, though all was answered: peers ask owners before
- * they search. */
+/* What was found is not enough, though all was answered: owners search. */
 static void start_over(struct node *node, struct search *s)
 {
     assert(!s->careful);
@@ -415,7 +414,7 @@ static void start_over(struct node *node, struct search *s)
     s->count = s->told_count = 0;
     key_ranges_deinit(&s->covered);
     search_claims_deinit(&s->claims);
-    s->rounds = 0;
+    s->rounds = 1;
     s->again_ns = node->now_ns;
     node_wake_at(node, s->again_ns);
 }
