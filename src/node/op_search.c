@@ -12,12 +12,13 @@
 #include "base/mutant.h"
 #include "dlht/err.h"
 #include "node/op.h"
+#include "node/search_cover.h"
+#include "node/search_marks.h"
 #include "node/search_query.h"
 #include "vector/vector_record.h"
 
 enum {
-    AGAIN_MS_MAX = 64,    /* between rounds in which nothing new is answered */
-    RANGE_CUTS_MAX = 4096 /* ranges asked of one peer at once */
+    AGAIN_MS_MAX = 64 /* between rounds in which nothing new is answered */
 };
 /* Others are asked, too, after four times the usual, from 5 to 500 ms. */
 #define HEDGE_NS_MIN (UINT64_C(5) * NS_PER_MS)
@@ -35,12 +36,24 @@ struct hit {
     struct span id; /* as the arc has it */
     struct span body;
     uint64_t version;
+    size_t told; /* which of the answers with claims; TOLD_NONE: another */
+};
+
+#define TOLD_NONE SIZE_MAX
+
+/* An answer that says how far copies had come. Its hits count where they had
+ * come far enough. */
+struct told {
+    size_t first, count; /* of its claims */
+    bool full;           /* it holds as many hits as were asked for, */
+    bool lessened;       /* and some of them do not count: */
+    struct hit last;     /* what is farther than this may be missing */
 };
 
 /* What one peer was asked. */
 struct piece {
     struct search *search;
-    struct id peer; /* zero: whoever leads it */
+    bool claims; /* to search at once, and say how far its copies were */
     uint64_t asked_ns;
 };
 
@@ -55,11 +68,16 @@ struct search {
     uint64_t hedge_ns; /* when others are asked, too; 0: they were */
     uint64_t again_ns; /* when the next round begins; 0: none is due */
     struct key_ranges covered;
-    struct buf *kept; /* answers: hits point into them */
+    struct search_claims claims;
+    struct told *told;
+    size_t told_count;
+    size_t confirms;  /* owners that have not said how far they are */
+    bool careful;     /* peers ask owners before they search */
+    struct buf *kept; /* answers: hits and claims point into them */
     size_t kept_count;
     struct hit *hits;
     size_t count, cap;
-    size_t open; /* pieces that are out */
+    size_t open; /* pieces that are out, and confirms */
     bool answered;
     bool gave_up; /* a piece was not answered in time */
     bool no_memory;
@@ -74,6 +92,8 @@ static void search_free(struct search *s)
 {
     search_query_deinit(&s->query);
     key_ranges_deinit(&s->covered);
+    search_claims_deinit(&s->claims);
+    free(s->told);
     for (size_t i = 0; i < s->kept_count; i++)
         buf_deinit(&s->kept[i]);
     free(s->kept);
@@ -120,6 +140,37 @@ static int by_id(const void *a, const void *b)
     return order ? order : by_distance(a, b);
 }
 
+/* Hits of copies that had not come far enough. */
+static void drop_uncounted(struct search *s)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        const struct hit *hit = &s->hits[i];
+        struct told *told = hit->told == TOLD_NONE ? NULL : &s->told[hit->told];
+        if (told &&
+            !search_claims_has(&s->claims, told->first, told->count, hit->id))
+            told->lessened = true;
+        else
+            s->hits[kept++] = *hit;
+    }
+    s->count = kept;
+}
+
+/* An answer that some of the hits were dropped of may have left out others for
+ * them, which are farther than its last: it is no matter if k nearer ones were
+ * found. Hits are in order. */
+static bool may_lack_hits(const struct search *s)
+{
+    for (size_t i = 0; i < s->told_count && DLHT_MUTANT != 48; i++) {
+        const struct told *told = &s->told[i];
+        if (told->full && told->lessened &&
+            (s->count < s->query.k ||
+             by_distance(&s->hits[s->query.k - 1], &told->last) > 0))
+            return true;
+    }
+    return false;
+}
+
 /* Each id once, the nearest first. Where answers overlap and an id changed
  * between them, the nearer of its values counts: an answer that holds k hits may
  * have left out what is farther than those, so none of them may go without
@@ -127,6 +178,7 @@ static int by_id(const void *a, const void *b)
 static void order_hits(struct search *s)
 {
     size_t kept = 0;
+    drop_uncounted(s);
     if (s->count == 0)
         return;
     qsort(s->hits, s->count, sizeof *s->hits, by_id);
@@ -180,7 +232,6 @@ static void answer(struct node *node, struct search *s)
     bool hashed = ks && ks->record.placement == PLACEMENT_HASHED;
     struct buf list = { 0 }, doc = { 0 };
     struct response response = { .status = DLHT_OK };
-    order_hits(s);
     /* The vector that was searched with is one more, and left out. */
     size_t k = s->query.k - (s->query.id.len > 0);
     for (size_t i = 0; i < s->count && response.list_count < k &&
@@ -239,11 +290,10 @@ static bool read_body(struct span body, double *distance)
     return three && !r.bad && mp_at_end(&r) && *distance == *distance;
 }
 
-/* DLHT_EPROTO: they make no sense, and nothing the answer says is taken.
- * DLHT_ENOMEM */
-static int take_hits(struct search *s, const struct response *response)
+/* A copy of the bytes of an answer, its hits and then its outcome. */
+static int keep_bytes(struct search *s, const struct response *response,
+                      struct span *hits, struct span *outcome)
 {
-    size_t before = s->count;
     struct buf *grown = mem_resize(s->kept, s->kept_count + 1, sizeof *s->kept);
     if (!grown)
         return DLHT_ENOMEM;
@@ -251,31 +301,42 @@ static int take_hits(struct search *s, const struct response *response)
     struct buf *bytes = &s->kept[s->kept_count];
     *bytes = (struct buf){ 0 };
     buf_append_span(bytes, response->list);
+    buf_append_span(bytes, response->value);
     if (bytes->failed) {
         buf_deinit(bytes);
         return DLHT_ENOMEM;
     }
     s->kept_count++;
-    struct mp_reader r;
-    mp_reader_init(&r, buf_span(bytes));
-    for (uint32_t i = 0; i < response->list_count && !r.bad; i++) {
-        struct hit hit = { .id = mp_read_bytes(&r) };
-        hit.body = mp_read_bytes(&r);
-        hit.version = mp_read_uint(&r);
-        if (r.bad || !read_body(hit.body, &hit.distance)) {
-            s->count = before;
-            return DLHT_EPROTO;
-        }
-        if (!add_hit(s, &hit))
-            return DLHT_ENOMEM;
-    }
+    *hits = span_of(bytes->data, response->list.len);
+    *outcome = span_tail(buf_span(bytes), response->list.len);
     return DLHT_OK;
 }
 
-static bool take_outcome(struct search *s, struct span doc)
+/* DLHT_EPROTO: they make no sense. DLHT_ENOMEM */
+static int take_hits(struct search *s, struct span list, uint32_t count,
+                     size_t told)
+{
+    struct mp_reader r;
+    mp_reader_init(&r, list);
+    for (uint32_t i = 0; i < count && !r.bad; i++) {
+        struct hit hit = { .id = mp_read_bytes(&r), .told = told };
+        hit.body = mp_read_bytes(&r);
+        hit.version = mp_read_uint(&r);
+        if (r.bad || !read_body(hit.body, &hit.distance))
+            return DLHT_EPROTO;
+        if (!add_hit(s, &hit))
+            return DLHT_ENOMEM;
+    }
+    return r.bad ? DLHT_EPROTO : DLHT_OK;
+}
+
+/* What was done, and of which keys: what is covered must be complete, so hits
+ * come first. Who was asked for claims and makes none covers nothing. */
+static int take_outcome(struct search *s, struct span doc, bool claims)
 {
     struct mp_reader r;
     bool exact = false;
+    int rc = DLHT_OK;
     mp_reader_init(&r, doc);
     for (size_t pairs = mp_read_map(&r); pairs > 0 && !r.bad; pairs--) {
         struct span field = mp_read_bytes(&r);
@@ -283,13 +344,59 @@ static bool take_outcome(struct search *s, struct span doc)
             s->measured += mp_read_uint(&r);
         else if (span_equal(field, span_str("exact")))
             exact = mp_read_bool(&r);
-        else if (!span_equal(field, span_str("ranges")))
+        else if (claims && span_equal(field, span_str("copies")))
+            rc = search_claims_read(&s->claims, &r);
+        else if (claims || !span_equal(field, span_str("ranges")))
             mp_skip(&r);
         else if (!search_read_ranges(&r, &s->covered, &s->progress))
-            return false;
+            rc = DLHT_ENOMEM;
+        if (rc != DLHT_OK)
+            return rc;
     }
     s->exact = s->exact && exact;
-    return !r.bad;
+    return r.bad ? DLHT_EPROTO : DLHT_OK;
+}
+
+/* Of an answer with claims: what its hits are to be judged by. */
+static int note_told(struct search *s, size_t hits_before, size_t claims_before)
+{
+    struct told *grown = mem_resize(s->told, s->told_count + 1, sizeof *grown);
+    if (!grown)
+        return DLHT_ENOMEM;
+    s->told = grown;
+    struct told *told = &s->told[s->told_count++];
+    *told = (struct told){ .first = claims_before,
+                           .count = s->claims.count - claims_before,
+                           .full = s->count - hits_before >= s->query.k };
+    for (size_t i = hits_before; i < s->count; i++)
+        if (i == hits_before || by_distance(&s->hits[i], &told->last) > 0)
+            told->last = s->hits[i];
+    return DLHT_OK;
+}
+
+/* With claims all of it or nothing; else hits that are none are not taken, nor
+ * what they would be about. */
+static int take_answer(struct search *s, const struct response *response,
+                       bool claims)
+{
+    size_t hits = s->count, claims_before = s->claims.count;
+    struct span list, outcome;
+    int rc = keep_bytes(s, response, &list, &outcome);
+    if (rc == DLHT_OK)
+        rc = take_hits(s, list, response->list_count,
+                       claims ? s->told_count : TOLD_NONE);
+    if (rc != DLHT_OK) {
+        s->count = hits;
+        return rc;
+    }
+    rc = take_outcome(s, outcome, claims);
+    if (rc == DLHT_OK && claims)
+        rc = note_told(s, hits, claims_before);
+    if (rc != DLHT_OK && claims) {
+        s->count = hits;
+        s->claims.count = claims_before;
+    }
+    return rc;
 }
 
 static void note_time(struct node *node, uint64_t took)
@@ -299,19 +406,40 @@ static void note_time(struct node *node, uint64_t took)
                           : took;
 }
 
+/* What was found is not enough, though all was answered: owners search. */
+static void start_over(struct node *node, struct search *s)
+{
+    assert(!s->careful);
+    s->careful = true;
+    s->count = s->told_count = 0;
+    key_ranges_deinit(&s->covered);
+    search_claims_deinit(&s->claims);
+    s->rounds = 1;
+    s->again_ns = node->now_ns;
+    node_wake_at(node, s->again_ns);
+}
+
 /* More is to be asked, or it is answered. */
 static void go_on(struct node *node, struct search *s)
 {
     if (s->answered)
         return;
+    if (search_claims_judge(&s->claims, s->confirms == 0, &s->covered,
+                            &s->progress) != DLHT_OK)
+        s->no_memory = true;
     if (key_ranges_is_all(&s->covered) || s->no_memory) {
-        answer(node, s);
+        order_hits(s);
+        if (!s->no_memory && may_lack_hits(s))
+            start_over(node, s);
+        else
+            answer(node, s);
         return;
     }
     if (s->open > 0 || s->again_ns)
         return;
     s->rounds = s->progress ? 1 : s->rounds + 1;
     if (s->gave_up || node->now_ns >= s->deadline_ns || DLHT_MUTANT == 42) {
+        order_hits(s);
         answer(node, s);
         return;
     }
@@ -331,11 +459,10 @@ static void piece_done(struct node *node, void *context,
     if (!s->answered && response->status == DLHT_OK) {
         note_time(node, node->now_ns - piece->asked_ns);
         s->peers++;
-        /* Hits first: what is covered must be complete. */
-        int rc = take_hits(s, response);
-        if (rc == DLHT_OK && !take_outcome(s, response->value))
-            rc = DLHT_ENOMEM;
-        s->no_memory = s->no_memory || rc == DLHT_ENOMEM;
+        if (!piece->claims || !s->careful)
+            s->no_memory =
+                take_answer(s, response, piece->claims) == DLHT_ENOMEM ||
+                s->no_memory;
     } else if (response->status == DLHT_ENOKEYSPACE ||
                response->status == DLHT_ENOTSUP ||
                response->status == DLHT_ETOOBIG) {
@@ -348,202 +475,12 @@ static void piece_done(struct node *node, void *context,
     settle(node, s);
 }
 
-/* Whom to ask */
+/* Questions */
 
-/* Ranges of one peer. */
-struct group {
-    struct id peer; /* zero: not known who */
-    struct key_range *list;
-    size_t count, cap;
-};
-
-struct groups {
-    struct group *list;
-    size_t count, cap;
-    bool failed;
-};
-
-static void groups_free(struct groups *g)
-{
-    for (size_t i = 0; i < g->count; i++)
-        free(g->list[i].list);
-    free(g->list);
-}
-
-static struct group *group_of(struct groups *g, const struct id *peer)
-{
-    for (size_t i = 0; i < g->count && !id_is_zero(peer); i++)
-        if (id_equal(&g->list[i].peer, peer))
-            return &g->list[i];
-    if (g->count == g->cap) {
-        size_t cap = g->cap ? g->cap * 2 : 16;
-        struct group *grown = mem_resize(g->list, cap, sizeof *grown);
-        if (!grown)
-            return NULL;
-        g->list = grown;
-        g->cap = cap;
-    }
-    g->list[g->count] = (struct group){ .peer = *peer };
-    return &g->list[g->count++];
-}
-
-/* Ranges come in ascending order. */
-static void group_add(struct groups *g, const struct id *peer,
-                      const struct key_range *range)
-{
-    struct group *to = group_of(g, peer);
-    struct key_range *last = to && to->count ? &to->list[to->count - 1] : NULL;
-    if (last && last->has_to && span_equal(last->to, range->from)) {
-        last->to = range->to;
-        last->has_to = range->has_to;
-        return;
-    }
-    if (to && to->count == RANGE_CUTS_MAX)
-        return; /* in the next round */
-    if (to && to->count == to->cap) {
-        size_t cap = to->cap ? to->cap * 2 : 4;
-        struct key_range *grown = mem_resize(to->list, cap, sizeof *grown);
-        if (!grown)
-            to = NULL;
-        else {
-            to->list = grown;
-            to->cap = cap;
-        }
-    }
-    if (to)
-        to->list[to->count++] = *range;
-    else
-        g->failed = true;
-}
-
-/* How many arcs a peer can answer for, of those that nobody was chosen for. */
-struct holder {
-    struct id peer;
-    size_t arcs;
-};
-
-static size_t count_holders(struct node *node, const struct keyspace *ks,
-                            const struct id *chosen, const struct id *but,
-                            struct holder *holders, size_t max)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < map_count(ks->map); i++) {
-        const struct arc *arc = map_at(ks->map, i);
-        for (size_t m = 0; id_is_zero(&chosen[i]) && m < arc->member_count;
-             m++) {
-            const struct id *peer = &arc->members[m].peer;
-            size_t at = 0;
-            if (!arc->members[m].voter || !node_peer_is_up(node, peer) ||
-                (but && id_equal(but + i, peer)))
-                continue;
-            while (at < count && !id_equal(&holders[at].peer, peer))
-                at++;
-            if (at == count && count == max)
-                continue;
-            if (at == count)
-                holders[count++] = (struct holder){ .peer = *peer };
-            holders[at].arcs++;
-        }
-    }
-    return count;
-}
-
-/* Few peers that hold all arcs together: the one that holds most of what is
- * left, again and again; of equal ones this, else one by turns. Arcs that nobody
- * holds keep zero. */
-static bool choose_cover(struct node *node, const struct keyspace *ks,
-                         uint64_t turn, struct id *chosen, const struct id *but)
-{
-    size_t max = swim_count(node->swim);
-    struct holder *holders = mem_array(max + 1, sizeof *holders);
-    if (!holders)
-        return false;
-    for (;;) {
-        size_t count = count_holders(node, ks, chosen, but, holders, max),
-               best = 0;
-        for (size_t n = 0; n < count; n++) {
-            size_t i = (n + turn) % count;
-            if (n == 0 || holders[i].arcs > holders[best].arcs ||
-                (holders[i].arcs == holders[best].arcs &&
-                 node_is_self(node, &holders[i].peer)))
-                best = i;
-        }
-        if (count == 0)
-            break;
-        for (size_t i = 0; i < map_count(ks->map); i++) {
-            const struct arc *arc = map_at(ks->map, i);
-            for (size_t m = 0; id_is_zero(&chosen[i]) && m < arc->member_count;
-                 m++)
-                if (arc->members[m].voter &&
-                    id_equal(&arc->members[m].peer, &holders[best].peer) &&
-                    !(but && id_equal(but + i, &holders[best].peer)))
-                    chosen[i] = holders[best].peer;
-        }
-    }
-    free(holders);
-    return true;
-}
-
-/* By arc of the map: who is asked. Where a round brought nothing, owners, who
- * know best. */
-static struct id *choose_peers(struct node *node, const struct search *s,
-                               const struct keyspace *ks, bool others)
-{
-    size_t arcs = map_count(ks->map);
-    struct id *chosen = mem_zero(2 * arcs + 1, sizeof *chosen);
-    struct id *first = chosen ? chosen + arcs : NULL;
-    bool ok = chosen != NULL;
-    if (ok && s->rounds % 2) {
-        for (size_t i = 0; i < arcs; i++)
-            chosen[i] = map_at(ks->map, i)->owner;
-        return chosen;
-    }
-    if (ok && others) /* not those that were asked */
-        ok = choose_cover(node, ks, s->turn, first, NULL);
-    ok = ok && choose_cover(node, ks, s->turn, chosen, others ? first : NULL);
-    if (ok)
-        return chosen;
-    free(chosen);
-    return NULL;
-}
-
-/* Cuts a gap at the arcs of the map. What the map does not know is asked of
- * whoever leads its first key; for a question to others that was done. */
-static void cut_gap(const struct keyspace *ks, const struct id *chosen,
-                    const struct key_range *gap, bool others, struct groups *g)
-{
-    static const struct id nobody;
-    struct span at = gap->from;
-    for (;;) {
-        struct key_range range = { .from = at };
-        size_t rank = map_rank(ks->map, at);
-        const struct arc *arc = rank ? map_at(ks->map, rank - 1) : NULL;
-        const struct id *peer = &nobody;
-        if (arc && arc_has(arc, at)) {
-            peer = &chosen[rank - 1];
-            range.to = arc->hi;
-            range.has_to = arc->has_hi;
-        } else if (rank < map_count(ks->map)) {
-            range.to = map_at(ks->map, rank)->lo;
-            range.has_to = true;
-        }
-        bool last = !range.has_to ||
-                    (gap->has_to && span_compare(range.to, gap->to) >= 0);
-        if (last) {
-            range.to = gap->to;
-            range.has_to = gap->has_to;
-        }
-        if (!others || !id_is_zero(peer))
-            group_add(g, peer, &range);
-        if (last)
-            return;
-        at = range.to;
-    }
-}
-
-/* Nothing is answered in here: ranges point into what is covered. */
-static void ask(struct node *node, struct search *s, const struct keyspace *ks,
-                const struct group *g)
+/* Nothing is answered in here: ranges point into what is covered. False: no
+ * memory. */
+static bool ask(struct node *node, struct search *s, const struct keyspace *ks,
+                const struct search_group *g, bool claims)
 {
     struct piece *piece = mem_zero(1, sizeof *piece);
     struct buf doc = { 0 };
@@ -554,51 +491,136 @@ static void ask(struct node *node, struct search *s, const struct keyspace *ks,
     struct pending_target target = {
         .done = piece_done, .context = piece, .later = true, .prefer = g->peer
     };
-    search_query_pack(&s->query, ks->vectors.dim, g->list, g->count, &doc);
+    search_query_pack(&s->query, ks->vectors.dim, g->list, g->count, claims,
+                      &doc);
     q.value = buf_span(&doc);
     if (piece)
-        *piece = (struct piece){ s, g->peer, node->now_ns };
-    s->open++;
-    if (!piece || doc.failed ||
-        pending_begin(node, &q, s->deadline_ns, &target) != DLHT_OK) {
-        s->open--;
-        s->no_memory = true;
+        *piece = (struct piece){ s, claims, node->now_ns };
+    bool ok = piece && !doc.failed &&
+              pending_begin(node, &q, s->deadline_ns, &target) == DLHT_OK;
+    s->open += ok;
+    if (!ok)
         free(piece);
-    }
+    buf_deinit(&doc);
+    return ok;
+}
+
+/* What is not heard of, or not kept, is asked for again. */
+static void owner_said(struct node *node, void *context,
+                       const struct response *response)
+{
+    struct search *s = context;
+    s->open--;
+    s->confirms--;
+    if (!s->answered && response->status == DLHT_OK &&
+        search_claims_must(&s->claims, search_marks_read(response->value)) !=
+            DLHT_OK)
+        node_log(node, LOG_DEBUG, "no memory for what an owner says");
+    go_on(node, s);
+    settle(node, s);
+}
+
+/* An owner is asked how far some arcs have come. None of them is announced: no
+ * copy waits for it. */
+static void ask_owner(struct node *node, struct search *s, struct span key,
+                      const struct buf *row)
+{
+    struct buf doc = { 0 };
+    struct request q = { .op = OP_SEARCH_CONFIRM,
+                         .flags = s->flags & REQUEST_STRICT,
+                         .keyspace = s->keyspace,
+                         .key = key };
+    struct pending_target target = { .done = owner_said,
+                                     .context = s,
+                                     .later = true };
+    search_marks_pack(row, &doc);
+    q.value = buf_span(&doc);
+    bool ok =
+        !doc.failed && pending_begin(node, &q, node->now_ns + SEARCH_CONFIRM_NS,
+                                     &target) == DLHT_OK;
+    s->open += ok;
+    s->confirms += ok;
     buf_deinit(&doc);
 }
 
-/* Asks for all that is not covered; others: of peers that were not asked. */
-static void ask_for_gaps(struct node *node, struct search *s, bool others)
+/* Whether others than who searches the arc say how far it has come. */
+static bool is_confirmed(const struct node *node, const struct arc *arc,
+                         const struct id *searcher)
 {
-    const struct keyspace *ks = keyspaces_find(node, s->keyspace);
-    struct id *chosen = ks ? choose_peers(node, s, ks, others) : NULL;
-    struct groups g = { 0 };
+    return !id_is_zero(searcher) && !node_is_self(node, searcher) &&
+           !id_is_zero(&arc->owner) && !id_equal(&arc->owner, searcher);
+}
+
+/* Owners are asked while peers search: one question to each. What of it fails is
+ * asked for again. */
+static void ask_owners(struct node *node, struct search *s,
+                       const struct keyspace *ks, const struct id *chosen)
+{
+    size_t arcs = map_count(ks->map);
+    bool *asked = mem_zero(arcs + 1, sizeof *asked);
+    for (size_t i = 0; asked && i < arcs; i++) {
+        const struct arc *first = map_at(ks->map, i);
+        struct buf row = { 0 };
+        if (asked[i] || !is_confirmed(node, first, &chosen[i]))
+            continue;
+        for (size_t k = i; k < arcs; k++) {
+            const struct arc *arc = map_at(ks->map, k);
+            if (asked[k] || !is_confirmed(node, arc, &chosen[k]) ||
+                !id_equal(&arc->owner, &first->owner))
+                continue;
+            struct search_mark mark = { arc->id, UINT64_MAX, 0 };
+            asked[k] = true;
+            search_marks_add(&row, &mark);
+        }
+        ask_owner(node, s, first->lo, &row);
+        buf_deinit(&row);
+    }
+    free(asked);
+}
+
+/* In the first round other peers search at once, while their owners say how far
+ * they must have come. Where a round brought nothing, and after the first,
+ * owners are asked, who know best. */
+static void ask_for_gaps(struct node *node, struct search *s,
+                         const struct keyspace *ks, bool others)
+{
+    enum search_cover who = s->rounds % 2 ? COVER_OWNERS
+                            : others      ? COVER_OTHERS
+                                          : COVER_FEWEST;
+    struct id *chosen = search_cover_choose(node, ks, who, s->turn);
+    struct search_groups g = { 0 };
     struct key_range gap;
     struct span from = span_empty();
-    if (!chosen) {
-        s->no_memory = s->no_memory || ks;
-        s->gave_up = true;
-        return;
-    }
+    bool at_once = s->query.fresh && !s->careful && s->rounds == 0 && !others;
+    bool ok = chosen != NULL;
     s->arcs = (uint32_t)map_count(ks->map);
-    while (key_ranges_gap(&s->covered, from, &gap)) {
-        cut_gap(ks, chosen, &gap, others, &g);
+    while (ok && key_ranges_gap(&s->covered, from, &gap)) {
+        search_cover_cut(ks, chosen, &gap, others, &g);
         if (!gap.has_to)
             break;
         from = gap.to;
     }
-    s->no_memory = s->no_memory || g.failed;
-    for (size_t i = 0; i < g.count && !s->no_memory; i++)
-        ask(node, s, ks, &g.list[i]);
-    groups_free(&g);
+    ok = ok && !g.failed;
+    if (ok && at_once)
+        ask_owners(node, s, ks, chosen);
+    for (size_t i = 0; i < g.count && ok; i++)
+        ok = ask(node, s, ks, &g.list[i],
+                 at_once && !id_is_zero(&g.list[i].peer) &&
+                     !node_is_self(node, &g.list[i].peer));
+    /* It goes on without asking others, too. */
+    s->no_memory = s->no_memory || (!ok && !others);
+    search_groups_deinit(&g);
     free(chosen);
 }
 
 static void begin_round(struct node *node, struct search *s)
 {
+    const struct keyspace *ks = keyspaces_find(node, s->keyspace);
     s->progress = false;
-    ask_for_gaps(node, s, false);
+    if (ks)
+        ask_for_gaps(node, s, ks, false);
+    else
+        s->gave_up = true;
     go_on(node, s);
 }
 
@@ -705,9 +727,10 @@ static void turn_search(struct node *node, struct search *s)
         s->open--;
     } else if (s->hedge_ns && s->open && node->now_ns >= s->hedge_ns) {
         s->hedge_ns = 0;
-        if (node->hedge_credit >= HEDGE_COST) {
+        const struct keyspace *ks = keyspaces_find(node, s->keyspace);
+        if (ks && node->hedge_credit >= HEDGE_COST) {
             node->hedge_credit -= HEDGE_COST;
-            ask_for_gaps(node, s, true);
+            ask_for_gaps(node, s, ks, true);
         }
     }
     if (s->again_ns)

@@ -14,24 +14,9 @@
 #include "node/op_merge.h"
 #include "node/op_search.h"
 #include "node/replica.h"
+#include "node/search_marks.h"
 #include "node/search_query.h"
 #include "vector/vector_record.h"
-
-/* An arc that cannot be confirmed so long is answered without: the others need
- * not wait for it. */
-#define CONFIRM_NS (UINT64_C(300) * NS_PER_MS)
-
-enum {
-    MARK_BYTES = 24, /* an arc, its index applied, its generation */
-    ARCS_MAX = 65536
-};
-
-/* How far a copy of an arc has come. The generation tells a log that was made
- * anew by `recover` from the one before, whose indexes mean something else. */
-struct mark {
-    arc_id arc;
-    uint64_t index, generation;
-};
 
 enum asked_state {
     ASKED_WAITS, /* to be confirmed */
@@ -42,8 +27,9 @@ enum asked_state {
 
 /* An arc that the search is about. */
 struct asked {
-    struct mark mark; /* to be reached; CONFIRM: of the copy that asks */
+    struct search_mark mark; /* to be reached; CONFIRM: of the copy that asks */
     enum asked_state state;
+    bool led; /* by this node, for sure */
 };
 
 /* A search that waits until its arcs may be read; or, of a peer that will read
@@ -93,10 +79,16 @@ static bool pack_hit(const struct search_query *q, const struct replica *r,
     return true;
 }
 
-/* The copy has all that is in the log up to the mark. */
-static bool has_reached(const struct replica *r, const struct mark *mark)
+static struct search_mark mark_of(const struct replica *r)
 {
-    return r->applied >= mark->index && r->arc->generation >= mark->generation;
+    return (struct search_mark){ r->id, r->applied, r->arc->generation };
+}
+
+/* The copy has all that is in the log up to the mark. */
+static bool has_reached(const struct replica *r, const struct search_mark *mark)
+{
+    struct search_mark has = mark_of(r);
+    return search_mark_reached(&has, mark);
 }
 
 /* The copy of an arc that was confirmed, if it may still be read; NULL. */
@@ -182,30 +174,89 @@ static const struct replica *holder(const struct node_collection *nc,
     return lo ? copies->list[lo - 1] : NULL;
 }
 
-/* What was done, and of which ranges. */
-static void pack_outcome(const struct copies *copies,
-                         const struct key_ranges *asked,
-                         const struct collection_search_work *work,
-                         struct buf *doc)
+/* Arcs are in ascending order, as replicas are. NULL: it is not asked for. */
+static struct asked *find_asked(const struct serving *s, arc_id arc)
+{
+    size_t lo = 0, hi = s->count;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (s->arcs[mid].mark.arc < arc)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < s->count && s->arcs[lo].mark.arc == arc ? &s->arcs[lo] : NULL;
+}
+
+static struct key_range range_of(const struct replica *r)
+{
+    return (struct key_range){ r->arc->lo, r->arc->hi, r->arc->has_hi };
+}
+
+/* How many of the copies can be told of: long keys must fit a frame. What is
+ * left out is asked for again. */
+static size_t count_told(const struct copies *copies)
+{
+    size_t bytes = 0, told = 0;
+    for (; told < copies->count; told++) {
+        const struct arc *arc = copies->list[told]->arc;
+        bytes += arc->lo.len + arc->hi.len + SEARCH_RANGE_BYTES;
+        if (bytes > SEARCH_RANGES_BYTES_MAX)
+            break;
+    }
+    return told;
+}
+
+/* Of copies that had come far enough: which ranges they are. */
+static void pack_ranges(const struct copies *copies,
+                        const struct key_ranges *asked, struct buf *doc)
 {
     struct key_ranges ranges = { 0 };
-    for (size_t i = 0; i < copies->count; i++) {
-        const struct arc *arc = copies->list[i]->arc;
-        struct key_range range = { arc->lo, arc->hi, arc->has_hi };
+    size_t told = count_told(copies);
+    for (size_t i = 0; i < told; i++) {
+        struct key_range range = range_of(copies->list[i]);
         if (key_ranges_add(&ranges, &range) != DLHT_OK)
             doc->failed = true;
     }
-    mp_write_map(doc, 3);
-    mp_write_cstr(doc, "measured");
-    mp_write_uint(doc, work->measured);
-    mp_write_cstr(doc, "exact");
-    mp_write_bool(doc, work->exact);
     mp_write_cstr(doc, "ranges");
     if (DLHT_MUTANT == 45)
         search_pack_ranges(asked->list, asked->count, doc);
     else
         search_pack_ranges(ranges.list, ranges.count, doc);
     key_ranges_deinit(&ranges);
+}
+
+/* Of others: how far each had come. */
+static void pack_claims(const struct serving *s, const struct copies *copies,
+                        struct buf *doc)
+{
+    size_t told = count_told(copies);
+    mp_write_cstr(doc, "copies");
+    mp_write_array(doc, told);
+    for (size_t i = 0; i < told; i++) {
+        const struct replica *r = copies->list[i];
+        const struct asked *a = find_asked(s, r->id);
+        struct search_claim claim = { .range = range_of(r),
+                                      .mark = mark_of(r),
+                                      .led = a && a->led };
+        search_claims_pack(&claim, doc);
+    }
+}
+
+/* What was done, and of which ranges. */
+static void pack_outcome(const struct serving *s, const struct copies *copies,
+                         const struct collection_search_work *work,
+                         struct buf *doc)
+{
+    mp_write_map(doc, 3);
+    mp_write_cstr(doc, "measured");
+    mp_write_uint(doc, work->measured);
+    mp_write_cstr(doc, "exact");
+    mp_write_bool(doc, work->exact);
+    if (s->query.claims)
+        pack_claims(s, copies, doc);
+    else
+        pack_ranges(copies, &s->query.ranges, doc);
 }
 
 static void answer_hits(struct node *node, struct serving *s,
@@ -224,7 +275,7 @@ static void answer_hits(struct node *node, struct serving *s,
     if (rc == DLHT_OK)
         rc = collection_search_run(search, &hits, &count);
     collection_search_work(search, &work);
-    pack_outcome(&copies, &s->query.ranges, &work, &doc);
+    pack_outcome(s, &copies, &work, &doc);
     for (size_t i = 0; rc == DLHT_OK && i < count; i++) {
         const struct replica *r = holder(nc, &copies, &hits[i]);
         if (r && pack_hit(&s->query, r, &hits[i], &list))
@@ -270,61 +321,6 @@ static void search_here(struct node *node, struct serving *s)
     collection_free(none);
 }
 
-/* Marks in a row, and back. */
-
-static void put64(uint8_t *at, uint64_t value)
-{
-    for (int i = 0; i < 8; i++)
-        at[i] = (uint8_t)(value >> 8 * i);
-}
-
-static uint64_t get64(const uint8_t *at)
-{
-    uint64_t value = 0;
-    for (int i = 0; i < 8; i++)
-        value |= (uint64_t)at[i] << 8 * i;
-    return value;
-}
-
-static void add_mark(struct buf *marks, const struct replica *r)
-{
-    uint8_t bytes[MARK_BYTES];
-    put64(bytes, r->id);
-    put64(bytes + 8, r->applied);
-    put64(bytes + 16, r->arc->generation);
-    buf_append(marks, bytes, sizeof bytes);
-}
-
-static struct mark mark_at(const uint8_t *at)
-{
-    return (struct mark){ get64(at), get64(at + 8), get64(at + 16) };
-}
-
-static void pack_marks(const struct buf *marks, struct buf *doc)
-{
-    mp_write_map(doc, 1);
-    mp_write_cstr(doc, "arcs");
-    mp_write_bin(doc, buf_span(marks));
-    doc->failed = doc->failed || marks->failed;
-}
-
-/* Whole marks; empty if there are none. */
-static struct span read_marks(struct span doc)
-{
-    struct mp_reader r;
-    struct span marks = span_empty();
-    mp_reader_init(&r, doc);
-    for (size_t fields = mp_read_map(&r); fields > 0 && !r.bad; fields--) {
-        if (span_equal(mp_read_bytes(&r), span_str("arcs")))
-            marks = mp_read_bytes(&r);
-        else
-            mp_skip(&r);
-    }
-    bool sound = !r.bad && marks.len % MARK_BYTES == 0 &&
-                 marks.len / MARK_BYTES <= ARCS_MAX;
-    return sound ? marks : span_empty();
-}
-
 /* How far the arcs have come of which this node is the leader for sure. */
 static void answer_marks(struct node *node, struct serving *s)
 {
@@ -334,13 +330,14 @@ static void answer_marks(struct node *node, struct serving *s)
         struct replica *r = readable(node, s, i);
         if (!r)
             continue;
-        add_mark(&marks, r);
+        struct search_mark mark = mark_of(r);
+        search_marks_add(&marks, &mark);
         if (s->arcs[i].mark.index < r->applied) {
             raft_announce(r->raft); /* the copy that asks hears of it now */
             replica_touch(node, r);
         }
     }
-    pack_marks(&marks, &doc);
+    search_marks_pack(&marks, &doc);
     response.value = buf_span(&doc);
     if (doc.failed)
         node_answer_status(node, &s->origin, DLHT_EBUSY, NULL);
@@ -390,8 +387,17 @@ static void close_one(struct node *node, struct serving *s)
 /* Arcs of which the search wants keys and that are copied here. */
 static bool is_wanted(const struct serving *s, const struct replica *r)
 {
-    struct key_range own = { r->arc->lo, r->arc->hi, r->arc->has_hi };
+    struct key_range own = range_of(r);
     return key_ranges_meets(&s->query.ranges, &own);
+}
+
+/* Whether it is read only when it is known to have come far enough: of claims
+ * who asked for them finds out, but of what is led here. */
+static bool is_confirmed_first(const struct serving *s, const struct replica *r)
+{
+    if (s->query.claims)
+        return replica_leads(r);
+    return s->query.fresh && DLHT_MUTANT != 47;
 }
 
 static int choose_arcs(struct node *node, struct serving *s)
@@ -405,9 +411,8 @@ static int choose_arcs(struct node *node, struct serving *s)
             continue;
         s->arcs[s->count++] =
             (struct asked){ .mark.arc = r->id,
-                            .state = s->query.fresh && DLHT_MUTANT != 47
-                                         ? ASKED_WAITS
-                                         : ASKED_READY };
+                            .state = is_confirmed_first(s, r) ? ASKED_WAITS
+                                                              : ASKED_READY };
     }
     return DLHT_OK;
 }
@@ -426,33 +431,19 @@ static void confirm_led(struct node *node, struct serving *s, size_t i,
     replica_read(node, r, &q, &origin);
 }
 
-/* Arcs are in ascending order, as replicas are. NULL: it is not asked for. */
-static struct asked *find_asked(struct serving *s, arc_id arc)
-{
-    size_t lo = 0, hi = s->count;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (s->arcs[mid].mark.arc < arc)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < s->count && s->arcs[lo].mark.arc == arc ? &s->arcs[lo] : NULL;
-}
-
 static void owner_said(struct node *node, void *context,
                        const struct response *response)
 {
     uint64_t *id = context;
     struct serving *s = find_serving(node, *id);
     struct span marks = response->status == DLHT_OK
-                            ? read_marks(response->value)
+                            ? search_marks_read(response->value)
                             : span_empty();
     free(id);
     if (!s)
         return; /* too late */
-    for (size_t at = 0; at < marks.len; at += MARK_BYTES) {
-        struct mark mark = mark_at(marks.data + at);
+    for (size_t i = 0; i < marks.len / SEARCH_MARK_BYTES; i++) {
+        struct search_mark mark = search_marks_at(marks, i);
         struct asked *a = find_asked(s, mark.arc);
         if (!a || a->state != ASKED_WAITS)
             continue;
@@ -475,7 +466,7 @@ static void ask_owner(struct node *node, struct serving *s, struct span key,
                          .key = key };
     uint64_t *id = mem_array(1, sizeof *id);
     struct pending_target target = { .done = owner_said, .context = id };
-    pack_marks(marks, &doc);
+    search_marks_pack(marks, &doc);
     q.value = buf_span(&doc);
     s->open++;
     if (id)
@@ -500,7 +491,8 @@ static void confirm_of(struct node *node, struct serving *s, size_t i,
         if (asked[k] || !r || r->empty || replica_leads(r) ||
             !id_equal(&r->arc->owner, &first->arc->owner))
             continue;
-        add_mark(&marks, r);
+        struct search_mark mark = mark_of(r);
+        search_marks_add(&marks, &mark);
         asked[k] = true;
     }
     ask_owner(node, s, first->arc->lo, &marks, flags);
@@ -544,14 +536,14 @@ static int read_search(struct node *node, struct serving *s, struct span doc,
 static int read_confirm(struct serving *s, struct span doc,
                         const struct replica *first)
 {
-    struct span marks = read_marks(doc);
+    struct span marks = search_marks_read(doc);
     s->confirms = true;
-    s->count = marks.len / MARK_BYTES;
+    s->count = marks.len / SEARCH_MARK_BYTES;
     s->arcs = mem_array(s->count, sizeof *s->arcs);
     if (!s->arcs)
         return DLHT_ENOMEM;
     for (size_t i = 0; i < s->count; i++) {
-        struct mark mark = mark_at(marks.data + i * MARK_BYTES);
+        struct search_mark mark = search_marks_at(marks, i);
         s->arcs[i] =
             (struct asked){ .mark = mark,
                             .state = mark.arc == first->id ? ASKED_READY
@@ -577,7 +569,7 @@ static void begin_serving(struct node *node, struct replica *r,
     s->origin = *origin;
     s->keyspace = r->keyspace;
     s->id = ++node->last_serving;
-    s->deadline_ns = node->now_ns + CONFIRM_NS;
+    s->deadline_ns = node->now_ns + SEARCH_CONFIRM_NS;
     int rc = request->op == OP_SEARCH_CONFIRM
                  ? read_confirm(s, request->value, r)
                  : read_search(node, s, request->value, &text);
@@ -607,7 +599,12 @@ void op_search_confirmed(struct node *node, uint64_t ticket, int status)
     uint32_t i = (uint32_t)ticket;
     if (!s || i >= s->count)
         return; /* too late */
-    s->arcs[i].state = status == DLHT_OK ? ASKED_READY : ASKED_LOST;
+    struct asked *a = &s->arcs[i];
+    const struct replica *r = node_replica(node, a->mark.arc);
+    a->led = status == DLHT_OK && r && !r->empty;
+    a->state = a->led ? ASKED_READY : ASKED_LOST;
+    if (a->led && !s->confirms)
+        a->mark = mark_of(r); /* should it be made anew, from less */
     close_one(node, s);
 }
 

@@ -117,6 +117,8 @@ static bool read_peer_field(struct span field, struct mp_reader *r,
 {
     if (span_equal(field, span_str("fresh")))
         q->fresh = mp_read_bool(r);
+    else if (span_equal(field, span_str("claims")))
+        q->claims = mp_read_bool(r);
     else if (!span_equal(field, span_str("ranges")))
         return false;
     else if (!search_read_ranges(r, &q->ranges, NULL))
@@ -252,9 +254,9 @@ static void pack_flag(struct buf *doc, const char *name, bool value)
 
 void search_query_pack(const struct search_query *q, uint32_t dim,
                        const struct key_range *ranges, size_t count,
-                       struct buf *doc)
+                       bool claims, struct buf *doc)
 {
-    mp_write_map(doc, 8 + (q->filter_text.len > 0));
+    mp_write_map(doc, (size_t)8 + claims + (q->filter_text.len > 0));
     mp_write_cstr(doc, "vector");
     mp_write_bin_header(doc, dim * sizeof(float));
     if (buf_reserve(doc, dim * sizeof(float)) != DLHT_OK) {
@@ -270,7 +272,9 @@ void search_query_pack(const struct search_query *q, uint32_t dim,
     pack_flag(doc, "exact", q->exact);
     pack_flag(doc, "meta", q->meta);
     pack_flag(doc, "vectors", q->vectors);
-    pack_flag(doc, "fresh", q->fresh);
+    pack_flag(doc, "fresh", q->fresh && !claims);
+    if (claims)
+        pack_flag(doc, "claims", true);
     if (q->filter_text.len) {
         mp_write_cstr(doc, "filter");
         mp_write_str(doc, buf_span(&q->filter_text));

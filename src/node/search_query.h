@@ -17,7 +17,10 @@ enum {
     SEARCH_K = 10,                     /* where none is named */
     SEARCH_K_MAX = 10000,              /* of a client; a peer: QUERY_K_MAX */
     SEARCH_VECTOR_BYTES_MAX = 8 << 20, /* of all vectors of an answer */
-    SEARCH_ANSWER_BYTES_MAX = WIRE_BODY_MAX - (64 << 10) /* fit a frame */
+    SEARCH_ANSWER_BYTES_MAX = WIRE_BODY_MAX - (64 << 10), /* fit a frame */
+    SEARCH_RANGES_BYTES_MAX = 4 << 20, /* of ranges in one message: of what is
+                                        * left out the next is about */
+    SEARCH_RANGE_BYTES = 64            /* of one, beside its keys */
 };
 
 #define SEARCH_TOO_BIG                                                         \
@@ -30,7 +33,9 @@ struct search_query {
     struct buf filter_text; /* empty: none */
     struct filter *filter;
     bool exact, meta, vectors;
-    bool fresh; /* OP_SEARCH_PEER: all that was acknowledged before counts */
+    bool fresh;  /* OP_SEARCH_PEER: all that was acknowledged before counts */
+    bool claims; /* OP_SEARCH_PEER: copies are read as they are, and it is told
+                  * how far they had come (node/search_marks.h) */
     struct key_ranges ranges; /* OP_SEARCH_PEER; else empty */
 };
 
@@ -48,10 +53,11 @@ MUST_USE int search_query_read_peer(struct node *node,
                                     struct search_query *out,
                                     const char **text);
 
-/* The document that asks a peer for some ranges. */
+/* The document that asks a peer for some ranges. Claims: it says how far the
+ * copies had come, and need not be fresh. */
 void search_query_pack(const struct search_query *q, uint32_t dim,
                        const struct key_range *ranges, size_t count,
-                       struct buf *doc);
+                       bool claims, struct buf *doc);
 
 /* Ranges as an array of [from, to or nil]. */
 void search_pack_ranges(const struct key_range *ranges, size_t count,
