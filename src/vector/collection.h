@@ -121,11 +121,11 @@ MUST_USE int collection_rebuild(struct collection *c);
  * instead of collection_run. NULL: other work is out, there is no graph, the
  * collection was made without `saves`, or no memory. */
 struct collection_work *collection_take_save(struct collection *c);
-/* Anywhere, beside searches. What write returns ends it. `keyspace` is told
+/* Anywhere, beside searches. What take returns ends it. `keyspace` is told
  * again by who loads it.
  *   as hnsw_save */
 MUST_USE int collection_save(struct collection_work *work, uint64_t keyspace,
-                             hnsw_write_fn write, void *self);
+                             hnsw_write_fn take, void *self);
 
 /* Anywhere: a graph out of a file's bytes, which begin at a multiple of 64 and
  * are not read any more afterwards. It must be one of this keyspace with these

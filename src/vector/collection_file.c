@@ -65,18 +65,18 @@ static size_t prints_bytes(uint64_t slots)
     return (size_t)((bytes + GRAPH_ALIGN - 1) / GRAPH_ALIGN * GRAPH_ALIGN);
 }
 
-static int write_prints(const struct collection_work *w, hnsw_write_fn write,
+static int write_prints(const struct collection_work *w, hnsw_write_fn take,
                         void *self)
 {
     static const uint8_t zeros[GRAPH_ALIGN];
     size_t bytes = w->print_count * sizeof *w->prints;
     size_t fill = prints_bytes(w->print_count) - bytes;
-    int rc = bytes ? write(self, w->prints, bytes) : DLHT_OK;
-    return rc == DLHT_OK && fill ? write(self, zeros, fill) : rc;
+    int rc = bytes ? take(self, w->prints, bytes) : DLHT_OK;
+    return rc == DLHT_OK && fill ? take(self, zeros, fill) : rc;
 }
 
 int collection_save(struct collection_work *w, uint64_t keyspace,
-                    hnsw_write_fn write, void *self)
+                    hnsw_write_fn take, void *self)
 {
     uint8_t head[GRAPH_HEAD] = { 0 };
     assert(w->prints);
@@ -89,10 +89,10 @@ int collection_save(struct collection_work *w, uint64_t keyspace,
     file_put64(head + GRAPH_AT_PRINTS,
                hash64(span_of(w->prints, w->print_count * sizeof *w->prints)));
     file_put64(head + GRAPH_AT_HASH, hash64(span_of(head, GRAPH_AT_HASH)));
-    int rc = write(self, head, sizeof head);
+    int rc = take(self, head, sizeof head);
     if (rc == DLHT_OK)
-        rc = write_prints(w, write, self);
-    return rc == DLHT_OK ? index_save(w->index, write, self) : rc;
+        rc = write_prints(w, take, self);
+    return rc == DLHT_OK ? index_save(w->index, take, self) : rc;
 }
 
 /* Loading */
