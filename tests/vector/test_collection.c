@@ -347,12 +347,15 @@ static void restart(struct world *w)
         if (damaged)
             bytes[rng_below(&w->rng, w->file.len)] ^=
                 (uint8_t)(1u << rng_below(&w->rng, 8));
-        begin_scarce(w);
+        bool poor = rng_below(&w->rng, 2) == 0;
+        if (poor)
+            begin_scarce(w);
         int rc = collection_graph_load(span_of(bytes, w->file.len), KEYSPACE,
                                        collection_graph(w->c), &graph, &fault);
-        end_scarce(w);
+        if (poor)
+            end_scarce(w);
         free(bytes);
-        cr_assert(rc == DLHT_OK ? !damaged : damaged || w->scarce);
+        cr_assert(rc == DLHT_OK ? !damaged : damaged || poor);
         cr_assert(rc != DLHT_OK || collection_adopt(w->c, graph));
     }
     for (size_t part = 0; part < PARTS; part++) {
