@@ -214,14 +214,11 @@ static void settle(struct node *node, struct node_collection *nc)
         return;
     struct span name = name_of(node, nc->keyspace);
     node_log(node, LOG_INFO,
-             "graph of '%.*s': %llu of the %llu vectors in its file are here, "
-             "%llu go, %llu were added",
+             "graph of '%.*s': %llu of the %llu vectors in its file were met, "
+             "%llu changes brought it up",
              (int)name.len, (const char *)name.data,
              (unsigned long long)info.claimed, (unsigned long long)info.adopted,
-             (unsigned long long)info.kept,
-             (unsigned long long)(info.live > info.claimed
-                                      ? info.live - info.claimed
-                                      : 0));
+             (unsigned long long)(info.changes + info.waiting + info.kept));
     collection_drop_kept(nc->c);
     g->phase = GRAPH_SETTLED;
     node_wake_at(node, node->now_ns);
