@@ -10,9 +10,11 @@
 
 #include "net/disk_posix.h"
 #include "store/checkpoint.h"
+#include "store/graph_file.h"
 
 struct data_dir {
     struct disk_posix *disk;
+    struct disk_posix *files; /* the same, for the jobs' thread */
 };
 
 struct restoring {
@@ -54,10 +56,14 @@ int data_dir_open(const char *path, struct data_dir **out,
     char why[DISK_POSIX_WHY_MAX];
     int rc = disk_posix_open(path, &dir->disk, why);
     if (rc == DLHT_OK) {
+        rc = disk_posix_share(dir->disk, &dir->files);
+        snprintf(why, sizeof why, "%s", dlht_strerror(rc));
+    }
+    if (rc == DLHT_OK) {
         *out = dir;
         return DLHT_OK;
     }
-    free(dir);
+    data_dir_close(dir);
     if (rc == DLHT_EBUSY)
         return restore_fail(error, rc,
                             "data directory '%s' is in use by another "
@@ -73,6 +79,7 @@ void data_dir_close(struct data_dir *dir)
 {
     if (!dir)
         return;
+    disk_posix_close(dir->files);
     disk_posix_close(dir->disk);
     free(dir);
 }
@@ -80,6 +87,11 @@ void data_dir_close(struct data_dir *dir)
 struct disk data_dir_disk(struct data_dir *dir)
 {
     return disk_posix_disk(dir->disk);
+}
+
+struct disk data_dir_files(struct data_dir *dir)
+{
+    return disk_posix_disk(dir->files);
 }
 
 /* Lets the node put an arc (0: all that the journal holds) aside. */
@@ -138,6 +150,12 @@ static int restore_record(void *context, const struct journal_record *record)
     return restore_quarantine(r, record->arc, what);
 }
 
+static int restore_graph(void *context, uint64_t number)
+{
+    struct restoring *r = context;
+    return node_restore_graph(r->node, number);
+}
+
 static int restore_nothing(void *context, const struct journal_record *record)
 {
     (void)context;
@@ -184,6 +202,8 @@ int data_dir_restore(struct data_dir *dir, struct node *node, uint64_t seed,
                            .log_context = context,
                            .error = error };
     int rc = checkpoint_each(r.disk, restore_arc, &r);
+    if (rc == DLHT_OK)
+        rc = graph_file_each(r.disk, restore_graph, &r);
     if (rc == DLHT_OK)
         rc = restore_journal(&r, seed, out);
     if (rc != DLHT_OK && error->code == DLHT_OK)

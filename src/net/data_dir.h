@@ -30,6 +30,8 @@ MUST_USE int data_dir_open(const char *path, struct data_dir **out,
 void data_dir_close(struct data_dir *dir); /* NULL is allowed */
 
 struct disk data_dir_disk(struct data_dir *dir);
+/* The same directory for the thread of jobs, and for files of theirs. */
+struct disk data_dir_files(struct data_dir *dir);
 
 /* The node's restore calls, then the open journal, which the caller owns.
  *   DLHT_ECORRUPT  damage that cannot be mended; nothing was changed

@@ -337,6 +337,22 @@ int disk_posix_open(const char *directory, struct disk_posix **out,
     return DLHT_OK;
 }
 
+int disk_posix_share(const struct disk_posix *disk, struct disk_posix **out)
+{
+    *out = NULL;
+    struct disk_posix *d = mem_zero(1, sizeof *d);
+    if (!d)
+        return DLHT_ENOMEM;
+    d->lock = -1;
+    d->dir = fcntl(disk->dir, F_DUPFD_CLOEXEC, 0);
+    if (d->dir < 0) {
+        free(d);
+        return DLHT_EIO;
+    }
+    *out = d;
+    return DLHT_OK;
+}
+
 void disk_posix_close(struct disk_posix *d)
 {
     if (!d)

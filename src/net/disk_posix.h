@@ -29,6 +29,12 @@ struct disk_posix;
 MUST_USE int disk_posix_open(const char *directory, struct disk_posix **out,
                              char why[DISK_POSIX_WHY_MAX]);
 
+/* The same directory for another thread, which uses other files of it; it must
+ * be closed before the first, whose lock it has no part in. DLHT_EIO,
+ * DLHT_ENOMEM */
+MUST_USE int disk_posix_share(const struct disk_posix *disk,
+                              struct disk_posix **out);
+
 /* Closes all handles and gives up the lock; NULL is allowed. */
 void disk_posix_close(struct disk_posix *disk);
 

@@ -149,6 +149,10 @@ static void host_carry_out(struct host *h, const struct effect *e)
     case EFFECT_JOB:
         job_worker_add(h->jobs, e->u.job.number, e->u.job.run, e->u.job.data);
         break;
+    case EFFECT_FILE_JOB:
+        job_worker_add_file(h->jobs, e->u.file_job.number, e->u.file_job.file,
+                            e->u.file_job.run, e->u.file_job.data);
+        break;
     case EFFECT_LOG:
         host_say(h, e->u.log.level, e->u.log.text);
         break;
@@ -632,6 +636,7 @@ static int host_restore(struct host *h, const struct host_config *config,
     if (!h->dir)
         return DLHT_OK;
     struct journal *journal;
+    job_worker_set_disk(h->jobs, data_dir_files(h->dir));
     int rc = data_dir_restore(h->dir, h->node, sys_random(), host_say, h,
                               &journal, error);
     if (rc != DLHT_OK)

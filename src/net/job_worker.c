@@ -14,6 +14,7 @@
 #include "dlht/err.h"
 #include "net/sys.h"
 #include "node/node.h"
+#include "store/graph_file.h"
 
 enum {
     JOB_NICE = 10 /* a job must not starve either: a model waits for it */
@@ -21,7 +22,9 @@ enum {
 
 struct slot {
     uint64_t number;
-    void (*run)(void *data);
+    void (*run)(void *data); /* NULL: run_file */
+    void (*run_file)(void *data, struct graph_file *file);
+    uint64_t file;
     void *data;
 };
 
@@ -29,6 +32,7 @@ struct job_worker {
     pthread_t thread;
     bool running; /* the node's thread only */
     int bell;
+    struct disk disk; /* set before the first job that wants it */
 
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -39,13 +43,25 @@ struct job_worker {
     bool stop;
 };
 
+static void run_slot(const struct slot *job, struct disk disk)
+{
+    if (job->run) {
+        job->run(job->data);
+        return;
+    }
+    struct graph_file file;
+    graph_file_init(&file, disk, job->file);
+    job->run_file(job->data, &file);
+    graph_file_deinit(&file);
+}
+
 /* With the lock, which is let go while the job runs. */
 static void worker_do_next(struct job_worker *w)
 {
     assert(w->done < w->added);
     struct slot job = w->slots[w->done % NODE_JOBS_MAX];
     pthread_mutex_unlock(&w->lock);
-    job.run(job.data);
+    run_slot(&job, w->disk);
     pthread_mutex_lock(&w->lock);
     w->done++;
     sys_bell_ring(w->bell);
@@ -113,18 +129,37 @@ void job_worker_free(struct job_worker *w)
     free(w);
 }
 
-void job_worker_add(struct job_worker *w, uint64_t number,
-                    void (*run)(void *data), void *data)
+void job_worker_set_disk(struct job_worker *w, struct disk disk)
+{
+    w->disk = disk;
+}
+
+static void worker_add(struct job_worker *w, struct slot slot)
 {
     pthread_mutex_lock(&w->lock);
     assert(w->added - w->taken < NODE_JOBS_MAX);
-    w->slots[w->added++ % NODE_JOBS_MAX] =
-        (struct slot){ .number = number, .run = run, .data = data };
+    w->slots[w->added++ % NODE_JOBS_MAX] = slot;
     if (worker_is_running(w))
         pthread_cond_signal(&w->wake);
     else
         worker_do_next(w); /* the only one: none could be left before */
     pthread_mutex_unlock(&w->lock);
+}
+
+void job_worker_add(struct job_worker *w, uint64_t number,
+                    void (*run)(void *data), void *data)
+{
+    worker_add(w, (struct slot){ .number = number, .run = run, .data = data });
+}
+
+void job_worker_add_file(struct job_worker *w, uint64_t number, uint64_t file,
+                         void (*run)(void *data, struct graph_file *file),
+                         void *data)
+{
+    assert(w->disk.calls);
+    worker_add(
+        w, (struct slot){
+               .number = number, .run_file = run, .file = file, .data = data });
 }
 
 int job_worker_fd(const struct job_worker *w)

@@ -18,12 +18,18 @@
 #include <stdint.h>
 
 #include "base/must_use.h"
+#include "store/disk.h"
 
+struct graph_file;
 struct job_worker;
 
 /* Starts no thread yet.
  *   DLHT_ENOMEM, DLHT_EIO (no descriptor) */
 MUST_USE int job_worker_new(struct job_worker **out);
+
+/* Where files of jobs are, from now on. The jobs' thread alone calls it, so it
+ * is none that another thread uses; it outlives the worker. */
+void job_worker_set_disk(struct job_worker *worker, struct disk disk);
 
 /* Waits for the job that runs; those that wait never run. What data points to
  * must live until then. NULL is allowed. */
@@ -32,6 +38,12 @@ void job_worker_free(struct job_worker *worker);
 /* EFFECT_JOB. */
 void job_worker_add(struct job_worker *worker, uint64_t number,
                     void (*run)(void *data), void *data);
+
+/* EFFECT_FILE_JOB; there is a disk. */
+void job_worker_add_file(struct job_worker *worker, uint64_t number,
+                         uint64_t file,
+                         void (*run)(void *data, struct graph_file *file),
+                         void *data);
 
 /* Readable while ended jobs wait to be taken. */
 int job_worker_fd(const struct job_worker *worker);

@@ -11,22 +11,13 @@
 #include "base/mem.h"
 #include "base/mutant.h"
 #include "dlht/err.h"
+#include "node/graphs.h"
 #include "node/jobs.h"
 #include "node/replica.h"
 
 enum {
     READ_SLICE = 256,  /* records a turn */
     SWEEP_SLICE = 4096 /* places a turn */
-};
-
-struct node_collection {
-    keyspace_id keyspace;
-    uint64_t version; /* of the keyspace's record, as last seen */
-    struct collection *c;
-    struct replica **by_part;
-    uint32_t part_cap;
-    size_t part_count; /* in use */
-    struct job *job;   /* out; NULL: none */
 };
 
 /* What is done elsewhere, and for whom. */
@@ -58,6 +49,7 @@ static int new_collection(const struct node *node,
         .index = vector_settings_index(settings),
         .fields = fields,
         .field_count = vector_settings_fields(settings, fields),
+        .saves = id != 0 && node->config.durable,
     };
     config.index.hnsw.kernel = node->config.kernel;
     config.index.hnsw.seed = node->config.seed ^ id;
@@ -95,7 +87,7 @@ struct replica *collections_replica(const struct node_collection *nc,
 
 bool collections_is_busy(const struct node_collection *nc)
 {
-    return nc->job != NULL;
+    return nc->busy;
 }
 
 static struct node_collection *add(struct node *node, const struct keyspace *ks)
@@ -118,12 +110,13 @@ static struct node_collection *add(struct node *node, const struct keyspace *ks)
         return NULL;
     }
     node->collections[node->collection_count++] = nc;
+    graphs_begin(node, nc);
     return nc;
 }
 
 static void free_one(struct node_collection *nc)
 {
-    assert(!nc->job);
+    assert(!nc->busy);
     collection_free(nc->c);
     free(nc->by_part);
     free(nc);
@@ -309,7 +302,7 @@ static void job_done(struct node *node, void *data)
     struct job *job = data;
     struct node_collection *nc = job->of;
     (void)node;
-    nc->job = NULL;
+    nc->busy = false;
     collection_done(nc->c, job->work);
     free(job);
 }
@@ -318,14 +311,14 @@ static void job_done(struct node *node, void *data)
 static void drop_job(void *data)
 {
     struct job *job = data;
-    job->of->job = NULL;
+    job->of->busy = false;
     collection_abandon(job->of->c, job->work);
     free(job);
 }
 
 static void begin_job(struct node *node, struct node_collection *nc)
 {
-    if (nc->job || !collection_wants_work(nc->c))
+    if (nc->busy || !collection_wants_work(nc->c))
         return;
     struct job *job = mem_zero(1, sizeof *job);
     if (!job)
@@ -334,7 +327,7 @@ static void begin_job(struct node *node, struct node_collection *nc)
     job->work = collection_take(nc->c);
     if (job->work &&
         jobs_begin(node, run_job, job_done, drop_job, job, NULL) == DLHT_OK) {
-        nc->job = job;
+        nc->busy = true;
         return;
     }
     if (job->work) /* later */
@@ -345,7 +338,7 @@ static void begin_job(struct node *node, struct node_collection *nc)
 /* Its keyspace is no more, and nothing needs it. */
 static bool is_over(const struct node *node, const struct node_collection *nc)
 {
-    return nc->part_count == 0 && !nc->job &&
+    return nc->part_count == 0 && !nc->busy &&
            !keyspaces_find(node, nc->keyspace);
 }
 
@@ -384,12 +377,15 @@ void collections_flush(struct node *node)
     for (size_t i = 0; i < node->collection_count; i++) {
         struct node_collection *nc = node->collections[i];
         bool reads = false;
-        for (uint32_t p = 0; p < nc->part_cap && !reads; p++)
+        graphs_flush(node, nc);
+        for (uint32_t p = 0; p < nc->part_cap && !reads && !graphs_hold(nc);
+             p++)
             if (nc->by_part[p] && nc->by_part[p]->vectors->reading)
                 reads = read_on(nc->by_part[p]);
         more = more || reads;
         more = collection_sweep(nc->c, SWEEP_SLICE) || more;
-        begin_job(node, nc);
+        if (node->phase != PHASE_STOPPING)
+            begin_job(node, nc);
     }
     if (more)
         node_wake_at(node, node->now_ns);

@@ -103,6 +103,8 @@ void inspect_vectors(const struct node *node, struct inspect_vectors *out)
         out->live += info.live;
         out->waiting += info.waiting;
         out->damaged += info.damaged;
+        out->adopted += info.adopted;
+        out->claimed += info.claimed;
         out->busy = out->busy || info.rebuilding ||
                     collections_is_busy(node->collections[i]);
     }

@@ -79,6 +79,7 @@ struct inspect_vectors {
     uint64_t held; /* records of copies that have a part */
     uint64_t live; /* vectors that are found */
     uint64_t waiting, damaged;
+    uint64_t adopted, claimed; /* of graphs from files: vector/collection.h */
     uint64_t reading; /* copies whose records are being read, or have no part */
     bool busy;        /* a job is out, or a graph is being made anew */
 };

@@ -28,6 +28,14 @@ static struct open_job take_job(struct jobs *jobs, struct open_job *job)
     return taken;
 }
 
+static void note_job(struct jobs *jobs, jobs_done_fn done, jobs_drop_fn drop,
+                     void *data)
+{
+    jobs->open[jobs->count++] = (struct open_job){
+        .number = jobs->last, .done = done, .drop = drop, .data = data
+    };
+}
+
 int jobs_begin(struct node *node, jobs_run_fn run, jobs_done_fn done,
                jobs_drop_fn drop, void *data, uint64_t *number)
 {
@@ -43,11 +51,27 @@ int jobs_begin(struct node *node, jobs_run_fn run, jobs_done_fn done,
     e->u.job.number = ++jobs->last;
     e->u.job.run = run;
     e->u.job.data = data;
-    jobs->open[jobs->count++] = (struct open_job){
-        .number = jobs->last, .done = done, .drop = drop, .data = data
-    };
+    note_job(jobs, done, drop, data);
     if (number)
         *number = jobs->last;
+    return DLHT_OK;
+}
+
+int jobs_begin_file(struct node *node, uint64_t file, jobs_run_file_fn run,
+                    jobs_done_fn done, jobs_drop_fn drop, void *data)
+{
+    struct jobs *jobs = &node->jobs;
+    assert(node->fx && run && done && drop);
+    if (jobs->count == NODE_JOBS_MAX)
+        return DLHT_EBUSY;
+    struct effect *e = effects_add(node->fx, EFFECT_FILE_JOB);
+    if (!e)
+        return DLHT_ENOMEM;
+    e->u.file_job.number = ++jobs->last;
+    e->u.file_job.file = file;
+    e->u.file_job.run = run;
+    e->u.file_job.data = data;
+    note_job(jobs, done, drop, data);
     return DLHT_OK;
 }
 

@@ -23,6 +23,7 @@
 
 /* Called somewhere else, at some time; see EFFECT_JOB. */
 typedef void (*jobs_run_fn)(void *data);
+typedef void (*jobs_run_file_fn)(void *data, struct graph_file *file);
 /* On EVENT_JOB, within the step: may send, journal, begin another job. */
 typedef void (*jobs_done_fn)(struct node *node, void *data);
 /* Instead of done: the job was cancelled, or the node is being freed. Whether
@@ -50,6 +51,11 @@ struct jobs {
  *   DLHT_ENOMEM */
 MUST_USE int jobs_begin(struct node *node, jobs_run_fn run, jobs_done_fn done,
                         jobs_drop_fn drop, void *data, uint64_t *number);
+
+/* The same of work upon one file (EFFECT_FILE_JOB). */
+MUST_USE int jobs_begin_file(struct node *node, uint64_t file,
+                             jobs_run_file_fn run, jobs_done_fn done,
+                             jobs_drop_fn drop, void *data);
 
 /* The result is not wanted any more: drop is called instead of done, but only
  * once the world says that the job has ended, for it may be running. Nothing

@@ -17,6 +17,7 @@
 #include "node/disk_full.h"
 #include "node/fingers.h"
 #include "node/gossip.h"
+#include "node/graphs.h"
 #include "node/jobs.h"
 #include "node/join.h"
 #include "node/journal_types.h"
@@ -39,6 +40,8 @@ enum {
 #define IDLE_TICK_NS (UINT64_C(200) * NS_PER_MS)
 #define REST_TICK_NS (UINT64_C(500) * NS_PER_MS) /* all sleep */
 #define STOP_NS (UINT64_C(3000) * NS_PER_MS)
+/* Less than a world waits for EFFECT_STOPPED. */
+#define STOP_GRAPHS_NS (UINT64_C(8000) * NS_PER_MS)
 
 void node_config_default(struct node_config *config)
 {
@@ -122,6 +125,7 @@ void node_free(struct node *node)
         replica_free(node->replicas[i]);
     free(node->replicas);
     collections_deinit(node);
+    graphs_deinit(node);
     op_search_stop(node);
     op_model_stop(node);
     op_recover_stop(node);
@@ -553,6 +557,7 @@ static void tick(struct node *node)
     fingers_tick(node);
     checkpoint_run_tick(node);
     collections_tick(node);
+    graphs_tick(node);
     op_search_tick(node);
     if (pending_count(node))
         node_wake_at(node, node->now_ns + NODE_TICK_NS);
@@ -603,7 +608,10 @@ static void go_on_stopping(struct node *node)
         }
     }
     node_wake_at(node, node->now_ns + NODE_TICK_NS);
-    if (leads && node->now_ns - node->phase_since_ns < STOP_NS)
+    uint64_t since_ns = node->now_ns - node->phase_since_ns;
+    if (leads && since_ns < STOP_NS)
+        return;
+    if (graphs_stopping(node) && since_ns < STOP_GRAPHS_NS)
         return;
     swim_leave(node->swim, node->now_ns);
     send_swim(node);

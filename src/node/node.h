@@ -29,6 +29,7 @@
 #include "wire/message.h"
 
 struct node;
+struct graph_file;
 struct kernel;
 struct records_pages;
 
@@ -67,6 +68,11 @@ struct node_config {
     const struct records_pages *pages; /* where records live, as long as the
                                         * node; NULL: the C library's */
     const struct kernel *kernel; /* distances of vectors; NULL: the fastest */
+    /* With a journal, the graph of a collection is written to a file when so
+     * many vectors of it have changed, but not more often than this. */
+    uint32_t graph_changes; /* 0: 256 */
+    uint64_t graph_gap_ns;  /* 0: 30 s; a third of it after the last record
+                             * that was in a file, the others in it go */
 };
 
 void node_config_default(struct node_config *config);
@@ -80,7 +86,7 @@ enum event_kind {
     EVENT_SYNCED,     /* an EFFECT_SYNC is done, or failed; with DLHT_EFULL
                        * the journal keeps it all, for the next sync */
     EVENT_CHECKPOINT, /* an EFFECT_CHECKPOINT_END is done, or failed */
-    EVENT_JOB,        /* an EFFECT_JOB is done */
+    EVENT_JOB,        /* an EFFECT_JOB or EFFECT_FILE_JOB is done */
     EVENT_LINK_DOWN,  /* what was sent to the peer may be lost */
     EVENT_STOP        /* hand over leaderships, then EFFECT_STOPPED */
 };
@@ -136,6 +142,7 @@ enum effect_kind {
     EFFECT_CHECKPOINT_ABORT,
     EFFECT_CHECKPOINT_REMOVE, /* checkpoint_remove */
     EFFECT_JOB,               /* slow pure work, then EVENT_JOB */
+    EFFECT_FILE_JOB,          /* slow work upon one file, then EVENT_JOB */
     EFFECT_LOG,
     EFFECT_READY,   /* serves from now on */
     EFFECT_STOPPED, /* has left or stopped; the world may end */
@@ -177,6 +184,13 @@ struct effect {
             void *data;
         } job;
         struct {
+            uint64_t number; /* among those of jobs */
+            uint64_t file;   /* the number of a store/graph_file.h */
+            /* As of a job; the file is open to it until it returns. */
+            void (*run)(void *data, struct graph_file *file);
+            void *data;
+        } file_job;
+        struct {
             enum log_level level;
             const char *text;
         } log;
@@ -211,6 +225,9 @@ MUST_USE int node_restore_checkpoint(struct node *node, arc_id arc,
                                      struct span bytes);
 MUST_USE int node_restore_record(struct node *node,
                                  const struct journal_record *record);
+
+/* There is a file of this number (store/graph_file.h). DLHT_ENOMEM */
+MUST_USE int node_restore_graph(struct node *node, uint64_t number);
 
 /* The checkpoint that was just restored is the one before the newest, which is
  * damaged. The journal may have been trimmed on account of that one: unless it

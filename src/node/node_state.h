@@ -336,6 +336,8 @@ struct node {
 
     struct node_collection **collections; /* collections.c */
     size_t collection_count;
+    uint64_t *graph_files; /* on disk; graphs.c */
+    size_t graph_file_count;
     struct search *searches;  /* carried here */
     uint64_t search_ns;       /* what an answer of a peer usually takes; 0: none
                               * came yet */

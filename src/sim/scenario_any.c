@@ -285,6 +285,9 @@ void plan_vectors(struct plan *p)
     p->fault.every_ns = (300 + rng_below(&rng, 2500)) * WORLD_MS;
     p->fault.lasts_ns = (300 + rng_below(&rng, 3000)) * WORLD_MS;
     p->fault.trained = "vectors-0";
+    p->world.node.graph_gap_ns = (200 + rng_below(&rng, 3000)) * WORLD_MS;
+    p->world.node.graph_changes = 1 + (uint32_t)rng_below(&rng, 60);
+    p->world.disk.graph_chance = rng_chance(&rng, 0.7) ? 0.4 : 0;
     set_net(p, &rng, 0.2);
     set_steps(p, &rng);
     p->merger.every_ns /= 3;

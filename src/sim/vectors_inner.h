@@ -79,7 +79,8 @@ struct seeker {
 struct vectors_stats {
     uint64_t writes, unknown, gets, searches, exact, stale, partial, refused;
     uint64_t hits, rebuilds, late;
-    uint64_t longest_ns; /* a search took */
+    uint64_t adopted, claimed; /* from files, since the last start */
+    uint64_t longest_ns;       /* a search took */
     struct past_recall recall;
 };
 

@@ -520,16 +520,18 @@ static void check_graphs(struct vectors_story *t)
     }
 }
 
-/* All of every collection, through the peer. */
-static bool ask_all(struct vectors_story *t, size_t peer)
+/* All of every collection, through the peer. Stale copies are held to all of
+ * it, too: unless they have just been started, they have all. */
+static bool ask_all(struct vectors_story *t, size_t peer, bool stale)
 {
     for (size_t i = 0; i < t->room_count; i++)
         for (int way = 0; way < 3; way++) {
             struct seeker *s = &t->last;
+            if (way == 1 && !stale)
+                continue;
             vectors_ask_all(s, &t->rooms[i], way == 1, way < 2);
             s->final = true;
             s->peer = peer;
-            /* All copies have all: stale ones too are held to it. */
             s->search.stale = false;
             vectors_begin(s);
             if (!await_last(t))
@@ -538,15 +540,75 @@ static bool ask_all(struct vectors_story *t, size_t peer)
     return true;
 }
 
+static bool await_ready(struct vectors_story *t, size_t peer, uint32_t starts,
+                        uint64_t bound_ns)
+{
+    uint64_t end_ns = world_now_ns(t->world) + bound_ns;
+    while (!world_is_ready(t->world, peer) ||
+           world_starts(t->world, peer) <= starts) {
+        if (world_now_ns(t->world) > end_ns)
+            world_fail(t->world, "A10_vectors", "n%zu does not start again",
+                       peer);
+        if (!run_for(t, STEP_NS))
+            return false;
+    }
+    return true;
+}
+
+/* All start again with what their files say: at once, or one by one. */
+static bool restart_all(struct vectors_story *t, uint64_t bound_ns)
+{
+    struct world *w = t->world;
+    bool one_by_one = rng_chance(&t->rng, 0.5);
+    bool power = rng_chance(&t->rng, 0.5);
+    for (size_t i = 0; i < world_peer_count(w); i++) {
+        if (!world_is_wanted(w, i) || !world_is_ready(w, i))
+            continue;
+        uint32_t starts = world_starts(w, i);
+        if (!one_by_one)
+            world_crash(w, i, power);
+        else
+            world_stop(w, i);
+        if (one_by_one && !await_ready(t, i, starts, bound_ns))
+            return false;
+    }
+    for (size_t i = 0; i < world_peer_count(w); i++)
+        if (world_is_wanted(w, i) && !world_is_up(w, i))
+            world_start(w, i);
+    for (size_t i = 0; i < world_peer_count(w); i++)
+        if (world_is_wanted(w, i) && !await_ready(t, i, 0, bound_ns))
+            return false;
+    return true;
+}
+
+static bool compare_all(struct vectors_story *t, bool stale, uint64_t bound_ns)
+{
+    for (size_t i = 0; i < world_peer_count(t->world); i++)
+        if (world_is_wanted(t->world, i) && world_is_ready(t->world, i) &&
+            !ask_all(t, i, stale))
+            return false;
+    if (!await_graphs(t, bound_ns))
+        return false;
+    check_graphs(t);
+    return world_failure(t->world, NULL) == NULL;
+}
+
 bool vectors_story_settle(struct vectors_story *t, uint64_t bound_ns)
 {
     if (!await_graphs(t, bound_ns))
         return false;
     check_graphs(t);
-    for (size_t i = 0; i < world_peer_count(t->world); i++)
-        if (world_is_wanted(t->world, i) && world_is_ready(t->world, i) &&
-            !ask_all(t, i))
-            return false;
+    if (!compare_all(t, true, bound_ns) || !restart_all(t, bound_ns) ||
+        !compare_all(t, false, bound_ns))
+        return false;
+    for (size_t i = 0; i < world_peer_count(t->world); i++) {
+        const struct node *node = world_node(t->world, i);
+        struct inspect_vectors v = { 0 };
+        if (node)
+            inspect_vectors(node, &v);
+        t->stats.adopted += v.adopted;
+        t->stats.claimed += v.claimed;
+    }
     const struct past_recall *recall = &t->stats.recall;
     if (recall->wanted >= RECALL_WANTED_MIN &&
         (double)recall->found < RECALL_MIN * (double)recall->wanted)
@@ -567,7 +629,7 @@ void vectors_story_remark(const struct vectors_story *t, char *text,
              "%zu vectors, %llu writes, %llu unknown, %llu gets, %llu "
              "searches: %llu exact, %llu stale, %llu partial, %llu refused, "
              "%llu hits, graphs found %llu of %llu, longest %.0f ms, %llu "
-             "rebuilds",
+             "rebuilds, of %llu vectors in graph files %llu met",
              there, (unsigned long long)s->writes,
              (unsigned long long)s->unknown, (unsigned long long)s->gets,
              (unsigned long long)s->searches, (unsigned long long)s->exact,
@@ -575,5 +637,6 @@ void vectors_story_remark(const struct vectors_story *t, char *text,
              (unsigned long long)s->refused, (unsigned long long)s->hits,
              (unsigned long long)s->recall.found,
              (unsigned long long)s->recall.wanted, (double)s->longest_ns / 1e6,
-             (unsigned long long)s->rebuilds);
+             (unsigned long long)s->rebuilds, (unsigned long long)s->adopted,
+             (unsigned long long)s->claimed);
 }

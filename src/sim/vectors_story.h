@@ -10,7 +10,10 @@
  * value that its id did not have. While all is well no answer is partial. Now
  * and then a peer is told to make its graphs anew.
  *
- * At the end each peer's parts hold what its records say, one for one, and an
+ * Graphs are kept in files, with which a start may meet trouble
+ * (world_disk.graph_chance).
+ *
+ * At the end, and again when all have been started anew, each peer's parts hold what its records say, one for one, and an
  * exact search through any peer, from owners or from any copies, returns what
  * is there and nothing else. */
 

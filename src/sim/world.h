@@ -61,6 +61,9 @@ struct world_disk {
     double slow_chance; /* of a sync, to take up to slow_ns */
     uint64_t slow_ns;
     double fail_chance; /* of a sync, to fail */
+    /* Of each file of a graph, when its process starts: to be gone, cut short,
+     * damaged, another keyspace's, or as it was at a start before. */
+    double graph_chance;
 };
 
 /* A peer's process has ended by its own wish: status 0 after EFFECT_STOPPED,

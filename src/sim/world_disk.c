@@ -45,6 +45,7 @@ void world_disk_deinit(struct sim_peer *peer)
 {
     close_all(peer);
     free(peer->worker.jobs);
+    free(peer->old_graph.bytes);
     disk_sim_free(peer->disk);
 }
 

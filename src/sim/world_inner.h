@@ -10,7 +10,8 @@
  * world_job.c     slow work beside a peer's turns
  * world_disk.c    disks and their workers
  * world_recover.c what a process reads when it starts
- * world_hurt.c    damage to disks */
+ * world_hurt.c    damage to disks
+ * world_graph.c   and to the files of graphs */
 
 #ifndef SIM_WORLD_INNER_H
 #define SIM_WORLD_INNER_H
@@ -19,6 +20,7 @@
 #include "sim/disk_sim.h"
 #include "sim/world.h"
 #include "store/checkpoint.h"
+#include "store/graph_file.h"
 #include "store/journal.h"
 #include "wire/codec.h"
 
@@ -48,6 +50,8 @@ struct thing {
     uint64_t argument;
     world_fn call;
     void (*run)(void *data); /* of a job; context is its data */
+    void (*run_file)(void *data, struct graph_file *file);
+    uint64_t file;
     void *context;
     struct id id;
     uint8_t *bytes; /* owned */
@@ -122,6 +126,13 @@ struct worker {
     bool fail_next;
 };
 
+/* A graph's file as it once was. */
+struct old_graph {
+    uint64_t number;
+    uint8_t *bytes; /* owned; NULL: none */
+    size_t len;
+};
+
 struct sim_peer {
     uint32_t index;
     char addr[PEER_ADDR_MAX];
@@ -147,6 +158,7 @@ struct sim_peer {
     struct disk_sim *disk;
     bool hurt;         /* damage in the journal was not met yet */
     bool hurt_streams; /* a checkpoint may be damaged */
+    struct old_graph old_graph;
     struct journal *journal;
     struct worker worker;
 };
@@ -285,10 +297,15 @@ void world_net_link_down(struct world *world, const struct thing *thing);
 void world_net_deinit(struct world *world);
 
 /* world_job.c */
-/* EFFECT_JOB. */
+/* EFFECT_JOB, EFFECT_FILE_JOB. */
 void world_job_effect(struct world *world, struct sim_peer *peer,
                       const struct effect *effect);
+/* The process is about to crash: some of what its jobs would write is. */
+void world_job_half_way(struct world *world, struct sim_peer *peer);
 void world_job_done(struct world *world, const struct thing *thing);
+
+/* world_graph.c: before the process reads them. */
+void world_graph_trouble(struct world *world, struct sim_peer *peer);
 
 /* world_disk.c */
 int world_disk_init(struct world *world, struct sim_peer *peer);

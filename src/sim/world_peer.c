@@ -91,6 +91,8 @@ static void end_process(struct world *world, struct sim_peer *peer,
                         enum end end)
 {
     assert(peer->node);
+    if (end != END_CLEAN)
+        world_job_half_way(world, peer);
     node_free(peer->node);
     peer->node = NULL;
     effects_deinit(&peer->effects);

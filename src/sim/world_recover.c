@@ -61,6 +61,12 @@ static int restore_record(void *context, const struct journal_record *record)
     return rc;
 }
 
+static int restore_graph(void *context, uint64_t number)
+{
+    struct recovery *r = context;
+    return node_restore_graph(r->peer->node, number);
+}
+
 static int restore_nothing(void *context, const struct journal_record *record)
 {
     (void)context, (void)record;
@@ -104,6 +110,10 @@ int world_disk_recover(struct world *world, struct sim_peer *peer,
     struct recovery r = { world, peer, disk_sim_disk(peer->disk) };
     *text = "checkpoints cannot be read";
     int rc = checkpoint_each(r.disk, restore_arc, &r);
+    if (rc != DLHT_OK)
+        return rc;
+    world_graph_trouble(world, peer);
+    rc = graph_file_each(r.disk, restore_graph, &r);
     if (rc != DLHT_OK)
         return rc;
     *text = "the journal cannot be read";

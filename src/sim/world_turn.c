@@ -80,6 +80,7 @@ static void carry_out(struct world *world, struct sim_peer *peer,
         world_disk_effect(world, peer, effect);
         break;
     case EFFECT_JOB:
+    case EFFECT_FILE_JOB:
         world_job_effect(world, peer, effect);
         break;
     case EFFECT_LOG:

@@ -36,6 +36,11 @@ int collection_new(const struct collection_config *config,
         rc = field_index_new(config->fields, config->field_count, &c->fields);
         rc = rc == DLHT_ETOOBIG ? (int)DLHT_EINVAL : rc;
     }
+    if (rc == DLHT_OK && config->saves &&
+        index_backend(c->index) == INDEX_HNSW) {
+        c->prints = mem_array(1, sizeof *c->prints);
+        rc = c->prints ? DLHT_OK : DLHT_ENOMEM;
+    }
     if (rc == DLHT_OK) {
         c->room = mem_array(config->index.hnsw.dim, sizeof *c->room);
         rc = c->room ? DLHT_OK : DLHT_ENOMEM;
@@ -60,6 +65,8 @@ void collection_free(struct collection *c)
     index_free(c->next);
     field_index_free(c->fields);
     free(c->slots);
+    free(c->prints);
+    free(c->kept_table);
     free(c->labels);
     free(c->free_slots);
     free(c->table);
@@ -210,7 +217,7 @@ static int reserve_table(struct collection *c)
     c->table_size = size;
     c->table_used = 0;
     for (uint32_t i = 0; i < c->slot_count; i++)
-        if (c->slots[i].state != SLOT_FREE)
+        if (c->slots[i].bytes)
             table_add(c, i);
     return DLHT_OK;
 }
@@ -233,8 +240,12 @@ static int reserve_slots(struct collection *c)
     uint32_t *list = mem_resize(c->free_slots, cap, sizeof *list);
     if (list)
         c->free_slots = list;
+    struct print *prints =
+        c->prints ? mem_resize(c->prints, cap, sizeof *prints) : NULL;
+    if (prints)
+        c->prints = prints;
     uint32_t *queue = mem_array(cap, sizeof *queue);
-    if (!slots || !labels || !list || !queue) {
+    if (!slots || !labels || !list || !queue || (c->prints && !prints)) {
         free(queue);
         return DLHT_ENOMEM;
     }
@@ -257,7 +268,8 @@ void collection_enqueue(struct collection *c, uint32_t slot)
 void collection_free_slot(struct collection *c, uint32_t slot)
 {
     struct slot *s = &c->slots[slot];
-    table_remove(c, slot);
+    if (s->bytes)
+        table_remove(c, slot);
     c->id_bytes -= s->id_len + s->meta_len;
     free(s->bytes);
     *s = (struct slot){ .state = SLOT_FREE };
@@ -296,6 +308,30 @@ void collection_retire(struct collection *c, uint32_t slot)
     }
 }
 
+/* The slot that make_slot gives out next: one of a file, if that has the very
+ * vector. */
+static uint32_t next_slot(const struct collection *c, const struct print *print)
+{
+    uint32_t kept = collection_find_kept(c, print);
+    if (kept != SLOT_NONE)
+        return kept;
+    return c->free_count ? c->free_slots[c->free_count - 1] : c->slot_count;
+}
+
+/* next_slot's answer is in use from here. */
+static void take_slot(struct collection *c, uint32_t slot)
+{
+    if (slot < c->slot_count && c->slots[slot].state == SLOT_KEPT) {
+        c->kept--;
+        c->claimed++;
+        c->indexed++;
+    } else if (c->free_count) {
+        c->free_count--;
+    } else {
+        c->slot_count++;
+    }
+}
+
 /* A slot for it, not found yet. */
 static int make_slot(struct collection *c, struct span id,
                      const struct vector_record *record, uint64_t version,
@@ -308,8 +344,11 @@ static int make_slot(struct collection *c, struct span id,
     uint8_t *bytes = rc == DLHT_OK ? malloc(id.len + meta_len + 1) : NULL;
     if (!bytes)
         return DLHT_ENOMEM;
-    uint32_t slot =
-        c->free_count ? c->free_slots[c->free_count - 1] : c->slot_count;
+    struct print print = { 0, 0 };
+    if (c->prints)
+        print = collection_print(id, record);
+    uint32_t slot = next_slot(c, &print);
+    bool kept = slot < c->slot_count && c->slots[slot].state == SLOT_KEPT;
     rc =
         c->fields ? field_index_insert(c->fields, slot, record->meta) : DLHT_OK;
     if (rc == DLHT_OK && index_backend(c->index) == INDEX_EXACT) {
@@ -322,19 +361,19 @@ static int make_slot(struct collection *c, struct span id,
         free(bytes);
         return DLHT_ENOMEM;
     }
-    if (c->free_count)
-        c->free_count--;
-    else
-        c->slot_count++;
+    take_slot(c, slot);
+    if (c->prints)
+        c->prints[slot] = print;
     memcpy(bytes, id.data, id.len);
     if (meta_len)
         memcpy(bytes + id.len, record->meta.bytes.data, meta_len);
-    c->slots[slot] = (struct slot){ .bytes = bytes,
-                                    .id_len = (uint32_t)id.len,
-                                    .meta_len = (uint32_t)meta_len,
-                                    .version = version,
-                                    .hash = (uint32_t)hash64(id),
-                                    .state = SLOT_WAITING };
+    c->slots[slot] =
+        (struct slot){ .bytes = bytes,
+                       .id_len = (uint32_t)id.len,
+                       .meta_len = (uint32_t)meta_len,
+                       .version = version,
+                       .hash = (uint32_t)hash64(id),
+                       .state = kept ? SLOT_INDEXED : SLOT_WAITING };
     c->labels[slot] = LABEL_NONE;
     c->id_bytes += id.len + meta_len;
     table_add(c, slot);
@@ -357,7 +396,7 @@ static void show_slot(struct collection *c, uint32_t part, uint32_t slot)
     if (index_backend(c->index) == INDEX_EXACT) {
         c->slots[slot].state = SLOT_INDEXED;
         c->indexed++;
-    } else {
+    } else if (c->slots[slot].state == SLOT_WAITING) {
         collection_enqueue(c, slot);
     }
     count_shown(c, p, slot);
@@ -522,6 +561,10 @@ void collection_info(const struct collection *c, struct collection_info *out)
     *out = (struct collection_info){ .live = c->live,
                                      .indexed = c->indexed,
                                      .waiting = c->queue_count,
+                                     .adopted = c->adopted,
+                                     .claimed = c->claimed,
+                                     .kept = c->kept,
+                                     .changes = c->changes,
                                      .rebuilding = c->next != NULL };
     if (c->work)
         out->waiting += c->work->count;
@@ -532,6 +575,8 @@ void collection_info(const struct collection *c, struct collection_info *out)
     out->bytes = out->index_bytes + c->id_bytes +
                  c->slot_cap * (sizeof *c->slots + 3 * sizeof(uint32_t)) +
                  c->table_size * sizeof *c->table;
+    if (c->prints)
+        out->bytes += c->slot_cap * sizeof *c->prints;
     if (c->fields)
         out->bytes += field_index_bytes(c->fields);
 }
@@ -546,34 +591,57 @@ uint64_t collection_part_live(const struct collection *c, uint32_t part)
     return c->parts[part].live;
 }
 
+/* What is in the graph is what the record says: of one taken over from a file,
+ * too. */
+static void check_print(const struct collection *c, uint32_t slot)
+{
+    struct span value;
+    uint64_t version;
+    struct vector_record record;
+    if (!c->prints ||
+        !c->source.read(c->source.self, collection_part_of(c, slot),
+                        slot_id(&c->slots[slot]), &value, &version) ||
+        vector_record_open(value, &record) != DLHT_OK)
+        return;
+    struct print print = collection_print(slot_id(&c->slots[slot]), &record);
+    assert(print.a == c->prints[slot].a && print.b == c->prints[slot].b);
+}
+
 void collection_check(struct collection *c)
 {
     uint64_t live = 0, indexed = 0, used = 0, in_queue = 0;
+    uint64_t kept = 0, named = 0;
     assert(!c->work);
     for (uint32_t i = 0; i < c->slot_count; i++) {
         const struct slot *s = &c->slots[i];
         if (s->state == SLOT_FREE)
             continue;
         used++;
-        assert(s->hash == (uint32_t)hash64(slot_id(s)));
+        named += s->bytes != NULL;
+        kept += s->state == SLOT_KEPT;
+        assert(s->bytes || s->state == SLOT_KEPT || s->state == SLOT_LEAVING);
+        assert(!s->bytes || s->hash == (uint32_t)hash64(slot_id(s)));
         assert(s->state != SLOT_WORKING);
         indexed += s->state == SLOT_INDEXED;
-        in_queue += s->state != SLOT_INDEXED;
-        bool in_graph = s->state == SLOT_INDEXED || s->state == SLOT_LEAVING;
+        in_queue += s->state != SLOT_INDEXED && s->state != SLOT_KEPT;
+        bool in_graph = s->state == SLOT_INDEXED || s->state == SLOT_LEAVING ||
+                        s->state == SLOT_KEPT;
         assert(in_graph == (index_row(c->index, i) != HANDLES_NO_ROW));
-        if (s->state == SLOT_LEAVING || s->state == SLOT_DROPPED)
+        if (s->state >= SLOT_LEAVING)
             assert(c->labels[i] == LABEL_NONE);
         if (!collection_is_shown(c, i))
             continue;
         live++;
         assert(collection_find(c, c->labels[i], slot_id(s)) == i);
         assert(collection_read(c, i, c->room));
+        check_print(c, i);
     }
     uint64_t part_live = 0;
     for (uint32_t i = 0; i < c->part_count; i++)
         part_live += c->parts[i].used ? c->parts[i].live : 0;
     assert(live == c->live && part_live == live && indexed == c->indexed);
-    assert(used == c->table_used && in_queue == c->queue_count);
+    assert(named == c->table_used && in_queue == c->queue_count);
+    assert(kept == c->kept);
     assert(used + c->free_count == c->slot_count);
     struct hnsw_report report;
     int rc = index_check(c->index, &report);

@@ -15,6 +15,11 @@
  * do (collection_take, collection_run, collection_done); all else is for one
  * thread.
  *
+ * The graph can be kept in a file, and taken over from one by a collection that
+ * has just been made. Then it holds vectors that nobody has put yet: each is
+ * found once a record with that id and that very vector is put, and those for
+ * which none comes are removed. So what a file says is never believed.
+ *
  * All or nothing on DLHT_ENOMEM unless said otherwise. */
 
 #ifndef VECTOR_COLLECTION_H
@@ -36,6 +41,7 @@ enum {
 
 struct collection;
 struct collection_work;
+struct collection_graph;
 
 /* How a record is read: false if it is not there. The value stays as it is
  * until the collection returns. */
@@ -49,6 +55,7 @@ struct collection_config {
     struct index_config index;
     const struct span *fields; /* with an index; copied */
     size_t field_count;
+    bool saves; /* the graph is to be kept in a file: 16 bytes a vector */
 };
 
 /* *out is the caller's, NULL on failure.
@@ -108,6 +115,36 @@ void collection_abandon(struct collection *c, struct collection_work *work);
  *   DLHT_ENOMEM */
 MUST_USE int collection_rebuild(struct collection *c);
 
+/* The graph in a file; the form: docs/vector.md. */
+
+/* As collection_take, of work that writes the graph as it is: collection_save
+ * instead of collection_run. NULL: other work is out, there is no graph, the
+ * collection was made without `saves`, or no memory. */
+struct collection_work *collection_take_save(struct collection *c);
+/* Anywhere, beside searches. What take returns ends it. `keyspace` is told
+ * again by who loads it.
+ *   as hnsw_save */
+MUST_USE int collection_save(struct collection_work *work, uint64_t keyspace,
+                             hnsw_write_fn take, void *self);
+
+/* Anywhere: a graph out of a file's bytes, which begin at a multiple of 64 and
+ * are not read any more afterwards. It must be one of this keyspace with these
+ * parameters (but for ef_search, seed and capacity). Linear.
+ *   DLHT_ECORRUPT, DLHT_EVERSION, DLHT_EINVAL (another keyspace, other
+ *                 parameters): *fault says what is wrong
+ *   DLHT_ENOTSUP, DLHT_ENOMEM */
+MUST_USE int collection_graph_load(struct span bytes, uint64_t keyspace,
+                                   const struct hnsw_config *config,
+                                   struct collection_graph **out,
+                                   struct hnsw_fault *fault);
+void collection_graph_free(struct collection_graph *graph); /* or NULL */
+
+/* Takes the graph over. False: something was put already, or the collection
+ * does not keep its graph; the graph stays the caller's. */
+bool collection_adopt(struct collection *c, struct collection_graph *graph);
+/* Vectors of the file for which no record has come are removed. */
+void collection_drop_kept(struct collection *c);
+
 struct collection_info {
     uint64_t live;    /* vectors that are found */
     uint64_t indexed; /* of these in the graph */
@@ -115,6 +152,10 @@ struct collection_info {
     uint64_t damaged; /* records of parts that are no vectors */
     uint64_t bytes;   /* of memory, the index included */
     uint64_t index_bytes;
+    uint64_t adopted; /* vectors of the file that was taken over */
+    uint64_t claimed; /* of these, records that have come */
+    uint64_t kept;    /* of these, still waiting for one */
+    uint64_t changes; /* of the graph, since the collection was made */
     bool rebuilding;
 };
 void collection_info(const struct collection *c, struct collection_info *out);

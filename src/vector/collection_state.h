@@ -12,6 +12,8 @@
  *     LEAVING  was in the graph or is being added, found no more; in the queue,
  *              to be removed
  *     DROPPED  found no more, and never was in the graph; in the queue
+ *     KEPT     in the graph since it was taken over from a file; without an id
+ *              until a record claims it
  *
  * Each slot stands in the queue at most once, so the queue has room for all of
  * them at once. A slot's label says which part it belongs to; of those that are
@@ -36,11 +38,20 @@ enum slot_state {
     SLOT_WORKING,
     SLOT_INDEXED,
     SLOT_LEAVING,
-    SLOT_DROPPED
+    SLOT_DROPPED,
+    SLOT_KEPT
+};
+
+/* What an id and its vector are known again by: XXH3 of the vector, twice, by
+ * seeds that follow from the id. Zeros are of none. */
+struct print {
+    uint64_t a, b;
 };
 
 struct slot {
-    uint8_t *bytes; /* the id, then the metadata; owned; of a free one NULL */
+    /* The id, then the metadata; owned; NULL of one that is free, KEPT, or
+     * was KEPT and leaves. Those are not in the table. */
+    uint8_t *bytes;
     uint32_t id_len, meta_len;
     uint64_t version;
     uint32_t hash; /* of the id */
@@ -81,7 +92,8 @@ struct collection {
     size_t field_count;
 
     struct slot *slots;
-    uint32_t *labels; /* of slots */
+    uint32_t *labels;     /* of slots */
+    struct print *prints; /* of slots; NULL: the graph is not saved */
     uint32_t slot_count, slot_cap;
     uint32_t *free_slots; /* room for all */
     uint32_t free_count;
@@ -102,7 +114,13 @@ struct collection {
     uint32_t sweep_at;
     bool sweeping, dead_labels;
 
-    uint64_t live, indexed;
+    /* Those that were KEPT when the graph was taken over, slot + 1 by print,
+     * open addressing; the others of it are passed over. NULL: none is. */
+    uint32_t *kept_table;
+    size_t kept_size; /* a power of two */
+    uint64_t kept, adopted, claimed;
+
+    uint64_t live, indexed, changes;
     uint64_t id_bytes; /* of slots */
     float *room;       /* dim floats */
 };
@@ -122,6 +140,8 @@ struct collection_work {
     uint32_t missed_from; /* the first slot that next lacks; SLOT_NONE */
     struct collection_op ops[COLLECTION_WORK_MAX];
     uint32_t copies[COLLECTION_WORK_MAX];
+    struct print *prints; /* it writes the graph: a copy of all; else NULL */
+    uint32_t print_count;
     uint32_t dim;
     float *vectors; /* of ops, then of copies; of ops that remove unused */
 };
@@ -147,6 +167,12 @@ void collection_retire(struct collection *c, uint32_t slot);
 void collection_free_slot(struct collection *c, uint32_t slot);
 
 void collection_enqueue(struct collection *c, uint32_t slot);
+
+/* The slot of a file that bears the print, or SLOT_NONE. */
+uint32_t collection_find_kept(const struct collection *c,
+                              const struct print *print);
+struct print collection_print(struct span id,
+                              const struct vector_record *record);
 
 /* The part that a slot belongs to; PART_NONE. */
 static inline uint32_t collection_part_of(const struct collection *c,

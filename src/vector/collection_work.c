@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "dlht/err.h"
@@ -18,6 +19,7 @@ bool collection_wants_work(const struct collection *c)
 static void free_work(struct collection_work *w)
 {
     free(w->vectors);
+    free(w->prints);
     free(w);
 }
 
@@ -134,6 +136,7 @@ void collection_run(struct collection_work *w)
 static void op_done(struct collection *c, const struct collection_op *op)
 {
     struct slot *s = &c->slots[op->slot];
+    c->changes += op->rc == DLHT_OK;
     if (op->rc != DLHT_OK) { /* no memory: again */
         s->state = s->state == SLOT_WORKING ? SLOT_WAITING : SLOT_LEAVING;
         collection_enqueue(c, op->slot);
@@ -183,6 +186,27 @@ void collection_abandon(struct collection *c, struct collection_work *w)
     collection_done(c, w);
 }
 
+struct collection_work *collection_take_save(struct collection *c)
+{
+    if (c->work || !c->prints)
+        return NULL;
+    struct collection_work *w = malloc(sizeof *w);
+    if (!w)
+        return NULL;
+    *w = (struct collection_work){ .index = c->index,
+                                   .missed_from = SLOT_NONE,
+                                   .print_count = c->slot_count };
+    w->prints = mem_array(c->slot_count, sizeof *w->prints);
+    if (!w->prints) {
+        free_work(w);
+        return NULL;
+    }
+    memcpy(w->prints, c->prints, c->slot_count * sizeof *w->prints);
+    c->index_bytes = index_memory(c->index).total;
+    c->work = w;
+    return w;
+}
+
 int collection_rebuild(struct collection *c)
 {
     if (index_backend(c->index) == INDEX_EXACT)
@@ -200,5 +224,6 @@ int collection_rebuild(struct collection *c)
         return rc;
     }
     c->rebuild_at = 0;
+    collection_drop_kept(c);
     return DLHT_OK;
 }

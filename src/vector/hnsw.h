@@ -176,6 +176,10 @@ struct hnsw_fault {
 MUST_USE int hnsw_open(struct span snapshot, const struct hnsw_config *rest,
                        struct hnsw **out, struct hnsw_fault *fault);
 
+/* Copies what is still mapped, as the first change would: the snapshot is not
+ * read any more. DLHT_ENOMEM: as before. */
+MUST_USE int hnsw_own(struct hnsw *h);
+
 /* What hnsw_check found. */
 struct hnsw_report {
     const char *fault;    /* an invariant that is broken; NULL: none */

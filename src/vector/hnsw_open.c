@@ -318,3 +318,8 @@ int hnsw_thaw(struct hnsw *h)
     h->lacks_sides = rc != DLHT_OK;
     return rc;
 }
+
+int hnsw_own(struct hnsw *h)
+{
+    return hnsw_thaw(h);
+}

@@ -204,6 +204,11 @@ int index_open(struct span snapshot, const struct hnsw_config *rest,
     return rc;
 }
 
+int index_own(struct index *index)
+{
+    return index->hnsw ? hnsw_own(index->hnsw) : DLHT_OK;
+}
+
 int index_check(struct index *index, struct hnsw_report *report)
 {
     return index->hnsw ? hnsw_check(index->hnsw, report)

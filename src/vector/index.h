@@ -102,6 +102,9 @@ MUST_USE int index_save(struct index *index, hnsw_write_fn write, void *self);
 MUST_USE int index_open(struct span snapshot, const struct hnsw_config *rest,
                         struct index **out, struct hnsw_fault *fault);
 
+/* As hnsw_own. */
+MUST_USE int index_own(struct index *index);
+
 /* As hnsw_check; of the exact back end rows and handles. */
 MUST_USE int index_check(struct index *index, struct hnsw_report *report);
 

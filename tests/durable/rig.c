@@ -59,11 +59,19 @@ static int restore_record(void *context, const struct journal_record *record)
     return node_restore_record(rig->node, record);
 }
 
+static int restore_graph(void *context, uint64_t number)
+{
+    struct rig *rig = context;
+    return node_restore_graph(rig->node, number);
+}
+
 static int restore(struct rig *rig, uint64_t seed)
 {
     struct journal_config config = { .segment_bytes = rig->segment_bytes,
                                      .seed = seed };
     int rc = checkpoint_each(rig->disk, restore_arc, rig);
+    if (rc == DLHT_OK)
+        rc = graph_file_each(rig->disk, restore_graph, rig);
     if (rc == DLHT_OK)
         rc = journal_open(rig->disk, &config, false, restore_record, rig,
                           &rig->report, &rig->journal);
@@ -229,6 +237,16 @@ static void run_job(struct rig *rig, const struct effect *e)
     tell(rig, EVENT_JOB)->u.job.number = e->u.job.number;
 }
 
+/* All but what it does of its own is the store's. */
+static void run_file_job(struct rig *rig, const struct effect *e)
+{
+    struct graph_file file;
+    graph_file_init(&file, rig->disk, e->u.file_job.file);
+    e->u.file_job.run(e->u.file_job.data, &file);
+    graph_file_deinit(&file);
+    tell(rig, EVENT_JOB)->u.job.number = e->u.file_job.number;
+}
+
 /* For who looks for a bug: RIG_TRACE=1 tells what the node has done. */
 static void trace(const struct rig *rig, const struct effect *e)
 {
@@ -295,6 +313,9 @@ static void carry_out(struct rig *rig, const struct effect *e)
     case EFFECT_JOB:
         run_job(rig, e);
         break;
+    case EFFECT_FILE_JOB:
+        run_file_job(rig, e);
+        break;
     case EFFECT_READY:
         rig->ready = true;
         break;
@@ -306,8 +327,11 @@ static void carry_out(struct rig *rig, const struct effect *e)
         snprintf(rig->failed_text, sizeof rig->failed_text, "%s",
                  e->u.failed.text);
         break;
-    case EFFECT_SEND:
     case EFFECT_LOG:
+        if (rig->on_log)
+            rig->on_log(rig->context, e->u.log.text);
+        break;
+    case EFFECT_SEND:
         break;
     }
 }

@@ -15,6 +15,7 @@
 
 #include "node/node.h"
 #include "store/checkpoint.h"
+#include "store/graph_file.h"
 #include "store/journal.h"
 
 #define RIG_CHECK(holds, ...)                                                  \
@@ -65,6 +66,8 @@ struct rig {
     struct buf kept;
     /* Called with each answer as it is given; NULL is allowed. */
     void (*on_reply)(void *context, uint64_t ticket, const struct response *r);
+    /* And with each line of the log. */
+    void (*on_log)(void *context, const char *text);
     void *context;
     void (*in_store)(bool in); /* as the journal, a checkpoint or a restore is
                                 * entered and left; NULL is allowed */

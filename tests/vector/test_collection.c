@@ -41,6 +41,10 @@ struct world {
     struct collection_work *work;
     enum metric metric;
     char names[IDS][16];
+    struct collection_config config;
+    struct span fields[2];
+    struct buf file; /* the graph as it once was saved; empty: never */
+    uint64_t adopted, claimed;
     uint64_t k_max; /* of searches */
     bool scarce;    /* memory is */
     uint64_t failed;
@@ -287,6 +291,79 @@ static void drop_part(struct world *w, size_t part)
         w->plain[part][id].there = false;
 }
 
+/* Files of the graph */
+
+enum {
+    KEYSPACE = 77
+};
+
+static int append(void *self, const void *bytes, size_t len)
+{
+    buf_append(self, bytes, len);
+    return ((struct buf *)self)->failed ? DLHT_ENOMEM : DLHT_OK;
+}
+
+static bool save(struct collection *c, struct buf *file)
+{
+    struct collection_work *work = collection_take_save(c);
+    if (!work)
+        return false;
+    buf_reset(file);
+    cr_assert_eq(collection_save(work, KEYSPACE, append, file), DLHT_OK);
+    collection_done(c, work);
+    return true;
+}
+
+/* Bytes at a multiple of 64, to be freed. */
+static uint8_t *aligned(const struct buf *file)
+{
+    uint8_t *bytes = aligned_alloc(64, file->len / 64 * 64 + 64);
+    cr_assert(bytes);
+    memcpy(bytes, file->data, file->len);
+    return bytes;
+}
+
+/* A new collection upon a file that may be old, or damaged: then it is not
+ * taken. All parts are filled from the records. */
+static void restart(struct world *w)
+{
+    struct collection_source source = { read_plain, w };
+    struct collection_info info;
+    if (w->work)
+        collection_abandon(w->c, w->work);
+    w->work = NULL;
+    if (rng_below(&w->rng, 2))
+        (void)save(w->c, &w->file);
+    collection_info(w->c, &info);
+    w->adopted += info.adopted;
+    w->claimed += info.claimed;
+    collection_free(w->c);
+    cr_assert_eq(collection_new(&w->config, &source, &w->c), DLHT_OK);
+    if (w->file.len) {
+        uint8_t *bytes = aligned(&w->file);
+        struct collection_graph *graph;
+        struct hnsw_fault fault;
+        bool damaged = rng_below(&w->rng, 4) == 0;
+        if (damaged)
+            bytes[rng_below(&w->rng, w->file.len)] ^=
+                (uint8_t)(1u << rng_below(&w->rng, 8));
+        bool poor = rng_below(&w->rng, 2) == 0;
+        if (poor)
+            begin_scarce(w);
+        int rc = collection_graph_load(span_of(bytes, w->file.len), KEYSPACE,
+                                       collection_graph(w->c), &graph, &fault);
+        if (poor)
+            end_scarce(w);
+        free(bytes);
+        cr_assert(rc == DLHT_OK ? !damaged : damaged || poor);
+        cr_assert(rc != DLHT_OK || collection_adopt(w->c, graph));
+    }
+    for (size_t part = 0; part < PARTS; part++) {
+        cr_assert_eq(collection_add_part(w->c, &w->parts[part]), DLHT_OK);
+        begin_refill(w, part);
+    }
+}
+
 static void step(struct world *w)
 {
     size_t part = rng_below(&w->rng, PARTS), id = rng_below(&w->rng, IDS);
@@ -309,6 +386,12 @@ static void step(struct world *w)
         drop_part(w, part);
     else if (dice < 994 && collection_rebuild(w->c) == DLHT_ENOTSUP)
         search(w);
+    else if (dice == 995)
+        (void)save(w->c, &w->file);
+    else if (dice == 996)
+        restart(w);
+    else if (dice == 997)
+        collection_drop_kept(w->c);
 }
 
 static void settle(struct world *w)
@@ -335,21 +418,23 @@ static struct world *open_world(uint64_t seed, enum metric metric,
                                 enum index_backend backend, bool fields)
 {
     static const char *const names[] = { "group", "part" };
-    struct span list[2] = { span_str(names[0]), span_str(names[1]) };
     struct world *w = calloc(1, sizeof *w);
     cr_assert(w);
     struct collection_source source = { read_plain, w };
-    struct collection_config config = { .fields = list,
-                                        .field_count = fields ? 2 : 0 };
-    config.index.backend = backend;
-    config.index.hnsw = hnsw_config_default(DIM);
-    config.index.hnsw.metric = metric;
+    w->fields[0] = span_str(names[0]);
+    w->fields[1] = span_str(names[1]);
+    w->config.fields = w->fields;
+    w->config.field_count = fields ? 2 : 0;
+    w->config.saves = true;
+    w->config.index.backend = backend;
+    w->config.index.hnsw = hnsw_config_default(DIM);
+    w->config.index.hnsw.metric = metric;
     w->metric = metric;
     w->k_max = 20;
     rng_init(&w->rng, seed);
     for (size_t id = 0; id < IDS; id++)
         id_text(id, w->names[id]);
-    cr_assert_eq(collection_new(&config, &source, &w->c), DLHT_OK);
+    cr_assert_eq(collection_new(&w->config, &source, &w->c), DLHT_OK);
     for (size_t i = 0; i < PARTS; i++)
         cr_assert_eq(collection_add_part(w->c, &w->parts[i]), DLHT_OK);
     return w;
@@ -360,6 +445,7 @@ static void close_world(struct world *w)
     if (w->work)
         do_work(w);
     collection_free(w->c);
+    buf_deinit(&w->file);
     for (size_t i = 0; i < PARTS * IDS; i++)
         buf_deinit(&w->plain[i / IDS][i % IDS].value);
     free(w);
@@ -379,6 +465,13 @@ static void play(uint64_t seed, enum metric metric, enum index_backend backend,
         }
     }
     cr_assert(!scarce || w->failed > 0);
+    for (int i = 0; i < 3; i++) {
+        restart(w);
+        settle(w);
+        search(w);
+    }
+    cr_assert(backend == INDEX_EXACT || w->adopted > 0);
+    cr_assert(backend == INDEX_EXACT || w->claimed > 0);
     close_world(w);
 }
 
@@ -458,4 +551,122 @@ Test(collection, passes_over_what_is_no_vector)
     cr_assert_eq(info.damaged, 1);
     collection_free(w->c);
     free(w);
+}
+
+/* Files */
+
+static void put_all(struct world *w, size_t part)
+{
+    for (size_t id = 0; id < IDS; id++)
+        if (w->plain[part][id].there)
+            tell(w, part, id);
+}
+
+static int load(const struct world *w, const uint8_t *bytes, size_t len,
+                uint64_t keyspace, const struct hnsw_config *config,
+                struct hnsw_fault *fault)
+{
+    struct collection_graph *graph;
+    (void)w;
+    int rc = collection_graph_load(span_of(bytes, len), keyspace, config,
+                                   &graph, fault);
+    cr_assert_eq(rc == DLHT_OK, graph != NULL);
+    collection_graph_free(graph);
+    return rc;
+}
+
+Test(collection, a_graph_from_a_file_is_brought_up_to_the_records)
+{
+    struct world *w = open_world(5, METRIC_COSINE, INDEX_HNSW, true);
+    struct collection_source source = { read_plain, w };
+    struct collection_graph *graph;
+    struct collection_info info;
+    struct hnsw_fault fault;
+    for (size_t id = 0; id < IDS; id++)
+        put(w, 0, id);
+    settle(w);
+    cr_assert(save(w->c, &w->file));
+    /* Ten are others since, twenty are gone, and one more was written again as
+     * it was. */
+    for (size_t id = 0; id < 10; id++)
+        put(w, 0, id);
+    for (size_t id = 10; id < 30; id++)
+        w->plain[0][id].there = false;
+    w->plain[0][50].version = ++w->version;
+    collection_free(w->c);
+    cr_assert_eq(collection_new(&w->config, &source, &w->c), DLHT_OK);
+    uint8_t *bytes = aligned(&w->file);
+    cr_assert_eq(collection_graph_load(span_of(bytes, w->file.len), KEYSPACE,
+                                       collection_graph(w->c), &graph, &fault),
+                 DLHT_OK);
+    free(bytes);
+    cr_assert(collection_adopt(w->c, graph));
+    cr_assert_eq(collection_add_part(w->c, &w->parts[0]), DLHT_OK);
+    for (size_t i = 1; i < PARTS; i++)
+        cr_assert_eq(collection_add_part(w->c, &w->parts[i]), DLHT_OK);
+    put_all(w, 0);
+    collection_info(w->c, &info);
+    cr_expect_eq(info.adopted, IDS);
+    cr_expect_eq(info.claimed, IDS - 30);
+    cr_expect_eq(info.kept, 30);
+    cr_expect_eq(info.waiting, 10);
+    cr_expect_eq(info.live, IDS - 20);
+    for (int i = 0; i < 50; i++)
+        search(w);
+    collection_drop_kept(w->c);
+    settle(w);
+    collection_info(w->c, &info);
+    cr_expect_eq(info.kept, 0);
+    cr_expect_eq(info.changes, 40);
+    for (int i = 0; i < 50; i++)
+        search(w);
+    close_world(w);
+}
+
+Test(collection, a_file_that_is_not_its_own_is_refused)
+{
+    struct world *w = open_world(6, METRIC_L2, INDEX_HNSW, false);
+    struct hnsw_fault fault;
+    for (size_t id = 0; id < 20; id++)
+        put(w, 0, id);
+    settle(w);
+    cr_assert(save(w->c, &w->file));
+    uint8_t *bytes = aligned(&w->file);
+    size_t len = w->file.len;
+    const struct hnsw_config *own = collection_graph(w->c);
+    cr_expect_eq(load(w, bytes, len, KEYSPACE, own, &fault), DLHT_OK);
+    cr_expect_eq(load(w, bytes, len, KEYSPACE + 1, own, &fault), DLHT_EINVAL);
+    cr_expect_str_eq(fault.what, "it is another collection's");
+    struct hnsw_config others[7];
+    for (size_t i = 0; i < 7; i++)
+        others[i] = *own;
+    others[0].dim++;
+    others[1].metric = METRIC_COSINE;
+    others[2].codes = KERNEL_F16;
+    others[3].m++;
+    others[4].m0 = 2 * own->m + 1;
+    others[5].ef_construction++;
+    others[6].alpha += 0.5F;
+    for (size_t i = 0; i < 7; i++) {
+        cr_expect_eq(load(w, bytes, len, KEYSPACE, &others[i], &fault),
+                     DLHT_EINVAL, "setting %zu", i);
+        cr_expect_str_eq(fault.what, "it was made with other settings");
+    }
+    /* What may change later does not matter. */
+    struct hnsw_config same = *own;
+    same.ef_search++;
+    same.seed++;
+    cr_expect_eq(load(w, bytes, len, KEYSPACE, &same, &fault), DLHT_OK);
+    for (size_t at = 0; at < len; at += 1 + at / 40)
+        cr_expect_eq(load(w, bytes, at, KEYSPACE, own, &fault), DLHT_ECORRUPT,
+                     "cut at %zu", at);
+    for (size_t at = 0; at < len; at += 1 + at / 200) {
+        bytes[at] ^= 0x10;
+        int rc = load(w, bytes, len, KEYSPACE, own, &fault);
+        bytes[at] ^= 0x10;
+        cr_expect_eq(rc, DLHT_ECORRUPT, "byte %zu of %zu: %d", at, len, rc);
+        cr_expect(fault.what);
+    }
+    free(bytes);
+    close_world(w);
 }
