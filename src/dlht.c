@@ -114,6 +114,12 @@ const char *dlht_address(const struct dlht *d)
     return d->embed ? embed_address(d->embed) : NULL;
 }
 
+const char *dlht_redis_address(const struct dlht *d)
+{
+    const char *text = d->embed ? embed_redis_address(d->embed) : "";
+    return text[0] ? text : NULL;
+}
+
 bool dlht_has_stopped(struct dlht *d, struct dlht_error *error)
 {
     return d->embed && embed_has_stopped(d->embed, error);

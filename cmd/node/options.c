@@ -239,6 +239,37 @@ static bool option_move_rate(struct options *o, const char *name,
     return option_size(o, name, value, &o->config.move_rate);
 }
 
+static bool option_redis(struct options *o, const char *name, const char *value)
+{
+    (void)name;
+    o->config.redis = value;
+    return true;
+}
+
+static bool option_redis_db(struct options *o, const char *name,
+                            const char *value)
+{
+    char *end;
+    unsigned long n = strtoul(value, &end, 10);
+    if (!isdigit((unsigned char)value[0]) || n >= DLHT_REDIS_DBS_MAX ||
+        *end != '=' || !end[1])
+        return option_fail(o,
+                           "--%s '%s': give N=KEYSPACE, N from 0 to %d, for "
+                           "example 1=sessions",
+                           name, value, DLHT_REDIS_DBS_MAX - 1);
+    o->config.redis_db[n] = end + 1;
+    return true;
+}
+
+static bool option_redis_ask(struct options *o, const char *name,
+                             const char *value)
+{
+    if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
+        return option_fail(o, "--%s '%s': give yes or no", name, value);
+    o->config.redis_ask = value[0] == 'y';
+    return true;
+}
+
 static bool option_later(struct options *o, const char *name, const char *value)
 {
     (void)value;
@@ -327,8 +358,12 @@ static const struct option option_table[] = {
       "writes beyond it are refused; K, M, G, T" },
     { "move-rate", "SIZE", "64M", option_move_rate,
       "bytes a second that arcs are copied to others with; 0: no bound" },
-    { "redis", "HOST:PORT", "off", option_later,
-      "Redis protocol (not in this version)" },
+    { "redis", "HOST:PORT", "off", option_redis,
+      "where Redis clients come in" },
+    { "redis-db", "N=KEYSPACE", "0=default", option_redis_db,
+      "keyspace of a number of SELECT, 0 to 15; repeatable" },
+    { "redis-ask", "yes|no", "no", option_redis_ask,
+      "send Redis Cluster clients to the owner of a key by -ASK" },
     { "http", "HOST:PORT", "off", option_later,
       "metrics, health, dashboard (not in this version)" },
     { "config", "FILE", "none", option_config,

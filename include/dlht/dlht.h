@@ -55,6 +55,7 @@ typedef void (*dlht_log_fn)(void *context, enum dlht_log_level level,
 
 enum {
     DLHT_BOOTSTRAP_MAX = 16,
+    DLHT_REDIS_DBS_MAX = 16,
     DLHT_ERROR_TEXT_MAX = 256
 };
 
@@ -81,7 +82,12 @@ struct dlht_config {
     uint64_t memory_limit; /* bytes; 0: none */
     uint64_t move_rate;    /* bytes a second that copies of arcs are sent with;
                             * 0: no bound */
-    dlht_log_fn log;       /* called on the node's threads; NULL: silent */
+    const char *redis;     /* HOST:PORT for Redis clients; NULL: none */
+    bool redis_ask;        /* send them to owners by ASK */
+    const char *redis_db[DLHT_REDIS_DBS_MAX]; /* keyspace of each number of
+                                               * SELECT; NULL: none, of 0
+                                               * `default` */
+    dlht_log_fn log; /* called on the node's threads; NULL: silent */
     void *log_context;
     enum dlht_log_level log_level;
 };
@@ -118,6 +124,9 @@ DLHT_API void dlht_close(struct dlht *d);
 
 /* Where this node listens, with the true port; NULL for a client. */
 DLHT_API const char *dlht_address(const struct dlht *d);
+
+/* Where Redis clients come in, with the true port; NULL: nowhere. */
+DLHT_API const char *dlht_redis_address(const struct dlht *d);
 
 /* For a node: true when it has left or failed for good (text says why) and
  * should be closed. */

@@ -296,6 +296,33 @@ int addr_accept(const char *text, int listen_fd, int *fd)
     return DLHT_EIO;
 }
 
+static void addr_text(const struct sockaddr_storage *from, socklen_t len,
+                      char text[PEER_ADDR_MAX])
+{
+    char host[PEER_ADDR_MAX / 2], port[16];
+    if (getnameinfo((const struct sockaddr *)from, len, host, sizeof host, port,
+                    sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+        snprintf(text, PEER_ADDR_MAX, "%s:%s", host, port);
+}
+
+void addr_of_peer(int fd, char text[PEER_ADDR_MAX])
+{
+    struct sockaddr_storage from;
+    socklen_t len = sizeof from;
+    text[0] = 0;
+    if (getpeername(fd, (struct sockaddr *)&from, &len) == 0)
+        addr_text(&from, len, text);
+}
+
+void addr_of_here(int fd, char text[PEER_ADDR_MAX])
+{
+    struct sockaddr_storage here;
+    socklen_t len = sizeof here;
+    text[0] = 0;
+    if (getsockname(fd, (struct sockaddr *)&here, &len) == 0)
+        addr_text(&here, len, text);
+}
+
 int addr_connect(const char *text, int *fd)
 {
     *fd = -1;

@@ -39,6 +39,11 @@ void addr_unlisten(const char *text, int fd);
  *   DLHT_EIO        this one failed, the next may not */
 MUST_USE int addr_accept(const char *text, int listen_fd, int *fd);
 
+/* Who is at the other end of a connection; empty if it cannot be told. */
+void addr_of_peer(int fd, char text[PEER_ADDR_MAX]);
+/* ... and at this end. */
+void addr_of_here(int fd, char text[PEER_ADDR_MAX]);
+
 /* Begins to connect; when the descriptor is writable addr_connected tells how
  * it went. A host name is looked up here, which may block (numbers do not).
  *   DLHT_EINVAL, DLHT_EUNAVAILABLE, DLHT_EIO */

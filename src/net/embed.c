@@ -111,6 +111,13 @@ static int embed_check_words(const struct dlht_config *c,
                          "'%s' is no address to be reached by: give "
                          "HOST:PORT",
                          c->advertise);
+    for (size_t i = 0; i < DLHT_REDIS_DBS_MAX; i++)
+        if (c->redis_db[i] &&
+            (!c->redis_db[i][0] || strlen(c->redis_db[i]) > KEYSPACE_NAME_MAX))
+            return embed_bad(error,
+                             "'%s' is no name of a keyspace: 1 to %d "
+                             "characters",
+                             c->redis_db[i], KEYSPACE_NAME_MAX);
     for (size_t i = 0; i < c->bootstrap_count; i++)
         if (!c->bootstrap[i] || !addr_is_of_peer(c->bootstrap[i]))
             return embed_bad(error,
@@ -144,6 +151,20 @@ static void embed_node_config(const struct dlht_config *c,
     node->memory_limit = c->memory_limit;
     node->move_rate = c->move_rate;
     node->kernel = kernel_choose(getenv("DLHT_KERNEL"));
+}
+
+/* Number 0 is `default` unless it is said otherwise. */
+static void embed_redis_config(const struct dlht_config *c,
+                               struct host_config *host)
+{
+    _Static_assert((int)DLHT_REDIS_DBS_MAX == (int)REDIS_DBS_MAX,
+                   "one number each");
+    host->redis = c->redis;
+    host->redis_ask = c->redis_ask;
+    for (int i = 0; i < DLHT_REDIS_DBS_MAX; i++)
+        host->redis_dbs[i] = c->redis_db[i];
+    if (!host->redis_dbs[0])
+        host->redis_dbs[0] = "default";
 }
 
 /* A join that failed: whom it asked. */
@@ -199,6 +220,7 @@ int embed_new(const struct dlht_config *config, struct embed **out,
                                 .log = config->log,
                                 .log_context = config->log_context,
                                 .log_level = config->log_level };
+    embed_redis_config(config, &host);
     embed_node_config(config, &host.node);
     rc = host_new(&host, embed_on_state, e, &e->host, error);
     if (rc == DLHT_OK)
@@ -231,6 +253,11 @@ void embed_free(struct embed *e)
 const char *embed_address(const struct embed *e)
 {
     return host_address(e->host);
+}
+
+const char *embed_redis_address(const struct embed *e)
+{
+    return host_redis_address(e->host);
 }
 
 const char *embed_inner_address(const struct embed *e)

@@ -26,6 +26,9 @@ void embed_free(struct embed *embed);
 /* Where it listens. */
 const char *embed_address(const struct embed *embed);
 
+/* Where Redis clients come in; empty: nowhere. */
+const char *embed_redis_address(const struct embed *embed);
+
 /* "inproc:..." at which the own process reaches it. */
 const char *embed_inner_address(const struct embed *embed);
 

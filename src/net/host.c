@@ -22,6 +22,7 @@
 #include "net/job_worker.h"
 #include "net/links.h"
 #include "net/loop.h"
+#include "net/redis.h"
 #include "net/sys.h"
 #include "node/journal_types.h"
 
@@ -40,6 +41,7 @@ struct host {
     struct loop *loop;
     struct node *node;
     struct door *door;
+    struct redis *redis; /* NULL: none */
     struct links *links;
     struct data_dir *dir;
     struct disk_worker *disk;
@@ -65,6 +67,7 @@ struct host {
     char inner[PEER_ADDR_MAX];
     char listen[PEER_ADDR_MAX];
     char address[PEER_ADDR_MAX]; /* as others are told */
+    char redis_addr[PEER_ADDR_MAX];
     enum host_state state;
     host_state_fn fn;
     void *fn_context;
@@ -121,6 +124,15 @@ static void host_checkpoint(struct host *h, const struct effect *e)
         disk_worker_remove(h->disk, arc);
 }
 
+static void host_reply(struct host *h, uint64_t ticket,
+                       const struct response *response)
+{
+    if (redis_owns(ticket))
+        redis_reply(h->redis, ticket, response);
+    else
+        door_reply(h->door, ticket, response);
+}
+
 static void host_carry_out(struct host *h, const struct effect *e)
 {
     switch (e->kind) {
@@ -128,7 +140,7 @@ static void host_carry_out(struct host *h, const struct effect *e)
         links_send(h->links, &e->u.send.to, e->u.send.addr, &e->u.send.message);
         break;
     case EFFECT_REPLY:
-        door_reply(h->door, e->u.reply.ticket, &e->u.reply.response);
+        host_reply(h, e->u.reply.ticket, &e->u.reply.response);
         break;
     case EFFECT_APPEND:
         disk_worker_append(h->disk, &e->u.append);
@@ -232,7 +244,7 @@ static void host_on_request(void *context, uint64_t ticket,
     if (host_step(h, &event) == DLHT_OK)
         return;
     struct response busy = { .status = DLHT_EBUSY };
-    door_reply(h->door, ticket, &busy);
+    host_reply(h, ticket, &busy);
 }
 
 static void host_on_down(void *context, const struct id *peer)
@@ -389,6 +401,8 @@ static void host_tick(struct host *h)
         links_tick(h->links, h->now_ns);
     if (h->sweep_ns <= h->now_ns) {
         door_sweep(h->door, h->now_ns);
+        if (h->redis)
+            redis_sweep(h->redis, h->now_ns);
         h->sweep_ns = h->now_ns + HOST_SWEEP_NS;
     }
     if (h->stop_ns && h->stop_ns <= h->now_ns)
@@ -400,7 +414,9 @@ static void host_arm(struct host *h)
     uint64_t at = node_next_timeout_ns(h->node);
     uint64_t links = links_timeout_ns(h->links);
     at = links < at ? links : at;
-    if (door_callers(h->door) && h->sweep_ns < at)
+    bool callers =
+        door_callers(h->door) > 0 || (h->redis && redis_callers(h->redis) > 0);
+    if (callers && h->sweep_ns < at)
         at = h->sweep_ns;
     if (h->stop_ns && h->stop_ns < at)
         at = h->stop_ns;
@@ -411,6 +427,19 @@ static void host_arm(struct host *h)
     if (h->tally_ns < at)
         at = h->tally_ns;
     loop_alarm(h->loop, h->now_ns, at);
+}
+
+/* Input that waited for answers goes on; false: there is none. */
+static bool host_resume(struct host *h)
+{
+    bool door = door_resume(h->door);
+    bool redis = h->redis && redis_resume(h->redis);
+    return door || redis;
+}
+
+static bool host_can_resume(const struct host *h)
+{
+    return door_can_resume(h->door) || (h->redis && redis_can_resume(h->redis));
 }
 
 /* Everything after the callbacks of a turn. */
@@ -426,7 +455,7 @@ static void host_end_turn(struct host *h)
     for (int i = 0; i < HOST_RESUMES_PER_TURN; i++) {
         host_deliver_downs(h);
         host_flush(h);
-        if (!door_resume(h->door))
+        if (!host_resume(h))
             break;
     }
     host_flush(h);
@@ -434,6 +463,8 @@ static void host_end_turn(struct host *h)
         disk_worker_submit(h->disk);
     links_flush(h->links, h->now_ns);
     door_flush(h->door);
+    if (h->redis)
+        redis_flush(h->redis);
     host_arm(h);
 }
 
@@ -447,12 +478,15 @@ static void host_drain(struct host *h)
 {
     uint64_t end_ns = h->now_ns + HOST_DRAIN_NS;
     while (h->now_ns < end_ns &&
-           (links_unsent(h->links) > 0 || door_unsent(h->door) > 0)) {
+           (links_unsent(h->links) > 0 || door_unsent(h->door) > 0 ||
+            (h->redis && redis_unsent(h->redis) > 0))) {
         loop_alarm(h->loop, h->now_ns, h->now_ns + HOST_RETRY_NS);
         loop_turn(h->loop, true);
         h->now_ns = sys_now_ns();
         links_flush(h->links, h->now_ns);
         door_flush(h->door);
+        if (h->redis)
+            redis_flush(h->redis);
     }
 }
 
@@ -467,10 +501,12 @@ void host_run(struct host *h)
         host_enter(h, HOST_FAILED, DLHT_ENOMEM, "no memory to start");
     host_end_turn(h);
     while (host_goes_on(h)) {
-        loop_turn(h->loop, !door_can_resume(h->door));
+        loop_turn(h->loop, !host_can_resume(h));
         host_end_turn(h);
     }
     door_shut(h->door);
+    if (h->redis)
+        redis_shut(h->redis);
     host_drain(h);
 }
 
@@ -488,6 +524,11 @@ const char *host_address(const struct host *h)
 const char *host_inner_address(const struct host *h)
 {
     return h->inner;
+}
+
+const char *host_redis_address(const struct host *h)
+{
+    return h->redis_addr;
 }
 
 /* Making and freeing. */
@@ -580,6 +621,62 @@ static int host_listen(struct host *h, const struct host_config *config,
     if (rc == DLHT_OK)
         return host_listen_socket(h, config->socket, error);
     addr_unlisten(h->listen, fd);
+    return host_fail(error, rc, "no memory to start");
+}
+
+static uint64_t host_wall_us(void *context)
+{
+    (void)context;
+    return sys_wall_us();
+}
+
+static uint64_t host_memory(void *context)
+{
+    (void)context;
+    return sys_memory();
+}
+
+static int host_listen_redis(struct host *h, const struct host_config *config,
+                             struct dlht_error *error)
+{
+    const char *listen = config->redis;
+    int fd;
+    if (!listen)
+        return DLHT_OK;
+    if (!addr_is_valid(listen) || addr_is_inproc(listen))
+        return host_fail(error, DLHT_EINVAL,
+                         "'%s' is no address for Redis clients: give "
+                         "HOST:PORT",
+                         listen);
+    int rc = addr_listen(listen, h->redis_addr, &fd);
+    if (rc != DLHT_OK)
+        return host_fail(error, rc,
+                         rc == DLHT_EBUSY
+                             ? "'%s' is in use: choose another port for Redis"
+                             : "cannot listen on '%s' for Redis clients: "
+                               "choose an address of this machine",
+                         listen);
+    const char *port = strrchr(h->address, ':');
+    struct redis_config redis = {
+        .addr = h->redis_addr,
+        .listen_fd = fd,
+        .callers_max = host_callers_max() / 2,
+        .node_port = (uint16_t)(port ? atoi(port + 1) : 0),
+        .ask = config->redis_ask,
+        .seed = sys_random(),
+        .calls = { .context = h,
+                   .now = host_now,
+                   .wall_us = host_wall_us,
+                   .request = host_on_request,
+                   .hello = host_hello,
+                   .log = host_warn,
+                   .memory = host_memory },
+    };
+    memcpy(redis.dbs, config->redis_dbs, sizeof redis.dbs);
+    rc = redis_new(h->loop, &redis, &h->redis);
+    if (rc == DLHT_OK)
+        return DLHT_OK;
+    addr_unlisten(h->redis_addr, fd);
     return host_fail(error, rc, "no memory to start");
 }
 
@@ -680,6 +777,9 @@ static int host_build(struct host *h, const struct host_config *config,
     int rc = host_listen(h, config, error);
     if (rc != DLHT_OK)
         return rc;
+    rc = host_listen_redis(h, config, error);
+    if (rc != DLHT_OK)
+        return rc;
     rc = host_watch(h);
     if (rc == DLHT_OK)
         rc = host_make_node(h, config);
@@ -726,6 +826,7 @@ void host_free(struct host *h)
     if (h->bell != -1)
         close(h->bell);
     door_free(h->door);
+    redis_free(h->redis);
     links_free(h->links);
     node_free(h->node);
     effects_deinit(&h->effects);

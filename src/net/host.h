@@ -21,6 +21,7 @@
 
 #include "base/must_use.h"
 #include "dlht/dlht.h"
+#include "net/redis.h"
 #include "node/node.h"
 
 struct host;
@@ -31,6 +32,9 @@ struct host_config {
     const char *advertise; /* NULL: where it listens */
     const char *socket;    /* path, for clients of this machine; NULL: none */
     const char *data_dir;  /* NULL: none */
+    const char *redis;     /* where Redis clients come in; NULL: nowhere */
+    bool redis_ask;
+    const char *redis_dbs[REDIS_DBS_MAX]; /* keyspaces; NULL: none */
     enum dlht_durability durability;
     dlht_log_fn log; /* NULL: silent */
     void *log_context;
@@ -60,6 +64,9 @@ void host_free(struct host *host);
 
 /* Where it listens, with the true port. */
 const char *host_address(const struct host *host);
+
+/* Where Redis clients come in; empty: nowhere. */
+const char *host_redis_address(const struct host *host);
 
 /* Runs until stopped or failed; on the thread that owns the host from then
  * on. */

@@ -5,6 +5,7 @@
 #include "net/sys.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -22,6 +23,26 @@ uint64_t sys_now_ns(void)
     int rc = clock_gettime(CLOCK_BOOTTIME, &t);
     assert(rc == 0);
     return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+uint64_t sys_wall_us(void)
+{
+    struct timespec t;
+    int rc = clock_gettime(CLOCK_REALTIME, &t);
+    assert(rc == 0);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+uint64_t sys_memory(void)
+{
+    unsigned long long total, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (!f)
+        return 0;
+    if (fscanf(f, "%llu %llu", &total, &resident) != 2)
+        resident = 0;
+    fclose(f);
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 uint64_t sys_random(void)

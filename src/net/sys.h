@@ -13,6 +13,13 @@
 /* Monotonic, and running through suspend. */
 uint64_t sys_now_ns(void);
 
+/* Of the calendar, microseconds since 1970: to be told, never to be decided
+ * by. */
+uint64_t sys_wall_us(void);
+
+/* Bytes of memory that this process holds. */
+uint64_t sys_memory(void);
+
 /* From the system's source of chance. */
 uint64_t sys_random(void);
 

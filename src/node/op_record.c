@@ -15,6 +15,7 @@
 #include "node/gossip.h"
 #include "node/models.h"
 #include "node/op_balance.h"
+#include "node/op_cache.h"
 #include "node/op_merge.h"
 #include "node/op_model.h"
 #include "node/op_recover.h"
@@ -377,7 +378,8 @@ static void begin_in_keyspace(struct node *node, const struct request *request,
     struct request q = *request;
     q.keyspace = ks->record.id;
     q.flags &= (uint16_t)~REQUEST_TO_ARC;
-    if (!op_vector_allows(node, &q, ks, origin))
+    if (!op_cache_allows(node, &q, ks, origin) ||
+        !op_vector_allows(node, &q, ks, origin))
         return;
     switch (q.op) {
     case OP_MGET:
@@ -478,6 +480,10 @@ void op_begin(struct node *node, const struct request *request,
     case OP_VECTOR_GET:
     case OP_SEARCH:
     case OP_VECTORS:
+    case OP_CACHE_EXPIRE:
+    case OP_CACHE_FLUSH:
+    case OP_CACHE_STATS:
+    case OP_CACHE_LEASE:
         begin_in_keyspace(node, request, origin);
         break;
     default:

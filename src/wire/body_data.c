@@ -11,7 +11,7 @@
 #include "wire/fields.h"
 
 enum {
-    REQUEST_FLAGS_ALL = 0x1ff
+    REQUEST_FLAGS_ALL = 0x1fff
 };
 
 /* An op that has a list: its items a record; else 0. */
@@ -32,14 +32,15 @@ static size_t items_per_record(uint8_t op)
 static bool op_needs_key(uint8_t op)
 {
     return op == OP_PUT || op == OP_GET || op == OP_DEL || op == OP_CAS ||
-           op == OP_VECTOR_PUT || op == OP_VECTOR_GET;
+           op == OP_VECTOR_PUT || op == OP_VECTOR_GET ||
+           op == OP_CACHE_EXPIRE || op == OP_CACHE_LEASE;
 }
 
 /* The document of an admin operation. */
 static bool op_has_document(uint8_t op)
 {
     return op >= OP_LOOKUP && op != OP_MODEL_SUMS && op != OP_MERGE &&
-           op != OP_CAS_BATCH;
+           op != OP_CAS_BATCH && op < OP_CACHE_EXPIRE;
 }
 
 static void pack_route(struct fields_out *f, const struct request *q)
@@ -67,7 +68,7 @@ static bool request_says_more(const struct request *q)
 {
     return !id_is_zero(&q->session) || q->version || q->timeout_ms || q->arc ||
            q->generation || q->hops || q->avoid.len || q->limit || q->end.len ||
-           q->list_count;
+           q->list_count || q->ttl_ms;
 }
 
 static void pack_request_rest(struct fields_out *f, const struct request *q)
@@ -81,6 +82,7 @@ static void pack_request_rest(struct fields_out *f, const struct request *q)
     mp_write_array(f->b, q->list_count);
     buf_append_span(f->b, q->list);
     fields_note(f, q->list_count > 0);
+    fields_put_uint(f, q->ttl_ms);
 }
 
 int body_pack_request(const struct request *q, struct buf *b)
@@ -180,7 +182,7 @@ static bool is_document(struct span bytes)
 
 static bool request_is_sound(const struct request *q)
 {
-    if (q->op < OP_PING || q->op > OP_SEARCH_CONFIRM)
+    if (q->op < OP_PING || q->op > OP_CACHE_LEASE)
         return false;
     if (op_needs_key(q->op) && q->key.len == 0)
         return false;
@@ -210,6 +212,7 @@ void body_unpack_request(struct mp_reader *r, struct request *q)
         q->limit = fields_uint(&f, UINT64_MAX);
         q->end = fields_bytes(&f, CODEC_KEY_MAX);
         unpack_request_list(&f, q);
+        q->ttl_ms = fields_uint(&f, UINT64_MAX);
         fields_close(&f);
     }
     if (r->bad || !request_is_sound(q))
@@ -224,7 +227,7 @@ static struct span cut(struct span text, size_t max)
 static bool response_says_more(const struct response *s)
 {
     return s->list_count || s->more || s->hops || s->peers_asked ||
-           s->text.len || s->arc;
+           s->text.len || s->arc || s->ttl_ms;
 }
 
 static void pack_response_rest(struct fields_out *f, const struct response *s)
@@ -245,6 +248,7 @@ static void pack_response_rest(struct fields_out *f, const struct response *s)
     else
         mp_write_nil(f->b);
     fields_note(f, s->arc != NULL);
+    fields_put_uint(f, s->ttl_ms);
 }
 
 int body_pack_response(const struct response *s, struct buf *b)
@@ -325,5 +329,6 @@ void body_unpack_response(struct mp_reader *r, struct codec_arena *arena,
     s->peers_asked = (uint32_t)fields_uint(&f, UINT32_MAX);
     s->text = fields_bytes(&f, CODEC_TEXT_MAX);
     unpack_response_arc(&f, arena, s);
+    s->ttl_ms = fields_uint(&f, UINT64_MAX);
     fields_close(&f);
 }

@@ -86,23 +86,33 @@ enum op {
     OP_VECTORS = 33,       /* value: {action}; node/op_vector.c */
     OP_SEARCH_PEER = 34,   /* between peers: of the arcs that a peer holds;
                             * value: node/search_query.h */
-    OP_SEARCH_CONFIRM = 35 /* between peers: how far copies of arcs must have
-                            * come to be read; value: node/op_search_peer.c */
+    OP_SEARCH_CONFIRM = 35, /* between peers: how far copies of arcs must have
+                             * come to be read; value: node/op_search_peer.c */
+    OP_CACHE_EXPIRE = 36,   /* ttl_ms, 0: the key has no end any more */
+    OP_CACHE_FLUSH = 37,    /* all of a cache */
+    OP_CACHE_STATS = 38,    /* counters of a cache, summed over its arcs */
+    OP_CACHE_LEASE = 39     /* get: of all who miss a key one is to make it */
 };
 
 enum request_flag {
-    REQUEST_HAS_END = 1,   /* end is meant: an absent end is no bound */
-    REQUEST_REVERSE = 2,   /* RANGE: from the end downwards */
-    REQUEST_KEYS_ONLY = 4, /* RANGE: values are left empty */
-    REQUEST_STALE = 8,     /* reads: any replica may answer */
-    REQUEST_STRICT = 16,   /* reads: ask a majority, trust no lease */
-    REQUEST_ALL = 32,      /* writes: await all live replicas */
-    REQUEST_TO_ARC = 64,   /* between peers: arc and generation are named;
+    REQUEST_HAS_END = 1,    /* end is meant: an absent end is no bound */
+    REQUEST_REVERSE = 2,    /* RANGE: from the end downwards */
+    REQUEST_KEYS_ONLY = 4,  /* RANGE: values are left empty */
+    REQUEST_STALE = 8,      /* reads: any replica may answer */
+    REQUEST_STRICT = 16,    /* reads: ask a majority, trust no lease */
+    REQUEST_ALL = 32,       /* writes: await all live replicas */
+    REQUEST_TO_ARC = 64,    /* between peers: arc and generation are named;
                               * the receiver serves it or says NOT_OWNER, and
                               * never forwards */
-    REQUEST_SCAN = 128,    /* RANGE of a hashed keyspace, in hash order: key
+    REQUEST_SCAN = 128,     /* RANGE of a hashed keyspace, in hash order: key
                             * is the cursor of the page before */
-    REQUEST_ESTIMATE = 256 /* COUNT: by the model alone, see response */
+    REQUEST_ESTIMATE = 256, /* COUNT: by the model alone, see response */
+    /* Of caches, that is volatile keyspaces with bounds: */
+    REQUEST_KEEP_TTL = 512, /* PUT, CAS: the end stays as it was */
+    REQUEST_PEEK = 1024,    /* GET: no trace in counters or policy */
+    REQUEST_LEASED = 2048,  /* PUT: only if the token, in version, is good;
+                             * else DLHT_ESTALE */
+    REQUEST_NEGATIVE = 4096 /* PUT: remember that there is none */
 };
 
 struct request {
@@ -129,6 +139,8 @@ struct request {
     uint8_t hops;         /* forwards so far */
     struct span avoid;    /* TO_ARC: arcs that gave the asker no answer, eight
                            * bytes each, the least first: no hint may be one */
+    uint64_t ttl_ms;      /* PUT, CAS, EXPIRE of a cache: it ends so long from
+                           * now; 0: never */
 };
 
 struct response {
@@ -136,20 +148,23 @@ struct response {
     uint64_t version;      /* of the value; CAS that differs: current; of
                             * CAS_BATCH: of the last stored, or of the record
                             * that differs;
-                            * COUNT with ESTIMATE: count may be off by it */
-    struct span value;     /* GET; admin operations: a MessagePack
-                                 * document */
+                            * COUNT with ESTIMATE: count may be off by it;
+                            * LEASE: the token, 0: none */
+    struct span value;     /* GET, LEASE; admin operations, CACHE_STATS: a
+                                 * MessagePack document */
     struct span list;      /* RANGE, MGET: key, value, version triples
                                  * (bin, bin, uint), one after the other */
     uint32_t list_count;   /* triples */
     uint64_t count;        /* COUNT; BATCH: records stored; CAS_BATCH that
-                            * differs: which record, from 0 */
+                            * differs: which record, from 0; LEASE: enum
+                            * cache_answer of store/cache.h */
     bool more;             /* RANGE: go on at cursor */
     struct span cursor;    /* RANGE: next from (REVERSE: next end) */
     uint32_t hops;         /* forwards it took */
     uint32_t peers_asked;  /* RANGE, COUNT: pieces */
     struct span text;      /* of a refusal: what was wrong */
     const struct arc *arc; /* NOT_OWNER: what the answerer knows; NULL */
+    uint64_t ttl_ms;       /* GET, LEASE of a cache: what is left; 0: no end */
 };
 
 enum hello_kind {

@@ -175,6 +175,10 @@ static bool write_result(struct buf *b, const struct request *q,
     case OP_VECTORS:
     case OP_SEARCH_PEER:
     case OP_SEARCH_CONFIRM:
+    case OP_CACHE_EXPIRE:
+    case OP_CACHE_FLUSH:
+    case OP_CACHE_STATS:
+    case OP_CACHE_LEASE:
     default:
         return write_document(b, s->value);
     }

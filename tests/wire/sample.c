@@ -181,15 +181,15 @@ static struct span list(struct rng *rng, struct sample_pool *pool,
 static void sample_request(struct rng *rng, struct sample_pool *pool,
                            struct request *q)
 {
-    *q = (struct request){ .op = (uint8_t)rng_range(rng, OP_PING,
-                                                    OP_SEARCH_CONFIRM),
-                           .flags = (uint16_t)number(rng, 511),
+    *q = (struct request){ .op =
+                               (uint8_t)rng_range(rng, OP_PING, OP_CACHE_LEASE),
+                           .flags = (uint16_t)number(rng, 8191),
                            .key = bytes(rng, pool, 1, 300) };
     if (flip(rng))
         q->keyspace = (keyspace_id)positive(rng);
     else
         q->keyspace_name = text(rng, pool, 0, KEYSPACE_NAME_MAX);
-    if (q->op >= OP_LOOKUP && q->op != OP_CAS_BATCH)
+    if (q->op >= OP_LOOKUP && q->op != OP_CAS_BATCH && q->op < OP_CACHE_EXPIRE)
         q->value = span_of("\x81\xa1z\x05", flip(rng) ? 4 : 0);
     else
         q->value = bytes(rng, pool, 0, 300);
@@ -220,6 +220,7 @@ static void sample_request(struct rng *rng, struct sample_pool *pool,
         q->list = list(rng, pool, "kvc", records);
         q->list_count = (uint32_t)(3 * records);
     }
+    q->ttl_ms = number(rng, UINT64_MAX);
 }
 
 static void sample_response(struct rng *rng, struct sample_pool *pool,
@@ -241,6 +242,7 @@ static void sample_response(struct rng *rng, struct sample_pool *pool,
     s->text = text(rng, pool, 0, 80);
     if (flip(rng))
         s->arc = arcs(rng, pool, 1);
+    s->ttl_ms = number(rng, UINT64_MAX);
 }
 
 static void sample_entries(struct rng *rng, struct sample_pool *pool,
@@ -650,6 +652,7 @@ static const char *request_difference(const struct request *a,
     SAME(generation);
     SAME(hops);
     SAME_SPAN(avoid);
+    SAME(ttl_ms);
     return NULL;
 }
 
@@ -667,6 +670,7 @@ static const char *response_difference(const struct response *a,
     SAME(hops);
     SAME(peers_asked);
     SAME_SPAN(text);
+    SAME(ttl_ms);
     if (!a->arc != !b->arc)
         return "arc";
     return a->arc ? arc_difference(a->arc, b->arc) : NULL;
