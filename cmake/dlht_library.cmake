@@ -4,7 +4,7 @@
 # that a user's own node_init does not clash), and what installs them.
 
 # The rooms behind the door; those that are not there yet are left out.
-set(DLHT_ROOMS base wire store chord rmi replica training placement vector
+set(DLHT_ROOMS base wire store store_cache chord rmi replica training placement vector
     vector_filter vector_collection node
     net_disk resp net api)
 set(dlht_objects)

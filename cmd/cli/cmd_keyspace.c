@@ -19,24 +19,70 @@ static void pack_name(msgpack_packer *packer, const struct word *name)
     document_pack_str(packer, word_bytes(name));
 }
 
+/* What makes a cache of a volatile keyspace, as the cluster is told. */
+static const char *const bounds[] = { "max-bytes", "max-items", "policy" };
+
+enum {
+    BOUNDS_COUNT = sizeof(bounds) / sizeof(*bounds)
+};
+
+static unsigned count_bounds(const struct arguments *args)
+{
+    unsigned count = 0;
+
+    for (size_t i = 0; i < BOUNDS_COUNT; i++)
+        count += options_has(args, bounds[i]);
+    return count;
+}
+
+static void pack_bounds(msgpack_packer *packer, const struct arguments *args)
+{
+    static const char *const policies[] = { "s3fifo", "lru" };
+    char text[32];
+
+    document_pack_text(packer, "options");
+    msgpack_pack_map(packer, count_bounds(args));
+    for (size_t i = 0; i < BOUNDS_COUNT; i++) {
+        uint64_t number = options_number(args, bounds[i], 0);
+        if (!options_has(args, bounds[i]))
+            continue;
+        document_pack_text(packer, bounds[i]);
+        snprintf(text, sizeof(text), "%" PRIu64, number);
+        document_pack_text(packer, i == 2 ? policies[number] : text);
+    }
+}
+
 int cmd_keyspace_create(struct cli *cli, const struct arguments *args)
 {
     static const char *const placements[] = { "ordered", "hashed" };
     uint64_t replicas = options_number(args, "replicas", 0);
     bool is_volatile = options_has(args, "volatile");
+    bool is_placed = options_has(args, "placement");
+    bool is_bound = count_bounds(args) > 0;
     msgpack_sbuffer buffer;
     msgpack_packer packer;
+
+    if (is_bound && !is_volatile)
+        return cli_usage(cli, "--max-bytes, --max-items and --policy are of "
+                              "volatile keyspaces: say --volatile, too");
+    if (options_has(args, "policy") && !options_has(args, "max-bytes") &&
+        !options_has(args, "max-items"))
+        return cli_usage(cli, "--policy says what goes when a bound is met: "
+                              "say --max-bytes or --max-items, too");
 
     if (replicas && replicas % 2 == 0)
         return cli_usage(cli, "--replicas '%" PRIu64 "': 1, 3 or 5 is meant",
                          replicas);
     msgpack_sbuffer_init(&buffer);
     msgpack_packer_init(&packer, &buffer, msgpack_sbuffer_write);
-    msgpack_pack_map(&packer, 2u + (replicas > 0) + is_volatile);
+    msgpack_pack_map(&packer,
+                     1u + is_placed + (replicas > 0) + is_volatile + is_bound);
     pack_name(&packer, &args->list[0]);
-    document_pack_text(&packer, "placement");
-    document_pack_text(&packer,
-                       placements[options_number(args, "placement", 0)]);
+    if (is_placed) {
+        document_pack_text(&packer, "placement");
+        document_pack_text(&packer,
+                           placements[options_number(args, "placement", 0)]);
+    }
     if (replicas) {
         document_pack_text(&packer, "replicas");
         msgpack_pack_uint64(&packer, replicas);
@@ -45,6 +91,8 @@ int cmd_keyspace_create(struct cli *cli, const struct arguments *args)
         document_pack_text(&packer, "volatile");
         msgpack_pack_true(&packer);
     }
+    if (is_bound)
+        pack_bounds(&packer, args);
     return settings_send(cli, DLHT_OP_KEYSPACE_CREATE, &buffer);
 }
 

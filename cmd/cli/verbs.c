@@ -121,6 +121,14 @@ static const struct option create_options[] = {
       5 },
     { "volatile", OPTION_FLAG, NULL, "in memory, unreplicated: loss is a miss",
       0, 0 },
+    { "max-bytes", OPTION_SIZE, "B",
+      "a cache: each peer keeps so much of it (1M at the least)", 1 << 20,
+      UINT64_C(1) << 50 },
+    { "max-items", OPTION_NUMBER, "N",
+      "a cache: each peer keeps so many entries (256 at the least)", 256,
+      UINT64_C(1) << 50 },
+    { "policy", OPTION_CHOICE, "s3fifo|lru",
+      "which entry goes when a cache is full (s3fifo)", 0, 0 },
     { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
 };
 
@@ -337,8 +345,11 @@ const struct verb verbs_table[] = {
       NULL },
     { "status", "", "is all well, and may a peer be stopped", NULL, cmd_status,
       0, 0, NULL },
-    { "keyspace create", "NAME", "make a keyspace", NULL, cmd_keyspace_create,
-      1, 1, create_options },
+    { "keyspace create", "NAME", "make a keyspace",
+      "A volatile keyspace is spread by hash and kept by one peer a part, in "
+      "memory:\nwhat a peer holds of it is lost with its process. With a bound "
+      "it is a cache.",
+      cmd_keyspace_create, 1, 1, create_options },
     { "keyspace list", "", "the keyspaces", NULL, cmd_keyspace_list, 0, 0,
       NULL },
     { "keyspace drop", "NAME", "remove a keyspace and all it holds", NULL,

@@ -69,6 +69,8 @@ bool client_request_is_write(const struct request *request)
     case OP_PRESPLIT:
     case OP_PEER_SET:
     case OP_RECOVER:
+    case OP_CACHE_EXPIRE:
+    case OP_CACHE_FLUSH:
         return true;
     case OP_BALANCE:
         return balance_is_write(request->value);

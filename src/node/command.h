@@ -21,8 +21,9 @@ enum command_kind {
     COMMAND_CAS = 3,
     COMMAND_BATCH = 4, /* list: key, value, key, value... */
     COMMAND_SPLIT = 5,
-    COMMAND_MERGE = 6,    /* value: a note of node/op_merge.h */
-    COMMAND_CAS_BATCH = 7 /* list: wire/cas_item.h; all or nothing */
+    COMMAND_MERGE = 6,     /* value: a note of node/op_merge.h */
+    COMMAND_CAS_BATCH = 7, /* list: wire/cas_item.h; all or nothing */
+    COMMAND_EXPIRE = 8     /* of a volatile arc, which has no log */
 };
 
 struct command {
@@ -41,6 +42,9 @@ struct command {
     arc_id right;  /* SPLIT */
     replica_id right_replicas[ARC_MEMBERS_MAX]; /* SPLIT: in member order */
     size_t right_count;
+    /* Of volatile arcs, and so never packed. */
+    uint64_t ttl_ms;
+    uint16_t flags; /* of the request */
 };
 
 void command_pack(const struct command *command, struct buf *out);

@@ -478,7 +478,7 @@ void keeper_receive_step(struct node *node, const struct step *step)
 {
     struct replica *r = node_replica(node, step->arc);
     if (!r || r->empty || !replica_leads(r) ||
-        r->arc->generation != step->generation)
+        r->arc->generation != step->generation || r->cache)
         return;
     int rc;
     if (step->kind == STEP_SPLIT) {

@@ -95,7 +95,8 @@ static size_t gather_arcs(struct node *node, struct plan_arc *arcs)
     for (size_t i = 0; i < k->count; i++) {
         struct heard *h = &k->list[i];
         struct keyspace *ks = keyspaces_find(node, h->arc->keyspace);
-        if (!ks || ks->record.dropped || !keeper_is_fresh(node, h))
+        if (!ks || ks->record.dropped || !keeper_is_fresh(node, h) ||
+            ks->record.is_volatile)
             continue;
         const struct arc *known = map_by_id(ks->map, h->arc->id);
         if (known && known->generation > h->arc->generation)
@@ -496,6 +497,7 @@ void keeper_plan_tick(struct node *node)
         keyspaces_make_default(node);
     forget_old(node);
     plan_steps(node);
+    keeper_volatile_tick(node);
     keeper_pace_tick(node);
 }
 

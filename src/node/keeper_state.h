@@ -104,6 +104,8 @@ struct keeper {
     uint64_t minute;               /* the newest of them */
     struct keeper_pace pace;
     size_t plays; /* op_rehearse.c: under way */
+    /* keeper_volatile.c: arcs given away in the term, and for balance when. */
+    uint64_t gift_term, gift_count, given_ns;
     /* Steps sent, by why, and by kind. */
     uint64_t sent_for[PLAN_FOR_BALANCE + 1];
     uint64_t sent_kind[PLAN_MERGE + 1];
@@ -173,6 +175,9 @@ uint64_t keeper_ideal(const struct plan_input *in,
 /* keeper.c and keeper_plan.c: bytes begin to move. */
 void keeper_note_moved(struct node *node, uint64_t bytes);
 uint64_t keeper_moved_hour(const struct node *node);
+
+/* keeper_volatile.c */
+void keeper_volatile_tick(struct node *node);
 
 /* keeper_pace.c */
 /* Steps are about to be sent after a rest. */

@@ -11,12 +11,14 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/cache_arc.h"
 #include "node/gossip.h"
 #include "node/models.h"
 #include "node/options.h"
 #include "node/pending.h"
 #include "node/replica.h"
 #include "node/trainer.h"
+#include "node/volatile.h"
 #include "wire/codec.h"
 #include "wire/mp.h"
 
@@ -281,6 +283,9 @@ bool keyspaces_notice(struct node *node, const struct keyspace_record *record)
     struct keyspace_settings settings;
     options_read(ks->record.options, &settings);
     ks->vectors = settings.vectors;
+    ks->cache = settings.cache;
+    if (record->is_volatile)
+        cache_arc_share(node, record->id);
     gossip_queue_keyspace(node, record->id);
     if (record->dropped)
         close_dropped(node, record->id);
@@ -380,9 +385,10 @@ struct span keyspaces_key(struct node *node, struct span name)
 }
 
 /* Members for one new arc: the peers that are up, from a turning start. */
-static void choose_members(struct node *node, uint8_t replicas, size_t turn,
-                           struct arc *arc)
+static void choose_members(struct node *node, const struct keyspace_plan *plan,
+                           size_t turn, struct arc *arc)
 {
+    uint8_t replicas = plan->replicas;
     size_t count = swim_count(node->swim), up = 0;
     for (size_t i = 0; i < count; i++)
         up += swim_at(node->swim, i)->state == PEER_ALIVE;
@@ -393,7 +399,9 @@ static void choose_members(struct node *node, uint8_t replicas, size_t turn,
         if (p->state != PEER_ALIVE)
             continue;
         struct arc_member *m = &arc->members[arc->member_count];
-        m->replica = rng_next(&node->rng) | 1;
+        m->replica = plan->is_volatile
+                         ? volatile_replica_id(node, p->incarnation)
+                         : rng_next(&node->rng) | 1;
         m->peer = p->id;
         m->voter = arc->member_count < voters;
         arc->member_count++;
@@ -407,6 +415,7 @@ void keyspaces_pack_new(struct node *node, const struct keyspace_plan *plan,
         .name = plan->name,
         .placement = plan->placement,
         .replicas = plan->replicas,
+        .is_volatile = plan->is_volatile,
         .floor_keys = plan->floor_keys,
         .ceiling_bytes = plan->ceiling_bytes,
         .options = plan->options,
@@ -435,7 +444,7 @@ void keyspaces_pack_new(struct node *node, const struct keyspace_plan *plan,
         list[i].has_hi = i + 1 < arcs;
         if (list[i].has_hi)
             list[i].hi = span_of(cuts[i + 1], 8);
-        choose_members(node, plan->replicas, turn + i, &list[i]);
+        choose_members(node, plan, turn + i, &list[i]);
     }
     record.first_arcs = list;
     record.first_arc_count = arcs;

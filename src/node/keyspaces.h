@@ -52,6 +52,7 @@ struct keyspace_plan {
     struct span name;
     uint8_t placement;
     uint8_t replicas;
+    bool is_volatile;
     uint64_t floor_keys, ceiling_bytes;
     struct span options; /* as keyspace_record has them */
 };

@@ -32,6 +32,7 @@
 #include "node/replica.h"
 #include "node/trainer.h"
 #include "node/transfer.h"
+#include "store/cache.h"
 #include "wire/codec.h"
 
 enum {
@@ -540,7 +541,7 @@ static void tick(struct node *node)
     for (size_t i = 0; i < node->replica_count; i++) {
         struct replica *r = node->replicas[i];
         replica_tick(node, r);
-        memory += records_memory_bytes(r->records);
+        memory += replica_memory_bytes(r);
         uint64_t due = raft_timeout_ns(r->raft);
         if (due < UINT64_MAX - NODE_TICK_NS)
             node_wake_at(node, (due / NODE_TICK_NS + 1) * NODE_TICK_NS);
@@ -744,6 +745,9 @@ uint64_t node_hash(const struct node *node)
         h = hash64_mix(h, r->id);
         h = hash64_mix(h, raft_hash(r->raft));
         h = hash64_mix(h, records_digest(r->records));
+        if (r->cache)
+            h = hash64_mix(hash64_mix(h, cache_version(r->cache)),
+                           cache_count(r->cache));
         h = hash64_mix(h, sessions_hash(&r->sessions));
         h = hash64_mix(h, r->applied);
         h = hash64_mix(h, r->counter);
@@ -763,6 +767,8 @@ void node_check(const struct node *node)
         assert(i == 0 || node->replicas[i - 1]->id < r->id);
         raft_check(r->raft);
         records_check(r->records);
+        if (r->cache)
+            cache_check(r->cache);
         assert(r->empty == (r->arc == NULL));
         assert(r->applied <= raft_commit(r->raft) || r->empty);
         assert(r->waiter_count == 0 || r->led_term != 0);

@@ -16,6 +16,7 @@
 #include "chord/map.h"
 #include "chord/ring.h"
 #include "chord/swim.h"
+#include "node/cache_settings.h"
 #include "node/effects.h"
 #include "node/jobs.h"
 #include "node/latency.h"
@@ -74,6 +75,7 @@ struct keyspace {
     bool unfounded;  /* there was no memory to found a first arc */
     char *options;   /* what record.options points to; owned */
     struct vector_settings vectors; /* of a collection; points there, too */
+    struct cache_settings cache;    /* of a volatile one */
 
     struct held_model *held;   /* newest adopted; models.c; NULL: none */
     struct model_fetch *fetch; /* one on its way here */
@@ -132,6 +134,9 @@ struct replica {
     struct arc *arc; /* as applied; owner and term by our best knowledge */
     struct raft *raft;
     struct records *records;
+    struct cache *cache; /* of a volatile keyspace: in place of records and
+                          * log; else NULL */
+    uint64_t cache_bytes_max, cache_count_max; /* its part of the bounds */
     struct sessions sessions;
     uint64_t applied;
     bool half_applied; /* memory ran out inside the next entry */

@@ -247,8 +247,10 @@ static void tally(struct node *node, struct survey *s,
     s->arcs++;
     size_t wanted = copies_wanted(node, ks);
     s->under_replicated += ready < wanted;
-    s->unsafe += !survives_any_stop(info);
-    if (ready < wanted || !survives_any_stop(info))
+    /* A volatile arc is lost with its peer, and that is as it should be. */
+    bool unsafe = !ks->record.is_volatile && !survives_any_stop(info);
+    s->unsafe += unsafe;
+    if (ready < wanted || unsafe)
         note_short(node, s, ks, info, ready, wanted);
     if (ks->record.id != SYSTEM_KEYSPACE) {
         s->keys += info->keys;

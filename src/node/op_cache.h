@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* node/op_cache.h - what is asked of caches only: ends, leases, flush, stats.
+/* node/op_cache.h - what volatile arcs are asked, and what is asked of caches
+ * only: ends, leases, flush, stats.
  *
- * A keyspace is a cache if it was created volatile and with a bound. Put, get,
- * del and cas of it are those of any keyspace (node/op.h). */
+ * A keyspace is a cache if it was created volatile and with a bound. A volatile
+ * arc has one voter and no log, so that what it is asked is done and answered
+ * at once. */
 
 #ifndef NODE_OP_CACHE_H
 #define NODE_OP_CACHE_H
@@ -14,5 +16,20 @@
  * like go; false: answered. */
 bool op_cache_allows(struct node *node, const struct request *request,
                      const struct keyspace *ks, const struct origin *origin);
+
+/* A request for one record of a volatile keyspace whose arc is here, its key as
+ * it is stored: does and answers it without a copy. False: it is not here. */
+bool op_cache_here(struct node *node, const struct request *request,
+                   const struct keyspace *ks, const struct origin *origin);
+
+/* A request addressed to a volatile arc that this node leads. False: it is one
+ * that all arcs answer alike. */
+bool op_cache_serve(struct node *node, struct replica *r,
+                    const struct request *request, const struct origin *origin);
+
+/* OP_CACHE_FLUSH, OP_CACHE_STATS where a client asks. */
+void op_cache_walk_begin(struct node *node, const struct request *request,
+                         const struct keyspace *ks,
+                         const struct origin *origin);
 
 #endif

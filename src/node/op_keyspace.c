@@ -32,6 +32,7 @@ struct change {
     struct buf options; /* SET: a MessagePack map of texts */
     uint8_t placement;
     uint8_t replicas;
+    bool is_volatile;
     uint64_t deadline_ns;
     struct buf value; /* what is written */
 };
@@ -66,6 +67,7 @@ static void pack_new(struct node *node, struct change *c,
     struct keyspace_plan plan = { .name = buf_span(&c->name),
                                   .placement = c->placement,
                                   .replicas = record->replicas,
+                                  .is_volatile = record->is_volatile,
                                   .floor_keys = record->floor_keys,
                                   .ceiling_bytes = record->ceiling_bytes,
                                   .options = record->options };
@@ -78,6 +80,10 @@ static int check_new(const struct keyspace_record *record, const char **text)
     struct keyspace_settings settings;
     options_read(record->options, &settings);
     struct span rest = record->options;
+    if (record->is_volatile && settings.vectors.dim) {
+        *text = "a collection of vectors cannot be volatile in this version";
+        return DLHT_EINVAL;
+    }
     for (; rest.len && settings.vectors.dim == 0; rest = span_tail(rest, 1))
         if (vector_settings_has(rest)) {
             *text = "a collection needs vector-dim, the number of dimensions";
@@ -199,6 +205,7 @@ static bool make_record(struct node *node, struct change *c,
     } else {
         record = (struct keyspace_record){
             .replicas = c->replicas,
+            .is_volatile = c->is_volatile,
             .floor_keys = node->config.floor_keys,
             .ceiling_bytes = node->config.ceiling_bytes,
         };
@@ -230,6 +237,23 @@ static void change_read(struct node *node, void *context,
         change_end(node, c, DLHT_EBUSY, NULL);
 }
 
+/* What was not said; text says what goes ill together, or NULL. */
+static const char *fill_in(const struct node *node, struct change *c)
+{
+    if (c->is_volatile && c->placement == PLACEMENT_ORDERED)
+        return "a volatile keyspace is hashed in this version: leave "
+               "--placement "
+               "out";
+    if (c->is_volatile && c->replicas > 1)
+        return "a volatile keyspace has one copy in this version: leave "
+               "--replicas out";
+    if (c->placement == 0)
+        c->placement = c->is_volatile ? PLACEMENT_HASHED : PLACEMENT_ORDERED;
+    if (c->replicas == 0)
+        c->replicas = c->is_volatile ? 1 : node->config.replicas;
+    return NULL;
+}
+
 /* Fields of the request's document; text says what is wrong, or NULL. */
 static const char *read_options(struct node *node, struct span doc,
                                 struct change *c)
@@ -237,9 +261,8 @@ static const char *read_options(struct node *node, struct span doc,
     struct mp_reader r;
     mp_reader_init(&r, doc);
     size_t pairs = mp_read_map(&r);
-    c->placement = PLACEMENT_ORDERED;
-    c->replicas = node->config.replicas;
-    bool is_volatile = false;
+    c->placement = 0;
+    c->replicas = 0;
     for (size_t i = 0; i < pairs && !r.bad; i++) {
         struct span field = mp_read_bytes(&r);
         if (span_equal(field, span_str("name"))) {
@@ -249,7 +272,9 @@ static const char *read_options(struct node *node, struct span doc,
             struct span text = mp_read_bytes(&r);
             if (span_equal(text, span_str("hashed")))
                 c->placement = PLACEMENT_HASHED;
-            else if (!span_equal(text, span_str("ordered")))
+            else if (span_equal(text, span_str("ordered")))
+                c->placement = PLACEMENT_ORDERED;
+            else
                 return "placement is ordered or hashed";
         } else if (span_equal(field, span_str("replicas"))) {
             uint64_t n = mp_read_uint(&r);
@@ -263,7 +288,7 @@ static const char *read_options(struct node *node, struct span doc,
             if (!r.bad)
                 buf_append(&c->options, at, (size_t)(r.at - at));
         } else if (span_equal(field, span_str("volatile"))) {
-            is_volatile = mp_read_bool(&r);
+            c->is_volatile = mp_read_bool(&r);
         } else {
             mp_skip(&r);
         }
@@ -274,9 +299,7 @@ static const char *read_options(struct node *node, struct span doc,
     if (c->name.len == 0 || c->name.len > KEYSPACE_NAME_MAX ||
         span_equal(buf_span(&c->name), span_str("system")))
         return "a keyspace has a name of 1 to 64 bytes other than `system`";
-    if (is_volatile)
-        return "volatile keyspaces are not in this version";
-    return NULL;
+    return fill_in(node, c);
 }
 
 void op_keyspace_begin(struct node *node, const struct request *request,

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/mutant.h"
 #include "dlht/err.h"
+#include "node/cache_arc.h"
 #include "node/models.h"
 #include "node/op.h"
 #include "node/replica.h"
@@ -183,6 +184,17 @@ static void count_piece(const struct replica *r, const struct request *q,
     }
 }
 
+/* Of a cache: entries that ended and were not taken back count, too. */
+static void count_all(const struct replica *r, const struct request *q,
+                      struct response *response)
+{
+    response->count = replica_key_count(r);
+    if (r->arc->has_hi && is_before_end(q, r->arc->hi)) {
+        response->more = true;
+        response->cursor = r->arc->hi;
+    }
+}
+
 void op_range_read(struct node *node, struct replica *r,
                    const struct request *q, const struct origin *origin)
 {
@@ -200,10 +212,14 @@ void op_range_read(struct node *node, struct replica *r,
     }
     if (ks->record.placement == PLACEMENT_HASHED)
         l.skip = OP_HASH_BYTES;
-    if (q->op == OP_COUNT) {
+    if (q->op == OP_COUNT && r->cache) {
+        count_all(r, q, &response);
+    } else if (q->op == OP_COUNT) {
         count_piece(r, q, &response);
     } else {
-        if (q->flags & REQUEST_REVERSE)
+        if (r->cache)
+            cache_arc_page(node, r, q, &l.list, &response);
+        else if (q->flags & REQUEST_REVERSE)
             read_down(r, q, &l, &response);
         else
             read_up(r, q, &l, &response);
@@ -565,6 +581,11 @@ void op_range_begin(struct node *node, const struct request *q,
         node_answer_status(node, origin, DLHT_ENOTSUP,
                            "a hashed keyspace has no key order: only count "
                            "and scan of the whole");
+        return;
+    }
+    if (ks->record.is_volatile && (q->flags & REQUEST_REVERSE)) {
+        node_answer_status(node, origin, DLHT_ENOTSUP,
+                           "a volatile keyspace is scanned upwards only");
         return;
     }
     if (q->key.len > KEY_LEN_MAX + OP_HASH_BYTES ||

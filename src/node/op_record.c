@@ -197,6 +197,11 @@ void op_read(struct node *node, struct replica *r,
         return;
     }
     r->requests++;
+    if (r->cache &&
+        (request->op == OP_MODEL_REPORT || request->op == OP_MODEL_SUMS)) {
+        node_answer_status(node, origin, DLHT_ENOTSUP, NULL);
+        return;
+    }
     switch (request->op) {
     case OP_GET:
         read_record(node, r, request, origin);
@@ -254,7 +259,11 @@ void op_serve(struct node *node, const struct request *request,
     bool write = request->op == OP_PUT || request->op == OP_DEL ||
                  request->op == OP_CAS || request->op == OP_BATCH ||
                  request->op == OP_CAS_BATCH;
-    if (!write && request->op != OP_MERGE && (request->flags & REQUEST_STALE))
+    if (r->cache && replica_leads(r) &&
+        op_cache_serve(node, r, request, origin))
+        return;
+    if (!write && !r->cache && request->op != OP_MERGE &&
+        (request->flags & REQUEST_STALE))
         op_read(node, r, request, origin);
     else if (!replica_leads(r)) {
         quiet_wake(node, r); /* somebody may miss the owner */
@@ -334,7 +343,8 @@ void op_record_begin(struct node *node, const struct request *request,
         node_answer_status(node, origin, DLHT_EBUSY, NULL);
         return;
     }
-    if (q.op == OP_GET && answer_here(node, &q, ks, origin))
+    if (op_cache_here(node, &q, ks, origin) ||
+        (q.op == OP_GET && answer_here(node, &q, ks, origin)))
         return;
     struct pending_target target = { .origin = *origin };
     int rc = pending_begin(node, &q, op_deadline_ns(node, &q), &target);
@@ -406,6 +416,10 @@ static void begin_in_keyspace(struct node *node, const struct request *request,
         break;
     case OP_SEARCH:
         op_search_begin(node, &q, ks, origin);
+        break;
+    case OP_CACHE_FLUSH:
+    case OP_CACHE_STATS:
+        op_cache_walk_begin(node, &q, ks, origin);
         break;
     case OP_LOOKUP:
         op_lookup_begin(node, &q, origin);

@@ -14,6 +14,7 @@
 #include "node/keyspaces.h"
 #include "node/recover.h"
 #include "node/replica.h"
+#include "node/volatile.h"
 #include "wire/mp.h"
 
 enum {
@@ -323,6 +324,8 @@ static void say_have(struct node *node, const struct id *to,
 static int take(struct node *node, const struct recover_message *m)
 {
     const struct replica *r = node_replica(node, m->arc);
+    if (m->arc_known && volatile_is(node, m->arc_known->keyspace))
+        return volatile_take(node, m);
     if (r && r->self == m->fresh)
         return DLHT_OK;
     if (m->replica && r) {
@@ -468,6 +471,9 @@ static const char *refusal(struct node *node, const struct recovery *v,
                "print those there are";
     if (!keyspaces_find(node, v->known->keyspace))
         return "this node does not know the keyspace of that arc";
+    if (volatile_is(node, v->known->keyspace))
+        return "an arc of a volatile keyspace needs no operator: another peer "
+               "gets it, empty, once its own is gone";
     if (heir_of(node, v->known))
         return "its keys belong to another arc meanwhile: there is nothing to "
                "recover";

@@ -67,6 +67,8 @@ static int set_one(struct keyspace_settings *s, struct span name,
     const char *text;
     if (vector_settings_has(name))
         return vector_settings_set(&s->vectors, name, value, &text);
+    if (cache_settings_has(name))
+        return cache_settings_set(&s->cache, name, value, &text);
     if (span_equal(name, span_str("model-leaves"))) {
         uint64_t n;
         if (!read_number(value, &n) || n < LEAVES_MIN || n > LEAVES_MAX)
@@ -86,6 +88,7 @@ void options_read(struct span options, struct keyspace_settings *out)
     out->triggers = drift_config_default();
     out->fit = fit_config_default();
     out->vectors = vector_settings_default();
+    out->cache = cache_settings_default();
     struct span name, value;
     while (next_option(&options, &name, &value))
         (void)!set_one(out, name, value);
@@ -142,6 +145,10 @@ static int set_field(struct keyspace_record *record, struct span name,
     if (span_equal(name, span_str("replicas"))) {
         n = reset ? born.replicas : n;
         *text = "replicas is 1, 3 or 5";
+        if (record->is_volatile && sound && n != 1) {
+            *text = "a volatile keyspace has one copy in this version";
+            return DLHT_EINVAL;
+        }
         if (!sound || (n != 1 && n != 3 && n != 5))
             return DLHT_EINVAL;
         record->replicas = (uint8_t)n;
@@ -184,6 +191,34 @@ static int check_vectors(const struct keyspace_settings *now, bool creating,
     return rc == DLHT_OK ? DLHT_OK : DLHT_EINVAL;
 }
 
+/* Bounds and policy: of volatile keyspaces, and later only the bounds. */
+static int check_cache(const struct keyspace_record *record,
+                       const struct keyspace_settings *now, bool creating,
+                       struct span name, struct span value, const char **text)
+{
+    struct cache_settings tried = now->cache;
+    if (!record->is_volatile) {
+        *text = "this is of volatile keyspaces: create it with --volatile";
+        return DLHT_EINVAL;
+    }
+    if (!creating && (!cache_settings_bound(&now->cache) ||
+                      span_equal(name, span_str("policy")))) {
+        *text = "of a cache only bounds can be changed, and a keyspace that is "
+                "none does not become one: create another";
+        return DLHT_EINVAL;
+    }
+    if (!span_equal(value, span_str("default")))
+        return cache_settings_set(&tried, name, value, text);
+    if (span_equal(name, span_str("max-bytes")))
+        tried.bytes_max = 0;
+    else
+        tried.count_max = 0;
+    if (cache_settings_bound(&tried) || creating)
+        return DLHT_OK;
+    *text = "one bound must stay";
+    return DLHT_EINVAL;
+}
+
 int options_set(struct keyspace_record *record, struct buf *options,
                 bool creating, struct span name, struct span value,
                 const char **text)
@@ -197,6 +232,12 @@ int options_set(struct keyspace_record *record, struct buf *options,
         rc = check_vectors(&settings, creating, name, value, text);
         if (rc != DLHT_OK)
             return rc;
+    }
+    if (cache_settings_has(name)) {
+        rc = check_cache(record, &settings, creating, name, value, text);
+        if (rc != DLHT_OK)
+            return rc;
+        *text = NULL;
     }
     rc = is_plain(value) ? DLHT_OK : DLHT_EINVAL;
     if (rc == DLHT_OK && span_equal(value, span_str("default"))) {
@@ -260,6 +301,13 @@ void options_list(const struct keyspace_record *record, struct buf *doc)
     write_number(&l, "replicas", record->replicas, 3);
     write_number(&l, "floor-keys", record->floor_keys, 1000);
     write_number(&l, "ceiling-bytes", record->ceiling_bytes, 64 << 20);
+    if (record->is_volatile) {
+        write_row(&l, "volatile", "yes", "no");
+        write_number(&l, "max-bytes", now.cache.bytes_max, 0);
+        write_number(&l, "max-items", now.cache.count_max, 0);
+        write_row(&l, "policy", cache_settings_policy(now.cache.policy),
+                  cache_settings_policy(born.cache.policy));
+    }
     write_number(&l, "model-leaves", now.fit.leaf_count, born.fit.leaf_count);
     write_row(&l, "model-root", kind_name(now.fit.root),
               kind_name(born.fit.root));

@@ -20,6 +20,7 @@ struct keyspace_settings {
     struct drift_config triggers;
     struct fit_config fit;
     struct vector_settings vectors; /* points into the options */
+    struct cache_settings cache;
 };
 
 /* What options say; what is not understood (of a younger version) is passed

@@ -161,7 +161,8 @@ static int grow(struct pending_table *t)
 static bool is_write(const struct request *q)
 {
     return q->op == OP_PUT || q->op == OP_DEL || q->op == OP_CAS ||
-           q->op == OP_BATCH || q->op == OP_CAS_BATCH;
+           q->op == OP_BATCH || q->op == OP_CAS_BATCH ||
+           q->op == OP_CACHE_EXPIRE;
 }
 
 static void copy_span(struct buf *b, struct span *s)
@@ -499,6 +500,8 @@ static bool lacks_key(const struct request *request)
     case OP_GET:
     case OP_DEL:
     case OP_CAS:
+    case OP_CACHE_EXPIRE:
+    case OP_CACHE_LEASE:
         return request->key.len == 0;
     default:
         return false;

@@ -13,6 +13,7 @@
 #include "base/mutant.h"
 #include "dlht/err.h"
 #include "node/burials.h"
+#include "node/cache_arc.h"
 #include "node/collections.h"
 #include "node/disk_full.h"
 #include "node/fingers.h"
@@ -24,6 +25,8 @@
 #include "node/quiet.h"
 #include "node/recover.h"
 #include "node/transfer.h"
+#include "node/volatile.h"
+#include "store/cache.h"
 #include "wire/codec.h"
 #include "wire/mp.h"
 
@@ -32,15 +35,16 @@ enum {
     LOG_ENTRIES_KEPT = 20000
 };
 
-static struct raft_config raft_settings(struct node *node, replica_id self)
+static struct raft_config raft_settings(struct node *node,
+                                        const struct replica_parts *parts)
 {
     struct raft_config config = {
-        .id = self,
+        .id = parts->self,
         .election_ns = node->config.election_ns,
         .heartbeat_ns = node->config.heartbeat_ns,
         .lease_reads = !node->config.strict,
         .await_learners = true,
-        .memory = !node->config.durable,
+        .memory = !node->config.durable || volatile_is(node, parts->keyspace),
         .seed = rng_next(&node->rng),
     };
     return config;
@@ -61,6 +65,7 @@ void replica_free(struct replica *r)
     sessions_deinit(&r->sessions);
     buf_deinit(&r->cuts);
     records_free(r->records);
+    cache_free(r->cache);
     raft_free(r->raft);
     ring_free(r->ring);
     arc_free(r->arc);
@@ -93,7 +98,7 @@ static int add_to_table(struct node *node, struct replica *r)
 int replica_new_raft(struct node *node, const struct replica_parts *parts,
                      struct raft **out)
 {
-    struct raft_config settings = raft_settings(node, parts->self);
+    struct raft_config settings = raft_settings(node, parts);
     return raft_new(&settings, &parts->start, out);
 }
 
@@ -116,6 +121,8 @@ int replica_new_with(struct node *node, const struct replica_parts *parts,
     int rc = replica_new_raft(node, parts, &r->raft);
     if (rc == DLHT_OK && ((parts->arc && !r->arc) || !r->records))
         rc = DLHT_ENOMEM;
+    if (rc == DLHT_OK && r->arc && volatile_is(node, r->keyspace))
+        rc = cache_arc_begin(node, r);
     r->applied = parts->start.snapshot_index;
     r->applied_term = parts->start.snapshot_term;
     r->applied_members = parts->start.members;
@@ -127,6 +134,8 @@ int replica_new_with(struct node *node, const struct replica_parts *parts,
         replica_free(r);
         return rc;
     }
+    if (r->cache)
+        cache_arc_share(node, r->keyspace);
     *out = r;
     return DLHT_OK;
 }
@@ -159,10 +168,23 @@ struct replica_parts replica_founding(const struct node *node,
     return parts;
 }
 
+/* What the record names is of the time when the keyspace was created: of a
+ * volatile arc only that life counts, and nobody may have got it since. */
+static bool is_past(const struct node *node, const struct arc *arc,
+                    const struct arc_member *me)
+{
+    const struct keyspace *ks = keyspaces_find(node, arc->keyspace);
+    if (!ks || !ks->record.is_volatile)
+        return false;
+    const struct arc *known = map_by_id(ks->map, arc->id);
+    return !volatile_is_of(me->replica, node->incarnation) ||
+           (known && known->generation > arc->generation);
+}
+
 int replica_found(struct node *node, const struct arc *arc)
 {
     const struct arc_member *me = arc_member_of(arc, &node->self);
-    if (!me || node_replica(node, arc->id) ||
+    if (!me || node_replica(node, arc->id) || is_past(node, arc, me) ||
         burials_has(node, arc->id, BURIALS_DAMAGED) ||
         burials_has(node, arc->id, me->replica))
         return DLHT_OK;
@@ -172,10 +194,12 @@ int replica_found(struct node *node, const struct arc *arc)
     if (rc != DLHT_OK)
         return rc;
     struct buf payload = { 0 };
-    mp_write_uint(&payload, r->self);
-    codec_pack_arc(&payload, arc);
-    node_journal_buf(node, JOURNAL_FOUND, r->id, 1, 1, &payload);
-    buf_deinit(&payload);
+    if (!r->cache) {
+        mp_write_uint(&payload, r->self);
+        codec_pack_arc(&payload, arc);
+        node_journal_buf(node, JOURNAL_FOUND, r->id, 1, 1, &payload);
+        buf_deinit(&payload);
+    }
     /* One of them stands at once; the others would only get in its way. */
     if (id_equal(&arc->members[0].peer, &node->self))
         raft_campaign(r->raft, node->now_ns);
@@ -278,8 +302,36 @@ void replica_journal_burials(struct node *node, arc_id arc)
     buf_deinit(&payload);
 }
 
+static void leave_table(struct node *node, struct replica *r)
+{
+    for (size_t i = 0; i < node->replica_count; i++) {
+        if (node->replicas[i] == r) {
+            memmove(node->replicas + i, node->replicas + i + 1,
+                    (node->replica_count - i - 1) * sizeof *node->replicas);
+            node->replica_count--;
+            break;
+        }
+    }
+    node_bury(node, r);
+}
+
+/* Nothing tells of a volatile one but the map, whose generations grow. */
+static void remove_volatile(struct node *node, struct replica *r)
+{
+    node_log(node, LOG_INFO, "arc %016llx: given up, another peer has it",
+             (unsigned long long)r->id);
+    drop_waiting(node, r);
+    fingers_drop(node, r);
+    leave_table(node, r);
+    cache_arc_share(node, r->keyspace);
+}
+
 void replica_remove(struct node *node, struct replica *r)
 {
+    if (r->cache) {
+        remove_volatile(node, r);
+        return;
+    }
     /* Without its log a split child could not be made again: the child is
      * checkpointed first. */
     if (node->config.durable && node->fx &&
@@ -319,15 +371,7 @@ void replica_remove(struct node *node, struct replica *r)
                                      : UINT64_MAX - 1;
         }
     }
-    for (size_t i = 0; i < node->replica_count; i++) {
-        if (node->replicas[i] == r) {
-            memmove(node->replicas + i, node->replicas + i + 1,
-                    (node->replica_count - i - 1) * sizeof *node->replicas);
-            node->replica_count--;
-            break;
-        }
-    }
-    node_bury(node, r);
+    leave_table(node, r);
 }
 
 void replica_touch(struct node *node, struct replica *r)
@@ -353,6 +397,8 @@ bool replica_leads(const struct replica *r)
 
 uint64_t replica_key_count(const struct replica *r)
 {
+    if (r->cache)
+        return cache_count(r->cache);
     return r->staging ? records_rank(r->records, r->arc->hi, NULL)
                       : records_count(r->records);
 }
@@ -360,9 +406,25 @@ uint64_t replica_key_count(const struct replica *r)
 uint64_t replica_data_bytes(const struct replica *r)
 {
     uint64_t bytes;
+    if (r->cache) {
+        struct cache_stats stats;
+        cache_stats(r->cache, &stats);
+        return stats.bytes;
+    }
     if (!r->staging)
         return records_data_bytes(r->records);
     records_rank(r->records, r->arc->hi, &bytes);
+    return bytes;
+}
+
+uint64_t replica_memory_bytes(const struct replica *r)
+{
+    uint64_t bytes = records_memory_bytes(r->records);
+    if (r->cache) {
+        struct cache_stats stats;
+        cache_stats(r->cache, &stats);
+        bytes += stats.memory_bytes;
+    }
     return bytes;
 }
 
@@ -626,6 +688,8 @@ void replica_tick(struct node *node, struct replica *r)
         replica_remove(node, r);
         return;
     }
+    if (r->cache)
+        cache_arc_tick(node, r);
     compact(r);
     if (raft_timeout_ns(r->raft) <= node->now_ns) {
         raft_tick(r->raft, node->now_ns);

@@ -98,6 +98,8 @@ bool replica_leads(const struct replica *r);
 /* Of the arc's own records: what is staged beyond its end does not count. */
 uint64_t replica_key_count(const struct replica *r);
 uint64_t replica_data_bytes(const struct replica *r);
+/* All that it takes. */
+uint64_t replica_memory_bytes(const struct replica *r);
 /* Whether a record of r->records with this key, not below the arc's lo, is its
  * own. */
 bool replica_is_own(const struct replica *r, struct span key);
@@ -112,6 +114,11 @@ void replica_follow_role(struct node *node, struct replica *r);
 MUST_USE int replica_propose(struct node *node, struct replica *r,
                              struct command *command,
                              const struct origin *origin, bool all);
+
+/* Does a write of a volatile arc, which has no log, at once.
+ *   DLHT_ENOMEM  it is not done */
+MUST_USE int replica_write_now(struct replica *r, const struct command *command,
+                               struct session_result *result);
 
 /* DLHT_OK if the leader's state is that of its whole log, as far as a change
  * of bounds or members must know.

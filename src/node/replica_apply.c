@@ -9,6 +9,7 @@
 #include "base/mutant.h"
 #include "dlht/err.h"
 #include "node/burials.h"
+#include "node/cache_arc.h"
 #include "node/collections.h"
 #include "node/gossip.h"
 #include "node/journal_types.h"
@@ -205,6 +206,8 @@ static int run_command(struct replica *r, const struct command *c,
         result->status = DLHT_ENOTOWNER;
         return DLHT_OK;
     }
+    if (r->cache)
+        return cache_arc_run(r, c, result);
     switch (c->kind) {
     case COMMAND_PUT:
         return store(r, c->key, c->value, result);
@@ -276,6 +279,19 @@ static int apply_write(struct replica *r, const struct command *c,
      * same number, so it is not remembered. */
     if (rc == DLHT_OK && in_session && result->status != DLHT_ENOTOWNER)
         note_result(r, c, result);
+    return rc;
+}
+
+int replica_write_now(struct replica *r, const struct command *c,
+                      struct session_result *result)
+{
+    assert(r->cache);
+    if (c->now_ms > r->time_ms)
+        r->time_ms = c->now_ms;
+    uint64_t before = replica_key_count(r);
+    int rc = apply_write(r, c, result);
+    uint64_t after = replica_key_count(r);
+    r->changes += after > before ? after - before : before - after;
     return rc;
 }
 

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Who has which arc of the volatile keyspaces, planned by the owner of the
+ * system arc: one whose voter is gone goes to another peer, empty; so does one
+ * of a peer that leaves, and now and then one of a peer that has more than its
+ * share. An order is a descriptor: it is told again to the peer that it names
+ * until that one reports the arc, so nothing is remembered but the map. */
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "node/gossip.h"
+#include "node/keeper_state.h"
+#include "node/replica.h"
+#include "node/volatile.h"
+#include "wire/codec.h"
+#include "wire/mp.h"
+
+#define BALANCE_NS (UINT64_C(1000) * NS_PER_MS) /* from one arc to the next */
+
+/* One keyspace, for one look at it. */
+struct sharing {
+    const struct keyspace *ks;
+    size_t *loads; /* arcs of each peer, as keeper.peers */
+};
+
+static bool may_have_more(const struct node *node, const struct keeper_peer *p)
+{
+    const struct peer *known = swim_find(node->swim, &p->id);
+    return known && known->state == PEER_ALIVE && p->fate == FATE_UP &&
+           !p->leaving && p->weight_milli > 0;
+}
+
+/* Whether a is fuller than b, by weight, if each had so many more. */
+static bool is_fuller(const struct sharing *s, const struct keeper *k, size_t a,
+                      size_t b, size_t more)
+{
+    uint64_t x = (uint64_t)s->loads[a] * k->peers[b].weight_milli;
+    uint64_t y = (uint64_t)(s->loads[b] + more) * k->peers[a].weight_milli;
+    return x > y;
+}
+
+/* The peer with the least; SIZE_MAX: nobody may have more. */
+static size_t emptiest(const struct node *node, const struct sharing *s)
+{
+    const struct keeper *k = node->keeper;
+    size_t best = SIZE_MAX;
+    for (size_t i = 0; i < k->peer_count; i++)
+        if (may_have_more(node, &k->peers[i]) &&
+            (best == SIZE_MAX || is_fuller(s, k, best, i, 0)))
+            best = i;
+    return best;
+}
+
+static size_t peer_index(const struct keeper *k, const struct id *id)
+{
+    const struct keeper_peer *p = keeper_find_peer(k, id);
+    return p ? (size_t)(p - k->peers) : SIZE_MAX;
+}
+
+/* The newest that is known of an arc. */
+static const struct arc *newest(const struct node *node,
+                                const struct keyspace *ks,
+                                const struct arc *first)
+{
+    const struct arc *best = first;
+    const struct arc *known = map_by_id(ks->map, first->id);
+    size_t at;
+    const struct heard *h = keeper_find_heard(node->keeper, first->id, &at);
+    if (known && known->generation > best->generation)
+        best = known;
+    if (h && h->arc->generation > best->generation)
+        best = h->arc;
+    return best;
+}
+
+/* The life of the peer that has it goes on. */
+static bool is_kept(const struct node *node, const struct arc *arc)
+{
+    const struct peer *p =
+        arc->member_count ? swim_find(node->swim, &arc->members[0].peer) : NULL;
+    if (!p || p->state > PEER_SUSPECT)
+        return false;
+    uint64_t life =
+        node_is_self(node, &p->id) ? node->incarnation : p->incarnation;
+    return volatile_is_of(arc->members[0].replica, life);
+}
+
+static void send_order(struct node *node, const struct arc *arc)
+{
+    struct message m = { .type = MESSAGE_RECOVER };
+    struct recover_message *order = &m.u.recover;
+    *order = (struct recover_message){ .kind = RECOVER_TAKE,
+                                       .arc = arc->id,
+                                       .fresh = arc->members[0].replica,
+                                       .term = 1,
+                                       .generation = arc->generation,
+                                       .arc_known = arc };
+    if (node_is_self(node, &arc->members[0].peer)) {
+        (void)!volatile_take(node, order);
+        return;
+    }
+    order->arc_known = node_keep_arc(node, arc);
+    if (order->arc_known)
+        node_send(node, &arc->members[0].peer, &m);
+}
+
+/* A generation that nobody ever gave. */
+static uint64_t next_generation(struct node *node)
+{
+    struct keeper *k = node->keeper;
+    uint64_t term = raft_term(node_replica(node, SYSTEM_ARC)->raft);
+    if (k->gift_term != term) {
+        k->gift_term = term;
+        k->gift_count = 0;
+    }
+    return volatile_generation(term, ++k->gift_count);
+}
+
+/* To the peer that has the least of the keyspace. */
+static void give(struct node *node, struct sharing *s, const struct arc *arc)
+{
+    const struct keeper *k = node->keeper;
+    size_t to = emptiest(node, s);
+    if (to == SIZE_MAX)
+        return;
+    const struct id *peer = &k->peers[to].id;
+    const struct peer *known = swim_find(node->swim, peer);
+    uint64_t life =
+        node_is_self(node, peer) ? node->incarnation : known->incarnation;
+    struct arc next = *arc;
+    next.generation = next_generation(node);
+    if (next.generation <= arc->generation)
+        return; /* somebody leads in a later term, and gave it */
+    next.member_count = 1;
+    next.members[0] = (struct arc_member){
+        .replica = volatile_replica_id(node, life), .peer = *peer, .voter = true
+    };
+    next.term = 0;
+    next.owner = (struct id){ { 0 } };
+    s->loads[to]++;
+    node_log(node, LOG_INFO, "arc %016llx: goes to %s, empty",
+             (unsigned long long)arc->id, known->addr);
+    /* The order first: what it names must not be there before it is taken. */
+    struct arc *kept = arc_copy(&next);
+    if (!kept)
+        return;
+    send_order(node, kept);
+    gossip_notice_arc(node, kept);
+    arc_free(kept);
+}
+
+/* Whether its voter said that it has this generation. */
+static bool is_reported(const struct node *node, const struct arc *arc)
+{
+    size_t at;
+    const struct heard *h = keeper_find_heard(node->keeper, arc->id, &at);
+    return h && h->arc->generation >= arc->generation &&
+           keeper_is_fresh(node, h);
+}
+
+/* Its peer leaves, or has so many that the least of the others would still
+ * have fewer with one more. */
+static bool is_to_move(struct node *node, const struct sharing *s, size_t has)
+{
+    struct keeper *k = node->keeper;
+    size_t to = emptiest(node, s);
+    if (has == SIZE_MAX || to == SIZE_MAX || to == has)
+        return false;
+    if (k->peers[has].leaving)
+        return true;
+    if (node->now_ns - k->given_ns < BALANCE_NS || !is_fuller(s, k, has, to, 1))
+        return false;
+    k->given_ns = node->now_ns;
+    return true;
+}
+
+static void look_at(struct node *node, struct sharing *s,
+                    const struct arc *first)
+{
+    const struct arc *arc = newest(node, s->ks, first);
+    size_t has = peer_index(node->keeper, &arc->members[0].peer);
+    if (!is_kept(node, arc)) {
+        give(node, s, arc);
+    } else if (!is_reported(node, arc)) {
+        send_order(node, arc);
+    } else if (is_to_move(node, s, has)) {
+        s->loads[has]--;
+        give(node, s, arc);
+    }
+}
+
+static void share(struct node *node, struct sharing *s)
+{
+    struct codec_arena arena = { 0 };
+    struct keyspace_record record;
+    struct mp_reader r;
+    mp_reader_init(&r, span_of(s->ks->packed, s->ks->packed_len));
+    codec_unpack_keyspace(&r, &arena, &record);
+    for (size_t i = 0; !r.bad && i < record.first_arc_count; i++) {
+        struct arc first = record.first_arcs[i];
+        first.keyspace = s->ks->record.id;
+        const struct arc *arc = newest(node, s->ks, &first);
+        size_t has = peer_index(node->keeper, &arc->members[0].peer);
+        if (has != SIZE_MAX && is_kept(node, arc))
+            s->loads[has]++;
+    }
+    for (size_t i = 0; !r.bad && i < record.first_arc_count; i++) {
+        struct arc first = record.first_arcs[i];
+        first.keyspace = s->ks->record.id;
+        if (first.member_count)
+            look_at(node, s, &first);
+    }
+    codec_arena_deinit(&arena);
+}
+
+void keeper_volatile_tick(struct node *node)
+{
+    struct keeper *k = node->keeper;
+    bool alone = swim_up_count(node->swim) == 1;
+    if (!alone && node->now_ns - k->plan_since_ns < KEEPER_SETTLE_NS)
+        return;
+    for (size_t i = 0; i < node->keyspace_count; i++) {
+        const struct keyspace *ks = &node->keyspaces[i];
+        if (!ks->record.is_volatile || ks->record.dropped || !ks->packed)
+            continue;
+        struct sharing s = { .ks = ks };
+        s.loads = mem_zero(k->peer_count + 1, sizeof *s.loads);
+        if (s.loads)
+            share(node, &s);
+        free(s.loads);
+    }
+}
