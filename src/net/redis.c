@@ -252,6 +252,28 @@ static size_t client_take_one(struct redis_client *client, struct span input)
     return used;
 }
 
+/* Tells what the next commands will look at; of how many. Most name one key,
+ * behind their own name. */
+static size_t client_look_ahead(struct redis_client *client, struct span input)
+{
+    struct redis *redis = client->redis;
+    struct span keys[NODE_AHEAD_MAX];
+    struct request requests[NODE_AHEAD_MAX];
+    const struct request *list[NODE_AHEAD_MAX];
+    size_t count = resp_peek(input, keys, NODE_AHEAD_MAX);
+    if (count < 2)
+        return 1;
+    for (size_t i = 0; i < count; i++) {
+        requests[i] = (struct request){ .op = OP_GET,
+                                        .keyspace_name = span_str(
+                                            redis->dbs[client->db].name),
+                                        .key = keys[i] };
+        list[i] = &requests[i];
+    }
+    redis->calls.ahead(redis->calls.context, list, count);
+    return count;
+}
+
 static size_t client_take(void *context, struct span input)
 {
     struct redis_client *client = context;
@@ -264,6 +286,7 @@ static size_t client_take(void *context, struct span input)
         client->turn_count = 0;
     }
     bool was_stalled = client->stalled;
+    size_t ahead = 0; /* commands that were looked ahead at */
     while (used < input.len && !client->leaving) {
         if (!client_has_room(client) ||
             client->turn_count >= REDIS_COMMANDS_PER_TURN) {
@@ -271,7 +294,11 @@ static size_t client_take(void *context, struct span input)
             redis_client_may_go_on(client);
             break;
         }
-        size_t n = client_take_one(client, span_tail(input, used));
+        struct span rest = span_tail(input, used);
+        if (ahead == 0)
+            ahead = client_look_ahead(client, rest);
+        ahead--;
+        size_t n = client_take_one(client, rest);
         if (client->broken)
             break;
         if (n == 0)
@@ -408,7 +435,7 @@ static void turn_away(struct redis *redis)
         return;
     close(redis->spare_fd);
     int fd;
-    if (addr_accept(false, redis->listen_fd, &fd) == DLHT_OK)
+    if (addr_accept(redis->addr, redis->listen_fd, &fd) == DLHT_OK)
         close(fd);
     redis->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
@@ -420,7 +447,7 @@ static void on_listener(void *context, bool readable, bool writable)
     struct redis *redis = context;
     for (int i = 0; i < REDIS_ACCEPTS_PER_TURN; i++) {
         int fd;
-        int rc = addr_accept(false, redis->listen_fd, &fd);
+        int rc = addr_accept(redis->addr, redis->listen_fd, &fd);
         if (rc == DLHT_EFULL)
             turn_away(redis);
         if (rc != DLHT_OK)

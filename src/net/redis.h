@@ -45,6 +45,9 @@ struct redis_calls {
     void *context;
     uint64_t (*now)(void *context); /* ns; asked once after each read */
     uint64_t (*wall_us)(void *context);
+    /* As in net/door.h: a guess, none of it may come. */
+    void (*ahead)(void *context, const struct request *const *requests,
+                  size_t count);
     /* To be answered by redis_reply with this ticket exactly once, perhaps
      * before it returns. */
     void (*request)(void *context, uint64_t ticket,

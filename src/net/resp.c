@@ -38,7 +38,7 @@ static bool args_add(struct resp_args *args, struct span word)
 
 static enum resp_result args_bad(struct resp_args *args, const char *why)
 {
-    snprintf(args->error, sizeof args->error, "Protocol error: %s", why);
+    snprintf(args->error, sizeof args->error, "Protocol error: %.47s", why);
     return RESP_BAD;
 }
 
@@ -126,6 +126,53 @@ size_t resp_double_text(long double value, char *out)
 }
 
 /* Requests. */
+
+enum {
+    PEEK_DIGITS = 6, /* of a number, else it is not usual */
+    PEEK_WORDS = 16
+};
+
+/* "*3\r\n" or "$16\r\n" at *at; false: neither, or not whole. */
+static bool peek_number(struct span input, size_t *at, uint8_t mark,
+                        size_t *out)
+{
+    size_t n = 0, i = *at;
+    if (i >= input.len || input.data[i++] != mark)
+        return false;
+    for (; i < input.len && i - *at <= PEEK_DIGITS; i++) {
+        unsigned digit = (unsigned)(input.data[i] - '0');
+        if (digit > 9)
+            break;
+        n = n * 10 + digit;
+    }
+    *at = i + 2;
+    *out = n;
+    return *at <= input.len && input.data[i] == '\r';
+}
+
+/* Over one request; false: it is not whole, or not as usual. */
+static bool peek_one(struct span input, size_t *at, struct span *second)
+{
+    size_t words, len;
+    if (!peek_number(input, at, '*', &words) || words < 2 || words > PEEK_WORDS)
+        return false;
+    for (size_t i = 0; i < words; i++) {
+        if (!peek_number(input, at, '$', &len) || input.len - *at < len + 2)
+            return false;
+        if (i == 1)
+            *second = span_of(input.data + *at, len);
+        *at += len + 2;
+    }
+    return true;
+}
+
+size_t resp_peek(struct span input, struct span *seconds, size_t max)
+{
+    size_t count = 0, at = 0;
+    while (count < max && peek_one(input, &at, &seconds[count]))
+        count++;
+    return count;
+}
 
 /* The number between at and the next line end. 1: *at is behind it; 0: not
  * there yet; -1: too long. */

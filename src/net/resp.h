@@ -58,6 +58,11 @@ enum resp_result {
 enum resp_result resp_parse(struct resp_scan *scan, struct span input,
                             struct resp_args *args, size_t *used);
 
+/* The second words of the requests at the front, at most max, as far as these
+ * are whole and in their usual form: for a guess at what they will look at.
+ * Returns how many. */
+size_t resp_peek(struct span input, struct span *seconds, size_t max);
+
 /* A whole decimal number as Redis takes one: no spaces, no leading zeros, no
  * plus. */
 bool resp_to_int(struct span text, int64_t *out);

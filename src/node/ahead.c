@@ -11,27 +11,42 @@
 #include "node/models.h"
 #include "node/op.h"
 #include "node/replica.h"
+#include "store/cache.h"
 
 enum {
-    KEY_MAX = 120 /* of a hashed keyspace; who has longer ones waits */
+    KEY_MAX = 120 /* who has longer ones waits */
 };
+
+/* The copy here of the arc that has the key; NULL: none that is known. */
+static const struct replica *copy_of(struct node *node, const struct ahead *a)
+{
+    const struct arc *arc =
+        map_find(a->ks->map, a->key, models_guess(a->ks, a->key));
+    const struct replica *r = arc ? node_replica(node, arc->id) : NULL;
+    return r && !r->empty ? r : NULL;
+}
 
 void ahead_warm(struct node *node, const struct ahead *list, size_t count)
 {
-    struct records *maps[AHEAD_MAX];
+    const struct replica *copies[AHEAD_MAX];
+    struct cache_key keys[AHEAD_MAX];
     assert(count <= AHEAD_MAX);
     for (size_t i = 0; i < count; i++) {
-        const struct keyspace *ks = list[i].ks;
-        const struct arc *arc =
-            map_find(ks->map, list[i].key, models_guess(ks, list[i].key));
-        struct replica *r = arc ? node_replica(node, arc->id) : NULL;
-        maps[i] = r && !r->empty ? r->records : NULL;
-        if (maps[i])
-            records_prefetch(maps[i], list[i].key);
+        const struct replica *r = copies[i] = copy_of(node, &list[i]);
+        if (r && r->cache) {
+            keys[i] = cache_key_of(r->cache, list[i].key);
+            cache_prefetch(r->cache, &keys[i]);
+        } else if (r) {
+            records_prefetch(r->records, list[i].key);
+        }
     }
-    for (size_t i = 0; i < count; i++)
-        if (maps[i])
-            records_prefetch_record(maps[i], list[i].key);
+    for (size_t i = 0; i < count; i++) {
+        const struct replica *r = copies[i];
+        if (r && r->cache)
+            cache_prefetch_entry(r->cache, &keys[i]);
+        else if (r)
+            records_prefetch_record(r->records, list[i].key);
+    }
 }
 
 /* Whether it is about one record, and in a keyspace that is known here. */
@@ -42,7 +57,7 @@ static bool is_of_record(struct node *node, const struct request *q,
         q->op != OP_CAS)
         return false;
     *ks = op_keyspace_of(node, q);
-    return *ks && q->key.len > 0;
+    return *ks && q->key.len > 0 && q->key.len <= KEY_MAX;
 }
 
 void node_prefetch(struct node *node, const struct request *const *requests,
@@ -59,8 +74,6 @@ void node_prefetch(struct node *node, const struct request *const *requests,
             continue;
         a->key = q->key;
         if (a->ks->record.placement == PLACEMENT_HASHED) {
-            if (q->key.len > KEY_MAX)
-                continue;
             op_hash_key(q->key, hashed[known]);
             a->key = span_of(hashed[known], q->key.len + OP_HASH_BYTES);
         }
