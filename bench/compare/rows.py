@@ -243,6 +243,43 @@ def restart(bench, directory):
             f"answer, {cpu:.1f} s of processor; aim: 10 s"}
 
 
+SOAK_MIB = 64  # of the cache
+SOAK_SLICE_S = 20
+
+
+def soak(bench, directory):
+    """A cache at 0.8 of what it can do, with ten times the keys that fit:
+    does its memory grow, do the slowest requests get slower?"""
+    server = Dlht(directory, keyspace="cache", door=True,
+                  max_bytes=f"{SOAK_MIB}M")
+    keys = 10 * (SOAK_MIB << 20) // (16 + 64)
+    args = ["--protocol", server.protocol, "--pipeline", "16", "--keys",
+            str(keys), "--ratio", "1:1", "--check"] + server.extra
+    resident, p99 = [], []
+    server.start()
+    try:
+        args += ["--to", server.to]
+        # Full, and all its memory had once.
+        most = bench.load(*args, "--seconds", "20", seconds=120)["rate"]
+        end = time.monotonic() + bench.options.soak_seconds
+        while time.monotonic() < end:
+            run = bench.load(*args, "--rate", str(0.8 * most), "--seconds",
+                             str(min(SOAK_SLICE_S,
+                                     bench.options.soak_seconds / 3)))
+            p99.append(run["p99_us"])
+            resident.append(server.resident() / (1 << 20))
+    finally:
+        server.stop()
+    third = max(1, len(p99) // 3)
+    slow = [statistics.median(part) for part in (p99[:third], p99[-third:])]
+    return {"ours": f"{resident[0]:.0f} -> {resident[-1]:.0f} MiB",
+            "theirs": "-", "against": "-", "ratio": None,
+            "note": f"{bench.options.soak_seconds} s at {0.8 * most:,.0f} "
+                    f"a second, {keys:,} keys in a cache of {SOAK_MIB} MiB; "
+                    f"p99 {slow[0]:.0f} us in the first third, {slow[1]:.0f} "
+                    f"us in the last; most memory {max(resident):.0f} MiB"}
+
+
 SINGLES = [
     Single("memory-cache", "memory per entry, volatile keyspace", 0.75,
            memory(lambda d: Dlht(d, keyspace="cache", door=True))),
@@ -258,5 +295,6 @@ SINGLES = [
            lmdb(1000000, "scan100"), long=False),
     Single("latency", "put, get one at a time, 3 nodes", 0, one_at_a_time,
            long=False),
+    Single("soak", "a full cache at 0.8 of what it can do", 0, soak),
     Single("restart", "restart of a node", 0, restart),
 ]

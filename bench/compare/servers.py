@@ -185,14 +185,15 @@ def database_options(number, keyspace):
 
 class Dlht(Server):
     """Some nodes; data: in memory, or with journals that are synced.
-    keyspace "cache" is a volatile one; door: spoken to as Redis is."""
+    keyspace is a volatile one of max_bytes; door: spoken to as Redis is."""
 
     def __init__(self, directory, count=1, durable=False, keyspace=None,
-                 door=False):
+                 door=False, max_bytes="4G"):
         super().__init__(directory)
         self.name = output(find_program("dlht-node"), "--version").strip()
         self.count, self.durable = count, durable
         self.keyspace, self.door = keyspace, door
+        self.max_bytes = max_bytes
         self.protocol = "resp" if door else "native"
         self.ports = free_ports(2 * count)
         if door and not has_redis_door():
@@ -250,8 +251,8 @@ class Dlht(Server):
         self.await_whole()
         if self.keyspace:
             said = self.cli("keyspace", "create", self.keyspace, "--volatile",
-                            "--placement", "hashed", "--max-bytes", "4G",
-                            "--replicas", "1")
+                            "--placement", "hashed", "--max-bytes",
+                            self.max_bytes, "--replicas", "1")
             if "dlht-cli:" in said:
                 raise Absent(said.strip())
         first = self.count if self.door else 0
