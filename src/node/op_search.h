@@ -3,11 +3,13 @@
 /* node/op_search.h - finding vectors.
  *
  * The entry node asks as few peers as hold copies of all arcs of the
- * collection, itself first, all at once. A peer asks the owners of the arcs how
- * far its copies must have come to know all that was acknowledged (Raft's
- * ReadIndex), waits until they have, and searches its graph; with
- * REQUEST_STALE it just searches. Where one does not answer soon, others are
- * asked as well.
+ * collection, itself first, all at once, and meanwhile the owners of the arcs
+ * how far copies must have come to know all that was acknowledged (Raft's
+ * ReadIndex). A peer searches its graph at once and says how far its copies had
+ * come (node/search_marks.h); what had not come so far is asked for again. Of
+ * its own copies, and from the second round on, a node asks the owners itself,
+ * and waits until they have come so far. With REQUEST_STALE all just search.
+ * Where a peer does not answer soon, others are asked as well.
  *
  * Answers say which ranges of keys they are about: what no answer covered yet is
  * asked for again, so whatever splits or moves meanwhile, the answers tile the

@@ -12,6 +12,9 @@
 
 enum {
     SCAN_ROWS = 256,   /* measured in one call of a kernel */
+    AHEAD_ROWS = 16,   /* of rows that lie apart: asked for while others are
+                        * measured */
+    AHEAD_BYTES = 512, /* of one; the rest follows in order */
     BLOCK_ROWS = 1024, /* of a product: its result stays in the cache */
     BLOCK_QUERIES = 64,
     SPARE = 16 /* found by product beyond k, and measured again */
@@ -52,6 +55,33 @@ static void measure(const struct exact_set *set, const void *query,
     }
 }
 
+static void ask_for_rows(const struct exact_set *set, const uint32_t *ids,
+                         size_t count)
+{
+    size_t bytes =
+        set->rows.stride < AHEAD_BYTES ? set->rows.stride : (size_t)AHEAD_BYTES;
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *at =
+            (const uint8_t *)set->rows.base + ids[i] * set->rows.stride;
+        for (size_t b = 0; b < bytes; b += 64)
+            __builtin_prefetch(at + b);
+    }
+}
+
+/* Rows that lie anywhere. */
+static void measure_apart(const struct exact_set *set, const void *query,
+                          const uint32_t *ids, size_t count, struct topk *top)
+{
+    size_t ahead = count < AHEAD_ROWS ? count : AHEAD_ROWS;
+    ask_for_rows(set, ids, ahead);
+    for (size_t i = 0; i < count; i += AHEAD_ROWS) {
+        size_t now = count - i < AHEAD_ROWS ? count - i : AHEAD_ROWS;
+        size_t left = count - i - now;
+        ask_for_rows(set, ids + i + now, left < AHEAD_ROWS ? left : AHEAD_ROWS);
+        measure(set, query, ids + i, 0, now, top);
+    }
+}
+
 /* Rows that wait to be measured in one call. */
 struct batch {
     size_t count;
@@ -66,7 +96,7 @@ static void take_row(const struct exact_set *set, const void *query,
     batch->count += may_return(set, admit, row);
     if (batch->count < SCAN_ROWS)
         return;
-    measure(set, query, batch->ids, 0, batch->count, top);
+    measure_apart(set, query, batch->ids, batch->count, top);
     batch->count = 0;
 }
 
@@ -87,7 +117,7 @@ static void scan_some(const struct exact_set *set, const void *query,
                      (uint32_t)(from + (size_t)__builtin_ctzll(bits)), &batch,
                      top);
     }
-    measure(set, query, batch.ids, 0, batch.count, top);
+    measure_apart(set, query, batch.ids, batch.count, top);
 }
 
 void exact_scan(const struct exact_set *set, const void *query,

@@ -167,6 +167,12 @@ uint32_t flat_row(const struct flat *f, uint64_t handle)
     return handles_find(&f->handles, handle, f->row_handles);
 }
 
+void flat_rows(const struct flat *f, const uint32_t *handles, size_t count,
+               uint32_t *rows)
+{
+    handles_find_many(&f->handles, handles, count, f->row_handles, rows);
+}
+
 size_t flat_count(const struct flat *f)
 {
     return f->count;

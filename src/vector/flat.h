@@ -28,6 +28,8 @@ MUST_USE int flat_put(struct flat *flat, uint64_t handle, const float *vector);
 bool flat_remove(struct flat *flat, uint64_t handle);
 bool flat_get(const struct flat *flat, uint64_t handle, float *vector);
 uint32_t flat_row(const struct flat *flat, uint64_t handle);
+void flat_rows(const struct flat *flat, const uint32_t *handles, size_t count,
+               uint32_t *rows);
 size_t flat_count(const struct flat *flat);
 const struct hnsw_config *flat_config(const struct flat *flat);
 struct hnsw_memory flat_memory(const struct flat *flat);

@@ -71,6 +71,21 @@ uint32_t handles_find(const struct handles *h, uint64_t handle,
     return h->slot_count ? h->slots[slot_of(h, handle, rows)] : HANDLES_NO_ROW;
 }
 
+void handles_find_many(const struct handles *h, const uint32_t *handles,
+                       size_t count, const _Atomic uint64_t *rows,
+                       uint32_t *out)
+{
+    for (size_t i = 0; i < count && h->slot_count; i++)
+        __builtin_prefetch(&h->slots[home_of(h, handles[i])]);
+    for (size_t i = 0; i < count && h->slot_count; i++) {
+        uint32_t row = h->slots[home_of(h, handles[i])];
+        if (row != HANDLES_NO_ROW)
+            __builtin_prefetch((const void *)&rows[row]);
+    }
+    for (size_t i = 0; i < count; i++)
+        out[i] = handles_find(h, handles[i], rows);
+}
+
 void handles_put(struct handles *h, uint64_t handle, uint32_t row,
                  const _Atomic uint64_t *rows)
 {

@@ -39,6 +39,12 @@ uint32_t handles_find(const struct handles *h, uint64_t handle,
 
 /* Adds it, or gives it another row; room has been reserved and rows[row] is
  * set. */
+/* The same of many at once, which do not wait for memory one after the other:
+ * rows of handles[i] in out[i]. */
+void handles_find_many(const struct handles *h, const uint32_t *handles,
+                       size_t count, const _Atomic uint64_t *rows,
+                       uint32_t *out);
+
 void handles_put(struct handles *h, uint64_t handle, uint32_t row,
                  const _Atomic uint64_t *rows);
 

@@ -171,6 +171,13 @@ uint32_t hnsw_row(const struct hnsw *h, uint64_t handle)
     return handles_find(&h->handles, handle, body_handles(hnsw_body(h)));
 }
 
+void hnsw_rows(const struct hnsw *h, const uint32_t *handles, size_t count,
+               uint32_t *rows)
+{
+    handles_find_many(&h->handles, handles, count, body_handles(hnsw_body(h)),
+                      rows);
+}
+
 bool hnsw_get(const struct hnsw *h, uint64_t handle, float *vector)
 {
     const struct body *b = hnsw_body(h);

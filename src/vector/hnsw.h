@@ -109,6 +109,10 @@ MUST_USE int hnsw_remove(struct hnsw *h, uint64_t handle, bool *removed);
 /* Its row, until the next write; HANDLES_NO_ROW. */
 uint32_t hnsw_row(const struct hnsw *h, uint64_t handle);
 
+/* Those of many, together quicker than one by one. */
+void hnsw_rows(const struct hnsw *h, const uint32_t *handles, size_t count,
+               uint32_t *rows);
+
 /* Rows are below this. */
 uint32_t hnsw_row_count(const struct hnsw *h);
 

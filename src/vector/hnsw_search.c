@@ -169,7 +169,7 @@ static void walk(struct search *s)
 static void scan(struct search *s)
 {
     const struct hnsw *h = s->h;
-    bool floats = h->item_bytes[ARRAY_FLOATS];
+    bool floats = h->item_bytes[ARRAY_FLOATS] && !s->query->by_codes;
     bool ip = floats ? h->config.metric != METRIC_L2 : h->measure == KERNEL_IP;
     struct exact_set set = {
         .kernel = h->kernel,
@@ -304,6 +304,8 @@ int hnsw_search(struct hnsw_reader *reader, const struct query *query,
         return DLHT_OK;
     size_t ef = query->ef ? query->ef : h->config.ef_search;
     ef = ef < query->k ? query->k : ef;
+    if (query->by_codes && ef < ENOUGH * query->k)
+        ef = ENOUGH * query->k;
     uint64_t moved = atomic_load(&h->moved);
     struct search s = { .h = h, .query = query, .ef = ef };
     s.beam = &reader->beam;

@@ -118,6 +118,15 @@ uint32_t index_row(const struct index *index, uint64_t handle)
                        : flat_row(index->flat, handle);
 }
 
+void index_rows(const struct index *index, const uint32_t *handles,
+                size_t count, uint32_t *rows)
+{
+    if (index->hnsw)
+        hnsw_rows(index->hnsw, handles, count, rows);
+    else
+        flat_rows(index->flat, handles, count, rows);
+}
+
 uint32_t index_row_count(const struct index *index)
 {
     return index->hnsw ? hnsw_row_count(index->hnsw)

@@ -76,6 +76,9 @@ bool index_get(const struct index *index, uint64_t handle, float *vector);
 /* For bitmaps of rows (vector/admit.h): the row of a handle, or
  * HANDLES_NO_ROW; rows are below index_row_count. Until the next write. */
 uint32_t index_row(const struct index *index, uint64_t handle);
+/* Those of many handles below 2^32, together quicker than one by one. */
+void index_rows(const struct index *index, const uint32_t *handles,
+                size_t count, uint32_t *rows);
 uint32_t index_row_count(const struct index *index);
 
 size_t index_count(const struct index *index);

@@ -34,7 +34,9 @@ struct query {
     size_t ef;           /* width of the walk; 0: the index's own; at least k */
     const struct admit *admit; /* NULL: every row */
     enum query_mode mode;
-    bool exact; /* look at every row */
+    bool exact;    /* look at every row */
+    bool by_codes; /* then at its code, where the graph has some; of the nearest
+                    * by these vectors are measured */
 };
 
 /* Distances are those of vector/metric.h. */

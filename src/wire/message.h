@@ -87,7 +87,7 @@ enum op {
     OP_SEARCH_PEER = 34,   /* between peers: of the arcs that a peer holds;
                             * value: node/search_query.h */
     OP_SEARCH_CONFIRM = 35, /* between peers: how far copies of arcs must have
-                             * come to be read; value: node/op_search_peer.c */
+                             * come to be read; value: node/search_marks.h */
     OP_CACHE_EXPIRE = 36,   /* ttl_ms, 0: the key has no end any more */
     OP_CACHE_FLUSH = 37,    /* all of a cache */
     OP_CACHE_STATS = 38,    /* counters of a cache, summed over its arcs */

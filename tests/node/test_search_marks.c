@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "dlht/err.h"
+#include "node/search_cover.h"
+#include "node/search_query.h"
 
 /* Of an arc named by a letter: its keys begin with it. */
 static struct search_claim claim_of(const char *from, const char *to,
@@ -176,4 +178,52 @@ Test(search_marks, what_is_no_list_of_claims_leaves_all_as_it_was)
     cr_assert_eq(c.count, 2);
     search_claims_deinit(&c);
     buf_deinit(&doc);
+}
+
+/* Keys as long as they may be. */
+Test(search_marks, what_one_peer_is_asked_fits_a_frame)
+{
+    enum {
+        ARCS = 400,
+        LEN = 60000
+    };
+    struct keyspace ks = { .map = map_new(ARCS) };
+    struct id peers[2] = { { { 1 } }, { { 2 } } };
+    struct id *chosen = calloc(ARCS, sizeof *chosen);
+    uint8_t *keys = calloc(ARCS, LEN);
+    struct search_groups g = { 0 };
+    struct key_range all = { .has_to = false };
+    cr_assert(ks.map && chosen && keys);
+    for (size_t i = 0; i < ARCS; i++) {
+        uint8_t *key = keys + i * LEN;
+        key[0] = (uint8_t)(i >> 8);
+        key[1] = (uint8_t)i;
+        struct arc arc = { .id = i + 2,
+                           .generation = 1,
+                           .lo = i ? span_of(key, LEN) : span_empty(),
+                           .has_hi = i + 1 < ARCS };
+        if (arc.has_hi) {
+            key[LEN] = (uint8_t)((i + 1) >> 8);
+            key[LEN + 1] = (uint8_t)(i + 1);
+            arc.hi = span_of(key + LEN, LEN);
+        }
+        bool news;
+        cr_assert_eq(map_notice(ks.map, &arc, &news), DLHT_OK);
+        chosen[i] = peers[i % 2]; /* so that no ranges touch */
+    }
+    search_cover_cut(&ks, chosen, &all, false, &g);
+    cr_assert(!g.failed);
+    cr_assert_eq(g.count, 2);
+    for (size_t i = 0; i < 2; i++) {
+        struct buf doc = { 0 };
+        search_pack_ranges(g.list[i].list, g.list[i].count, &doc);
+        cr_expect_gt(g.list[i].count, 8);
+        cr_expect_leq(doc.len, SEARCH_RANGES_BYTES_MAX);
+        cr_expect(span_equal(g.list[i].list[0].from, map_at(ks.map, i)->lo));
+        buf_deinit(&doc);
+    }
+    search_groups_deinit(&g);
+    map_free(ks.map);
+    free(chosen);
+    free(keys);
 }
