@@ -58,6 +58,7 @@ void bench_balance(const struct bench_options *options);
 void bench_vector(const struct bench_options *options);
 void bench_vector_churn(const struct bench_options *options);
 void bench_collection(const struct bench_options *options);
+void bench_restart(const struct bench_options *options);
 void bench_filter(const struct bench_options *options);
 void bench_cache(const struct bench_options *options);
 void bench_svg(const struct bench_options *options);

@@ -32,6 +32,7 @@ static const struct command {
     { "balance", bench_balance, true, "what the planner moves, how evenly" },
     { "vector", bench_vector, false, "the graph of vectors beside hnswlib" },
     { "collection", bench_collection, false, "vectors on a ring of three" },
+    { "restart", bench_restart, false, "a node of vectors comes back" },
     { "filter", bench_filter, true, "filters and indexes of metadata" },
     { "cache", bench_cache, false, "the cache: times, memory, hit ratios" },
     { "svg", bench_svg, false, "DIR: pictures of all this" },
@@ -52,7 +53,7 @@ static int usage(FILE *to)
     fprintf(to, "  %-10s a picture of ratios, for scripts/bench\n", "bars");
     fprintf(to,
             "  %-10s all of these, and the whole map, but vector, collection, "
-            "cache, svg, load\n\n",
+            "restart, cache, svg, load\n\n",
             "all");
     fprintf(
         to,
@@ -61,7 +62,7 @@ static int usage(FILE *to)
         "  --quick          small sizes, as a test\n"
         "  --arcs N         arcs of the ring or round\n"
         "  --keys N|SHAPE   how many keys; uniform, clustered, ...\n"
-        "  --vectors N      vector, collection: how many vectors\n"
+        "  --vectors N      vector, collection, restart: how many vectors\n"
         "  --lookups N      routing, range, collection: how many are averaged\n"
         "  --keys-wanted N  range: keys of one range\n"
         "  --map            routing: with the whole map\n"

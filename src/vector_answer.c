@@ -260,11 +260,11 @@ static uint64_t *large_number(struct dlht_collection_info *info,
     const struct {
         const char *name;
         uint64_t *number;
-    } numbers[] = { { "held", &info->held },
-                    { "indexed", &info->indexed },
-                    { "waiting", &info->waiting },
-                    { "damaged", &info->damaged },
-                    { "graph_bytes", &info->graph_bytes } };
+    } numbers[] = {
+        { "held", &info->held },           { "indexed", &info->indexed },
+        { "from_file", &info->from_file }, { "waiting", &info->waiting },
+        { "damaged", &info->damaged },     { "graph_bytes", &info->graph_bytes }
+    };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (span_equal(name, span_str(numbers[i].name)))
             return numbers[i].number;

@@ -290,6 +290,7 @@ static void print_info_json(const char *name, uint64_t vectors,
     output_u64("waiting", info->waiting);
     output_u64("damaged", info->damaged);
     output_u64("graph_bytes", info->graph_bytes);
+    output_u64("from_file", info->from_file);
     output_u64("arcs", info->arcs);
     output_u64("arcs_scanning", info->arcs_scanning);
     output_flag("rebuilding", info->rebuilding);
@@ -312,6 +313,10 @@ static void print_info(uint64_t vectors,
            " arcs, %" PRIu64 " in its graph of %s, %" PRIu64 " waiting\n",
            info->held, info->arcs, info->indexed,
            output_size(info->graph_bytes, size, sizeof(size)), info->waiting);
+    if (info->from_file)
+        printf("from file    %" PRIu64
+               " vectors were in the graph at the start\n",
+               info->from_file);
     if (info->damaged)
         printf("damaged      %" PRIu64 " records are no vectors\n",
                info->damaged);

@@ -124,6 +124,7 @@ struct dlht_collection_info {
     uint64_t waiting;     /* not yet in it: searched exactly meanwhile */
     uint64_t damaged;     /* records that are no vectors */
     uint64_t graph_bytes; /* of memory */
+    uint64_t from_file;   /* met again, since the start, in the graph's file */
     uint32_t arcs;        /* copies of arcs here */
     uint32_t arcs_scanning;
     bool rebuilding;

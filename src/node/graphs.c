@@ -88,10 +88,8 @@ void graphs_deinit(struct node *node)
 
 void graphs_begin(struct node *node, struct node_collection *nc)
 {
-    struct collection_work *work = collection_take_save(nc->c);
-    if (!work)
-        return; /* it has no graph, or no journal */
-    collection_abandon(nc->c, work);
+    if (!collection_saves(nc->c))
+        return;
     nc->graph.phase =
         has_file(node, nc->keyspace) ? GRAPH_WANTED : GRAPH_SETTLED;
     nc->graph.in_time = true;

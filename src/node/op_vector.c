@@ -282,7 +282,7 @@ static void write_info(struct node *node, const struct keyspace *ks,
         held += replica_key_count(r);
         arcs++;
     }
-    mp_write_map(doc, 16);
+    mp_write_map(doc, 17);
     write_number(doc, "dim", s->dim);
     write_text(doc, "metric", metric_name(s->metric));
     write_number(doc, "m", s->m);
@@ -299,6 +299,7 @@ static void write_info(struct node *node, const struct keyspace *ks,
     write_number(doc, "waiting", info.waiting);
     write_number(doc, "damaged", info.damaged);
     write_number(doc, "graph_bytes", info.index_bytes);
+    write_number(doc, "from_file", info.claimed);
     write_number(doc, "arcs", arcs);
     write_number(doc, "arcs_scanning",
                  collections_reading(node, ks->record.id));

@@ -117,9 +117,12 @@ MUST_USE int collection_rebuild(struct collection *c);
 
 /* The graph in a file; the form: docs/vector.md. */
 
+/* There is a graph, and the collection was made with `saves`. */
+bool collection_saves(const struct collection *c);
+
 /* As collection_take, of work that writes the graph as it is: collection_save
- * instead of collection_run. NULL: other work is out, there is no graph, the
- * collection was made without `saves`, or no memory. */
+ * instead of collection_run. NULL: other work is out, collection_saves
+ * does not hold, or no memory. */
 struct collection_work *collection_take_save(struct collection *c);
 /* Anywhere, beside searches. What take returns ends it. `keyspace` is told
  * again by who loads it.

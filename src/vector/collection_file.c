@@ -57,6 +57,11 @@ struct print collection_print(struct span id,
     return print;
 }
 
+bool collection_saves(const struct collection *c)
+{
+    return c->prints != NULL;
+}
+
 /* Writing */
 
 static size_t prints_bytes(uint64_t slots)

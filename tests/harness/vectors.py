@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 
-from ring import ensure, find_program
+from ring import ensure, find_program, wait_for
 
 DIM = 16
 K = 10
@@ -224,8 +224,67 @@ def await_indexed(ring, count):
         time.sleep(0.3)
 
 
+def damage_graphs(node, rng):
+    """A byte of each file of a graph is another."""
+    names = [name for name in os.listdir(node.data)
+             if name.startswith("graph-") and not name.endswith(".tmp")]
+    ensure(names, f"{node.address} has written no graph")
+    for name in names:
+        with open(os.path.join(node.data, name), "r+b") as f:
+            at = rng.randrange(os.path.getsize(f.name))
+            f.seek(at)
+            byte = f.read(1)[0]
+            f.seek(at)
+            f.write(bytes([byte ^ 0x40]))
+
+
+def start_again(ring, node, before):
+    """What it says of its graphs, once it serves."""
+    node.terminate()
+    begin = os.path.getsize(node.log)
+    before(node)
+    node.start()
+    node.await_ready()
+
+    def said():
+        with open(node.log, errors="replace") as log:
+            log.seek(begin)
+            return [line for line in log if "graph of 'docs'" in line]
+    wait_for(f"{node.address} says what it starts with", 30, said)
+    return said()[0].strip()
+
+
+def restarts(ring, want, queries, path):
+    """One takes its graph's file over, one finds it damaged, while vectors that
+    neither file knows are there."""
+    changed = want.rng.sample(sorted(want.all), 40)
+    rng = random.Random(want.rng.random())
+    for node, before, what in (
+            (ring.nodes[2], lambda node: None, "taken over from its file"),
+            (ring.nodes[0], lambda node: damage_graphs(node, rng),
+             "its file is refused")):
+        ring.await_safe(3)
+
+        def between(node, before=before):
+            before(node)
+            others = ",".join(n.address for n in ring.nodes if n is not node)
+            gone, changed[:] = changed[:20], changed[20:]
+            ring.ask("-k", "docs", nodes=others, data="".join(
+                f"vector del {key}\n" for key in gone).encode())
+            want.drop(gone)
+        said = start_again(ring, node, between)
+        ensure(what in said, f"{node.address} said: {said}")
+        check_exact(ring, want, queries, path, what, node.address)
+        ring.await_whole(3)
+        await_indexed(ring, len(want.all))
+        check_exact(ring, want, queries, path, what, node.address)
+        found = recall(ring, path, nodes=node.address)
+        ensure(found >= 0.95, f"recall is {found} where {what}")
+
+
 def vectors(case):
-    """A collection on three nodes: load, search, filter, kill -9, rebuild."""
+    """A collection on three nodes: load, search, filter, kill -9, rebuild;
+    graphs taken over from their files, and not."""
     seed = case.seed or random.SystemRandom().getrandbits(32)
     print(f"  vectors: seed {seed}", flush=True)
     count = 3000 if case.quick else 20000
@@ -266,6 +325,7 @@ def vectors(case):
     for node in ring.nodes:
         check_exact(ring, want, queries, paths["queries"],
                     f"through {node.address}", node.address)
+    restarts(ring, want, queries, paths["queries"])
     after = recall(ring, paths["queries"])
     ensure(after >= 0.95, f"recall at the end is {after}")
     return (f"{table}; {count} loaded at {rate:.0f}/s, {len(more)} more in "
