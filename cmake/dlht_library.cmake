@@ -6,7 +6,7 @@
 # The rooms behind the door; those that are not there yet are left out.
 set(DLHT_ROOMS base wire store store_cache chord rmi replica training placement vector
     vector_filter vector_collection node
-    net_disk resp net api)
+    net_disk net_resp net api)
 set(dlht_objects)
 foreach(room ${DLHT_ROOMS})
     if(TARGET dlht_${room})

@@ -144,7 +144,8 @@ static void reply(struct redis_call *call)
     struct span word = call->args[2];
     if (resp_is(word, "on")) {
         client->reply_off = client->reply_skip = false;
-        resp_write(call->out, "+OK\r\n");
+        /* Nothing is before it: what it was given may be muted. */
+        resp_write(call->txn ? call->out : &client->conn.out, "+OK\r\n");
     } else if (resp_is(word, "off")) {
         client->reply_off = true;
     } else if (resp_is(word, "skip")) {
@@ -228,7 +229,7 @@ static void help(struct redis_call *call)
         "GETNAME, GETREDIR, ID, INFO, KILL, LIST, NO-EVICT, NO-TOUCH, REPLY,",
         "SETINFO, SETNAME, TRACKING OFF, UNBLOCK: as in Redis.",
         "HELP",
-        "    Print this help.",
+        "    Prints this help.",
     };
     redis_write_lines(call->out, lines, sizeof lines / sizeof lines[0]);
 }

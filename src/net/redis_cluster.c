@@ -277,7 +277,7 @@ static void write_cluster_now(struct redis_call *call)
         "COUNTKEYSINSLOT, GETKEYSINSLOT, INFO, KEYSLOT, MYID, NODES, SHARDS,",
         "SLOTS: as in Redis; keys have no slots here.",
         "HELP",
-        "    Print this help.",
+        "    Prints this help.",
     };
     bool wrong;
     int64_t n;

@@ -595,7 +595,7 @@ void redis_run_object(struct redis_call *call)
         "the specified",
         "    <key>.",
         "HELP",
-        "    Print this help.",
+        "    Prints this help.",
     };
     struct span what = call->args[1];
     if (call->count == 2 && resp_is(what, "help")) {
@@ -631,7 +631,7 @@ void redis_run_memory(struct redis_call *call)
         "USAGE <key> [SAMPLES <count>]",
         "    Return memory in bytes used by <key> and its value.",
         "HELP",
-        "    Print this help.",
+        "    Prints this help.",
     };
     enum {
         RECORD_BYTES = 32 /* beside key and value, about */

@@ -335,7 +335,7 @@ static void command_info(struct redis_call *call)
         if (c)
             write_info(call->out, c, call->resp3);
         else
-            resp_write_null_array(call->out, call->resp3);
+            resp_write_null(call->out, call->resp3);
     }
     for (size_t i = 0; !named && i < COMMAND_COUNT; i++)
         write_info(call->out, &commands[i], call->resp3);
@@ -402,7 +402,7 @@ void redis_command_command(struct redis_call *call)
     } else if (redis_sub_is(call, "list", 2, 2, &wrong)) {
         if (!wrong)
             command_list(call);
-    } else if (redis_sub_is(call, "getkeys", 3, SIZE_MAX, &wrong)) {
+    } else if (redis_sub_is(call, "getkeys", 4, SIZE_MAX, &wrong)) {
         if (!wrong)
             command_keys(call);
     } else {

@@ -38,7 +38,7 @@ static bool args_add(struct resp_args *args, struct span word)
 
 static enum resp_result args_bad(struct resp_args *args, const char *why)
 {
-    snprintf(args->error, sizeof args->error, "Protocol error: %.47s", why);
+    snprintf(args->error, sizeof args->error, "Protocol error: %.64s", why);
     return RESP_BAD;
 }
 
@@ -203,7 +203,7 @@ static enum resp_result parse_bulks(struct resp_scan *scan, struct span input,
         if (at == input.len)
             return RESP_MORE;
         if (input.data[at] != '$') {
-            char why[RESP_ERROR_MAX];
+            char why[RESP_ERROR_MAX / 2];
             snprintf(why, sizeof why, "expected '$', got '%c'", input.data[at]);
             /* Redis looks at the line's end first. */
             if (line_number(input, &at, &good, &len) == 0)

@@ -23,7 +23,7 @@ enum {
     RESP_BULK_MAX = 16 << 20,    /* bytes of one: a value's longest */
     RESP_LINE_MAX = 64 << 10,    /* of an inline request, or a number */
     RESP_REQUEST_MAX = 64 << 20, /* bytes of one request in all */
-    RESP_ERROR_MAX = 64,
+    RESP_ERROR_MAX = 96,
     RESP_INT_MAX = 24, /* characters of a number, with room for an end */
     RESP_DOUBLE_MAX = 5200
 };

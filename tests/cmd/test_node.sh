@@ -62,8 +62,10 @@ refused 2 "nonsense" --listen nonsense
 refused 2 "--advertise" --listen 0.0.0.0:0
 refused 2 "192.0.2.77" --listen 192.0.2.77:9999
 refused 2 "--http" --http 127.0.0.1:0
-refused 2 "nonsense" --listen 127.0.0.1:0 --redis nonsense
 refused 2 "192.0.2.77" --listen 127.0.0.1:0 --redis 192.0.2.77:9999
+refused 2 "Redis" --redis nonsense
+refused 2 "--redis-db" --redis-db 16=x
+refused 2 "--redis-ask" --redis-ask maybe
 refused 2 "replicas" --listen 127.0.0.1:0 --replicas 2
 refused 2 "--vnodes" --vnodes many
 refused 2 "weight" --listen 127.0.0.1:0 --weight 1000
