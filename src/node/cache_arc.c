@@ -104,6 +104,8 @@ static uint64_t end_of(uint64_t ttl_ms, uint64_t now_ms)
 {
     if (ttl_ms == 0)
         return CACHE_NEVER;
+    if (DLHT_MUTANT == 61)
+        ttl_ms *= 3;
     return now_ms + (ttl_ms < TTL_MS_MAX ? ttl_ms : TTL_MS_MAX);
 }
 
