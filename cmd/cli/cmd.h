@@ -67,6 +67,16 @@ int cmd_model_history(struct cli *cli, const struct arguments *args);
 struct dlht_model;
 int cmd_model_fetch(struct cli *cli, struct dlht_model **model);
 
+/* cmd_cache.c */
+int cmd_cache_set(struct cli *cli, const struct arguments *args);
+int cmd_cache_get(struct cli *cli, const struct arguments *args);
+int cmd_cache_del(struct cli *cli, const struct arguments *args);
+int cmd_cache_ttl(struct cli *cli, const struct arguments *args);
+int cmd_cache_touch(struct cli *cli, const struct arguments *args);
+int cmd_cache_flush(struct cli *cli, const struct arguments *args);
+int cmd_cache_stats(struct cli *cli, const struct arguments *args);
+int cmd_cache_signature(struct cli *cli, const struct arguments *args);
+
 /* cmd_vector.c */
 int cmd_vector_create(struct cli *cli, const struct arguments *args);
 int cmd_vector_list(struct cli *cli, const struct arguments *args);

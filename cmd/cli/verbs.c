@@ -132,6 +132,23 @@ static const struct option create_options[] = {
     { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
 };
 
+static const struct option cache_set_options[] = {
+    { "ttl", OPTION_NUMBER, "MS", "it ends so long from now (never)", 1,
+      UINT64_C(1) << 50 },
+    { "keep-ttl", OPTION_FLAG, NULL, "it ends as it did", 0, 0 },
+    { "if-absent", OPTION_FLAG, NULL, "only if there is none", 0, 0 },
+    { "negative", OPTION_FLAG, NULL,
+      "remember for some seconds that there is none", 0, 0 },
+    { "token", OPTION_NUMBER, "T", "of cache get --lease", 1, UINT64_MAX },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
+static const struct option cache_get_options[] = {
+    { "lease", OPTION_FLAG, NULL, "or a token to make it", 0, 0 },
+    { "peek", OPTION_FLAG, NULL, "leave no trace in counters", 0, 0 },
+    { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
+};
+
 static const struct option train_options[] = {
     { "wait", OPTION_FLAG, NULL, "until the model is published", 0, 0 },
     { NULL, OPTION_FLAG, NULL, NULL, 0, 0 }
@@ -350,6 +367,29 @@ const struct verb verbs_table[] = {
       "memory:\nwhat a peer holds of it is lost with its process. With a bound "
       "it is a cache.",
       cmd_keyspace_create, 1, 1, create_options },
+    { "cache set", "KEY VALUE | KEY --negative", "store an entry of a cache",
+      "The keyspace of -k was created with --volatile and --max-bytes or "
+      "--max-items.\nExit code 1 if --if-absent met an entry, or the token is "
+      "not good any more.",
+      cmd_cache_set, 1, 2, cache_set_options },
+    { "cache get", "KEY", "print the value of an entry",
+      "With --lease, of all who miss an entry one gets a token: it makes the "
+      "value and\nstores it with cache set --token. Exit code 1 if there is no "
+      "value.",
+      cmd_cache_get, 1, 1, cache_get_options },
+    { "cache del", "KEY", "remove an entry", NULL, cmd_cache_del, 1, 1, NULL },
+    { "cache ttl", "KEY", "print how many milliseconds an entry has left",
+      "never: it has no end.", cmd_cache_ttl, 1, 1, NULL },
+    { "cache touch", "KEY TTL", "give an entry another end",
+      "TTL is milliseconds from now, or never.", cmd_cache_touch, 2, 2, NULL },
+    { "cache flush", "", "forget all entries", NULL, cmd_cache_flush, 0, 0,
+      NULL },
+    { "cache stats", "", "counters, summed over the peers", NULL,
+      cmd_cache_stats, 0, 0, NULL },
+    { "cache signature", "JSON | -", "print the name of a request",
+      "32 hexadecimal digits, the same however the members of JSON are "
+      "ordered.\nNo peer is asked.",
+      cmd_cache_signature, 1, 1, NULL },
     { "keyspace list", "", "the keyspaces", NULL, cmd_keyspace_list, 0, 0,
       NULL },
     { "keyspace drop", "NAME", "remove a keyspace and all it holds", NULL,

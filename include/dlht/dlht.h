@@ -167,7 +167,13 @@ enum dlht_op {
     DLHT_OP_VECTOR_PUT = 30,
     DLHT_OP_VECTOR_GET = 31,
     DLHT_OP_SEARCH = 32,
-    DLHT_OP_VECTORS = 33
+    DLHT_OP_VECTORS = 33,
+    /* Of keyspaces that are caches; dlht/cache.h. */
+    DLHT_OP_CACHE_EXPIRE = 36, /* ttl_ms from now, 0: never */
+    DLHT_OP_CACHE_FLUSH = 37,
+    DLHT_OP_CACHE_STATS = 38, /* value: a document */
+    DLHT_OP_CACHE_LEASE = 39  /* count: enum dlht_cache_answer; version: the
+                               * token, 0: none */
 };
 
 struct dlht_bytes {
@@ -199,6 +205,12 @@ struct dlht_request {
     const struct dlht_record *records; /* BATCH, CAS_BATCH; MGET: keys */
     size_t record_count;
     struct dlht_bytes document; /* admin operations: a MessagePack map */
+    /* Of caches. */
+    uint64_t ttl_ms; /* PUT, CAS, EXPIRE: ends so long from now; 0: never */
+    bool keep_ttl;   /* PUT, CAS: ends as it did */
+    bool peek;       /* GET: not counted, and no use to the policy */
+    bool leased;   /* PUT: version is a token; DLHT_ESTALE: not good any more */
+    bool negative; /* PUT: remember that there is none; no value */
 };
 
 /* The answer; borrowed until the callback returns (or the next call on the
@@ -216,6 +228,7 @@ struct dlht_result {
     uint32_t hops;
     uint32_t peers_asked;
     const char *text; /* of a refusal; never NULL */
+    uint64_t ttl_ms;  /* GET, LEASE of a cache: what is left; 0: no end */
 };
 
 typedef void (*dlht_fn)(void *context, const struct dlht_result *result);

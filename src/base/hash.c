@@ -12,6 +12,13 @@ uint64_t hash64(struct span bytes)
     return XXH3_64bits(bytes.data, bytes.len);
 }
 
+void hash128(struct span bytes, uint64_t out[2])
+{
+    XXH128_hash_t hash = XXH3_128bits(bytes.data, bytes.len);
+    out[0] = hash.high64;
+    out[1] = hash.low64;
+}
+
 uint64_t hash64_seeded(struct span bytes, uint64_t seed)
 {
     return XXH3_64bits_withSeed(bytes.data, bytes.len, seed);

@@ -15,6 +15,9 @@
 uint64_t hash64(struct span bytes);
 uint64_t hash64_seeded(struct span bytes, uint64_t seed);
 
+/* 128 bits, the high half first. */
+void hash128(struct span bytes, uint64_t out[2]);
+
 /* Folds a number into a running hash. */
 uint64_t hash64_mix(uint64_t hash, uint64_t value);
 

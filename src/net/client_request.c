@@ -22,7 +22,9 @@ _Static_assert((int)DLHT_OP_PING == (int)OP_PING &&
                    (int)DLHT_OP_PEER_SET == (int)OP_PEER_SET &&
                    (int)DLHT_OP_RECOVER == (int)OP_RECOVER &&
                    (int)DLHT_OP_SEARCH == (int)OP_SEARCH &&
-                   (int)DLHT_OP_VECTORS == (int)OP_VECTORS,
+                   (int)DLHT_OP_VECTORS == (int)OP_VECTORS &&
+                   (int)DLHT_OP_CACHE_EXPIRE == (int)OP_CACHE_EXPIRE &&
+                   (int)DLHT_OP_CACHE_LEASE == (int)OP_CACHE_LEASE,
                "the numbers of operations travel");
 
 /* The action that a document names, empty if none. */
@@ -85,7 +87,8 @@ static bool request_needs_key(enum dlht_op op)
 {
     return op == DLHT_OP_PUT || op == DLHT_OP_GET || op == DLHT_OP_DEL ||
            op == DLHT_OP_CAS || op == DLHT_OP_VECTOR_PUT ||
-           op == DLHT_OP_VECTOR_GET;
+           op == DLHT_OP_VECTOR_GET || op == DLHT_OP_CACHE_EXPIRE ||
+           op == DLHT_OP_CACHE_LEASE;
 }
 
 static bool request_has_records(enum dlht_op op)
@@ -120,7 +123,8 @@ static bool request_is_known(enum dlht_op op)
     return (op >= DLHT_OP_PING && op <= DLHT_OP_LEAVE) ||
            (op >= DLHT_OP_MODEL && op <= DLHT_OP_PRESPLIT) ||
            op == DLHT_OP_BALANCE || op == DLHT_OP_PEER_SET ||
-           (op >= DLHT_OP_RECOVER && op <= DLHT_OP_VECTORS);
+           (op >= DLHT_OP_RECOVER && op <= DLHT_OP_VECTORS) ||
+           (op >= DLHT_OP_CACHE_EXPIRE && op <= DLHT_OP_CACHE_LEASE);
 }
 
 static int request_check(const struct dlht_request *q)
@@ -145,12 +149,14 @@ static int request_check(const struct dlht_request *q)
 
 static uint16_t request_flags(const struct dlht_request *q)
 {
-    int flags = (q->has_end ? REQUEST_HAS_END : 0) |
-                (q->reverse ? REQUEST_REVERSE : 0) |
-                (q->keys_only ? REQUEST_KEYS_ONLY : 0) |
-                (q->stale ? REQUEST_STALE : 0) |
-                (q->strict ? REQUEST_STRICT : 0) | (q->all ? REQUEST_ALL : 0) |
-                (q->estimate ? REQUEST_ESTIMATE : 0);
+    int flags =
+        (q->has_end ? REQUEST_HAS_END : 0) |
+        (q->reverse ? REQUEST_REVERSE : 0) |
+        (q->keys_only ? REQUEST_KEYS_ONLY : 0) |
+        (q->stale ? REQUEST_STALE : 0) | (q->strict ? REQUEST_STRICT : 0) |
+        (q->all ? REQUEST_ALL : 0) | (q->estimate ? REQUEST_ESTIMATE : 0) |
+        (q->keep_ttl ? REQUEST_KEEP_TTL : 0) | (q->peek ? REQUEST_PEEK : 0) |
+        (q->leased ? REQUEST_LEASED : 0) | (q->negative ? REQUEST_NEGATIVE : 0);
     return (uint16_t)flags;
 }
 
@@ -199,8 +205,10 @@ int client_request_make(const struct dlht_request *q, struct buf *bytes,
                              .flags = request_flags(q),
                              .version = q->version,
                              .limit = q->limit,
-                             .timeout_ms = timeout };
-    bool document = q->op >= DLHT_OP_LOOKUP && q->op != DLHT_OP_CAS_BATCH;
+                             .timeout_ms = timeout,
+                             .ttl_ms = q->ttl_ms };
+    bool document = q->op >= DLHT_OP_LOOKUP && q->op != DLHT_OP_CAS_BATCH &&
+                    q->op < DLHT_OP_CACHE_EXPIRE;
     struct dlht_bytes value = document ? q->document : q->value;
     buf_reset(bytes);
     out->keyspace_name =
@@ -280,6 +288,7 @@ void client_result_show(struct client_result *room,
         .more = response->more,
         .cursor = { response->cursor.data, response->cursor.len },
         .hops = response->hops,
+        .ttl_ms = response->ttl_ms,
         .peers_asked = response->peers_asked,
         .text = len || response->status == DLHT_OK
                     ? room->text

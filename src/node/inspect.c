@@ -43,6 +43,11 @@ void inspect_replica_at(const struct node *node, size_t index,
         .closed = op_merge_is_closed(r),
         .absorbed = r->merge.absorbed_count,
         .merge_phase = op_merge_phase(r),
+        .cache = r->cache,
+        .cache_count = r->cache ? replica_key_count(r) : 0,
+        .cache_bytes = r->cache ? replica_data_bytes(r) : 0,
+        .cache_count_max = r->cache_count_max,
+        .cache_bytes_max = r->cache_bytes_max,
     };
 }
 

@@ -31,8 +31,10 @@ struct inspect_replica {
     bool staging;      /* holds records of the arc after it, invisibly */
     bool frozen;       /* serves nothing: is on its way into another */
     bool closed;
-    size_t absorbed; /* arcs of which copies may be left */
-    int merge_phase; /* of a run led here; 0: none */
+    size_t absorbed;           /* arcs of which copies may be left */
+    int merge_phase;           /* of a run led here; 0: none */
+    const struct cache *cache; /* of a volatile arc, in place of records */
+    uint64_t cache_count, cache_bytes, cache_count_max, cache_bytes_max;
 };
 
 /* Merges whose runs this node led. */

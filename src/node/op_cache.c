@@ -217,8 +217,10 @@ static void serve_piece(struct node *node, struct replica *r,
 bool op_cache_serve(struct node *node, struct replica *r,
                     const struct request *q, const struct origin *origin)
 {
-    /* Who asks knows of a later generation: the arc is somebody else's. */
-    if (q->generation > r->arc->generation) {
+    /* Who asks knows of a later generation, and the arc is somebody else's; or
+     * of an earlier one: what was sent to the voter before must not be done
+     * by this one, which knows nothing of what that one did. */
+    if (q->generation != r->arc->generation) {
         op_answer_not_owner(node, r, q, origin);
         return true;
     }

@@ -63,6 +63,7 @@ static bool all_idle(const struct plan *p)
     for (size_t i = 0; i < p->more_count; i++)
         idle = idle && workload_is_idle(p->more[i].clients);
     idle = idle && (!p->seekers || vectors_story_is_idle(p->seekers));
+    idle = idle && (!p->cache || cache_story_is_idle(p->cache));
     return idle && world_open_requests(p->w) == 0;
 }
 
@@ -184,11 +185,14 @@ static bool act_out(struct plan *p)
 {
     if (!p->start(p) || !plan_make_keyspaces(p) ||
         (p->story && !models_story_set(p->story)) || !load(p) ||
-        (p->seekers && !vectors_story_make(p->seekers, p->bound_ns)))
+        (p->seekers && !vectors_story_make(p->seekers, p->bound_ns)) ||
+        (p->cache && !cache_story_make(p->cache, p->bound_ns)))
         return false;
     each(p, workload_start);
     if (p->seekers)
         vectors_story_start(p->seekers);
+    if (p->cache)
+        cache_story_start(p->cache);
     set_calm(p, true);
     if (!plan_run_for(p, p->calm_ns) || !torment(p))
         return false;
@@ -199,6 +203,8 @@ static bool act_out(struct plan *p)
     each(p, workload_stop);
     if (p->seekers)
         vectors_story_stop(p->seekers);
+    if (p->cache)
+        cache_story_stop(p->cache);
     if (!plan_await_idle(p) || !plan_await_whole(p) || !await_equal(p))
         return false;
     if (!p->unverified)
@@ -211,6 +217,8 @@ static bool act_out(struct plan *p)
     if (p->story && !p->unsettled && !models_story_settle(p->story))
         return false;
     if (p->seekers && !vectors_story_settle(p->seekers, p->bound_ns))
+        return false;
+    if (p->cache && !cache_story_settle(p->cache, p->bound_ns))
         return false;
     return world_failure(p->w, NULL) == NULL;
 }
@@ -324,6 +332,8 @@ static bool open_plan(struct plan *p)
         p->steady = steady_story_new(p->w, rng_next(&p->rng));
     if (p->vectors)
         p->seekers = vectors_story_new(p->w, rng_next(&p->rng));
+    if (p->caches)
+        p->cache = cache_story_new(p->w, rng_next(&p->rng));
     return true;
 }
 
@@ -361,6 +371,8 @@ static void say_result(struct plan *p)
         steady_story_remark(p->steady, r->remark, sizeof r->remark);
     if (p->seekers)
         vectors_story_remark(p->seekers, r->remark, sizeof r->remark);
+    if (p->cache)
+        cache_story_remark(p->cache, r->remark, sizeof r->remark);
 }
 
 static void close_plan(struct plan *p)
@@ -370,6 +382,7 @@ static void close_plan(struct plan *p)
     steady_story_free(p->steady);
     models_story_free(p->story);
     vectors_story_free(p->seekers);
+    cache_story_free(p->cache);
     fault_free(p->tormentor);
     workload_free(p->clients);
     for (size_t i = 0; i < p->more_count; i++)

@@ -13,6 +13,7 @@
 #ifndef SIM_PLAN_H
 #define SIM_PLAN_H
 
+#include "sim/cache_story.h"
 #include "sim/checker.h"
 #include "sim/fault.h"
 #include "sim/merger.h"
@@ -51,6 +52,7 @@ struct plan {
     size_t more_count;
     bool models;          /* are trained, and looked at */
     bool vectors;         /* are put and searched for */
+    bool caches;          /* one is made and used */
     bool unsettled;       /* models need not be good in the end */
     bool careful;         /* no peer loses what no other has twice */
     bool own_kinds;       /* has turned the knob of kinds itself */
@@ -83,6 +85,7 @@ struct plan {
     struct recover_story *recovery; /* NULL: not dying */
     struct steady_story *steady;    /* NULL: not steady */
     struct vectors_story *seekers;  /* NULL: no vectors */
+    struct cache_story *cache;      /* NULL: no cache */
     struct merger *matchmaker;      /* NULL: no merger */
     struct scenario_result *result;
     size_t lookups, hops;    /* answered */
@@ -120,6 +123,7 @@ void plan_any(struct plan *p);
 void plan_any_large(struct plan *p);
 void plan_contended(struct plan *p);
 void plan_vectors(struct plan *p);
+void plan_cache(struct plan *p);
 /* Makes p->more; after the start. */
 bool plan_make_keyspaces(struct plan *p);
 

@@ -603,6 +603,8 @@ static const struct {
         "searched",
         7 },
       plan_vectors },
+    { { "cache", "anything at all, while a volatile cache is used", 5 },
+      plan_cache },
     { { "mass_restart", "five peers lose power together, four times", 5 },
       plan_mass_restart },
     { { "disk_loss", "five peers lose their disks, one at a time", 5 },

@@ -298,6 +298,28 @@ void plan_vectors(struct plan *p)
     p->bound_ns = 90 * WORLD_S;
 }
 
+/* One to five peers with a cache: they crash, come back, are cut off, leave. */
+void plan_cache(struct plan *p)
+{
+    struct rng rng;
+    rng_init(&rng, rng_next(&p->rng));
+    size_t peers =
+        p->knobs->peers ? p->knobs->peers : 1 + (size_t)rng_below(&rng, 5);
+    set_kinds(p, draw_kinds(&rng), FAULT_ALL);
+    p->first_peers = peers;
+    p->world.peer_count = peers + (p->fault.kinds & FAULT_JOIN ? 1 : 0);
+    p->workload.client_count = 1;
+    p->workload.key_count = 8;
+    p->fault.every_ns = (300 + rng_below(&rng, 2500)) * WORLD_MS;
+    p->fault.lasts_ns = (300 + rng_below(&rng, 3000)) * WORLD_MS;
+    set_net(p, &rng, 0.2);
+    fit_to_kinds(p);
+    p->models = false;
+    p->caches = true;
+    p->faults_ns = rng_range(&rng, 8, 20) * WORLD_S;
+    p->bound_ns = 60 * WORLD_S;
+}
+
 /* Two leaders of one arc, or a lease too many, is the matter of an instant:
  * only who asks all the time for the same few keys can see it. Leaders are sent
  * on from one to the next, links are held back and cut, peers pause. */

@@ -27,7 +27,12 @@ enum option {
     OPT_SCAN = 1 << 11,
     OPT_DOCUMENT = 1 << 12, /* others too: the map is the node's to read */
     OPT_ESTIMATE = 1 << 13,
-    OPT_LARGE = 1 << 14 /* not an option: they may be as large as a model */
+    OPT_LARGE = 1 << 14, /* not an option: they may be as large as a model */
+    OPT_TTL = 1 << 15,
+    OPT_KEEP_TTL = 1 << 16,
+    OPT_NEGATIVE = 1 << 17,
+    OPT_TOKEN = 1 << 18,
+    OPT_PEEK = 1 << 19
 };
 
 /* What the methods take. */
@@ -38,10 +43,12 @@ enum {
     OPTS_WRITE = OPTS_BATCH | OPT_SESSION | OPT_NUMBER | OPT_LOWEST_OPEN,
     OPTS_RANGE = OPTS_READ | OPT_LIMIT | OPT_REVERSE | OPT_KEYS_ONLY | OPT_SCAN,
     OPTS_ADMIN = OPTS_ANY | OPT_LIMIT | OPT_DOCUMENT,
-    OPTS_SEARCH = OPTS_ANY | OPT_STALE | OPT_DOCUMENT
+    OPTS_SEARCH = OPTS_ANY | OPT_STALE | OPT_DOCUMENT,
+    OPTS_END = OPT_TTL | OPT_KEEP_TTL,
+    OPTS_CACHE_SET = OPTS_WRITE | OPTS_END | OPT_NEGATIVE | OPT_TOKEN
 };
 
-/* params, in order: k key, v value, n version, l keys, r records, i records
+/* params, in order: k key, v value, n version, t ttl_ms, l keys, r records, i records
  * with conditions, a address;
  * into the document: s name of a keyspace, A action, L keys, O options, p
  * address of a peer, c arc, V vector; these may be nil or left out: F from, T
@@ -49,7 +56,7 @@ enum {
 struct method {
     const char *name;
     const char *params;
-    uint16_t options;
+    uint32_t options;
     uint8_t op;
 };
 
@@ -82,12 +89,20 @@ static const struct method methods[] = {
     { "vector_put", "kVM", OPTS_WRITE, OP_VECTOR_PUT },
     { "vector_get", "k", OPTS_READ, OP_VECTOR_GET },
     { "search", "W", OPTS_SEARCH | OPT_LARGE, OP_SEARCH },
-    { "vectors", "A", OPTS_ADMIN, OP_VECTORS }
+    { "vectors", "A", OPTS_ADMIN, OP_VECTORS },
+    { "cache_set", "kv", OPTS_CACHE_SET, OP_PUT },
+    { "cache_cas", "knv", OPTS_WRITE | OPTS_END, OP_CAS },
+    { "cache_get", "k", OPTS_ANY | OPT_PEEK, OP_GET },
+    { "cache_lease", "k", OPTS_ANY, OP_CACHE_LEASE },
+    { "cache_del", "k", OPTS_WRITE, OP_DEL },
+    { "cache_touch", "kt", OPTS_ANY, OP_CACHE_EXPIRE },
+    { "cache_flush", "", OPTS_ANY, OP_CACHE_FLUSH },
+    { "cache_stats", "", OPTS_ANY, OP_CACHE_STATS }
 };
 
 static const struct {
     const char *name;
-    uint16_t option;
+    uint32_t option;
     uint16_t flag; /* a bool: of the request; 0: another type */
 } options[] = { { "keyspace", OPT_KEYSPACE, 0 },
                 { "timeout_ms", OPT_TIMEOUT, 0 },
@@ -101,7 +116,12 @@ static const struct {
                 { "estimate", OPT_ESTIMATE, REQUEST_ESTIMATE },
                 { "session", OPT_SESSION, 0 },
                 { "number", OPT_NUMBER, 0 },
-                { "lowest_open", OPT_LOWEST_OPEN, 0 } };
+                { "lowest_open", OPT_LOWEST_OPEN, 0 },
+                { "ttl_ms", OPT_TTL, 0 },
+                { "keep_ttl", OPT_KEEP_TTL, REQUEST_KEEP_TTL },
+                { "negative", OPT_NEGATIVE, REQUEST_NEGATIVE },
+                { "token", OPT_TOKEN, 0 },
+                { "peek", OPT_PEEK, REQUEST_PEEK } };
 
 enum {
     OPTIONS_BYTES_MAX = 64 << 10,
@@ -387,6 +407,9 @@ static void parse_param(struct parse *p, char kind)
     case 'n':
         q->version = parse_uint(p, UINT64_MAX, "a version is a number");
         break;
+    case 't':
+        q->ttl_ms = parse_uint(p, UINT64_MAX, "ttl_ms is a number, 0: never");
+        break;
     case 'l':
         parse_keys(p);
         break;
@@ -487,6 +510,16 @@ static void parse_option(struct parse *p, size_t which)
     case OPT_LOWEST_OPEN:
         q->lowest_open = parse_uint(p, UINT64_MAX, "lowest_open is a number");
         break;
+    case OPT_TTL:
+        q->ttl_ms = parse_uint(p, UINT64_MAX, "ttl_ms is a number, 0: never");
+        break;
+    case OPT_TOKEN:
+        q->version = parse_uint(p, UINT64_MAX, "token is a number");
+        q->flags |= REQUEST_LEASED;
+        break;
+    case OPT_KEEP_TTL:
+    case OPT_NEGATIVE:
+    case OPT_PEEK:
     case OPT_STALE:
     case OPT_STRICT:
     case OPT_ALL:

@@ -14,7 +14,7 @@ static bool is_error(uint8_t op, int32_t status)
 {
     if (status == DLHT_ENOTFOUND)
         return op != OP_GET && op != OP_DEL && op != OP_CAS &&
-               op != OP_VECTOR_GET;
+               op != OP_VECTOR_GET && op != OP_CACHE_EXPIRE;
     return status != DLHT_OK &&
            !(status == DLHT_EMISMATCH && (op == OP_CAS || op == OP_CAS_BATCH));
 }
@@ -93,6 +93,23 @@ static void write_count(struct buf *b, const struct request *q,
         mp_write_uint(b, s->version);
 }
 
+/* By names, as enum cache_answer of store/cache.h counts them. */
+static void write_lease(struct buf *b, const struct response *s)
+{
+    static const char *const names[] = { "hit",  "negative", "fill",
+                                         "wait", "refresh",  "stale" };
+    size_t answer = s->count < 6 ? (size_t)s->count : 3;
+    bool there = answer == 0 || answer > 3;
+    mp_write_array(b, 4);
+    mp_write_cstr(b, names[answer]);
+    if (there)
+        mp_write_bin(b, s->value);
+    else
+        mp_write_nil(b);
+    mp_write_uint(b, s->version);
+    mp_write_uint(b, s->ttl_ms);
+}
+
 static bool write_result(struct buf *b, const struct request *q,
                          const struct response *s)
 {
@@ -107,9 +124,17 @@ static bool write_result(struct buf *b, const struct request *q,
             mp_write_nil(b);
             return true;
         }
-        mp_write_array(b, 2);
+        mp_write_array(b, s->ttl_ms ? 3 : 2);
         mp_write_bin(b, s->value);
         mp_write_uint(b, s->version);
+        if (s->ttl_ms)
+            mp_write_uint(b, s->ttl_ms);
+        return true;
+    case OP_CACHE_EXPIRE:
+        mp_write_bool(b, found);
+        return true;
+    case OP_CACHE_LEASE:
+        write_lease(b, s);
         return true;
     case OP_VECTOR_GET:
         if (found)
@@ -175,10 +200,8 @@ static bool write_result(struct buf *b, const struct request *q,
     case OP_VECTORS:
     case OP_SEARCH_PEER:
     case OP_SEARCH_CONFIRM:
-    case OP_CACHE_EXPIRE:
     case OP_CACHE_FLUSH:
     case OP_CACHE_STATS:
-    case OP_CACHE_LEASE:
     default:
         return write_document(b, s->value);
     }

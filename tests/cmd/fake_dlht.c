@@ -536,6 +536,16 @@ static void answer(struct dlht *d, const struct dlht_request *request,
     case DLHT_OP_SEARCH:
         answer_search(d, request, result);
         break;
+    case DLHT_OP_CACHE_LEASE:
+        answer_one(d, request, result);
+        break;
+    case DLHT_OP_CACHE_EXPIRE:
+    case DLHT_OP_CACHE_FLUSH:
+        result->status = DLHT_OK;
+        break;
+    case DLHT_OP_CACHE_STATS:
+        answer_document(d, request, result);
+        break;
     case DLHT_OP_VECTORS:
         fake_vectors_act(request, entry_count, result);
         break;

@@ -94,8 +94,8 @@ static void draw_request(struct fuzz_world *fw, struct fuzz_in *in, size_t peer)
     struct codec_arena arena = { 0 };
     struct message message = { .type = MESSAGE_REQUEST };
     struct request *request = &message.u.request;
-    request->op = (uint8_t)(1 + fuzz_below(in, 30));
-    request->flags = (uint16_t)fuzz_bytes(in, 2) & 0x1ff;
+    request->op = (uint8_t)(1 + fuzz_below(in, 39));
+    request->flags = (uint16_t)fuzz_bytes(in, 2) & 0x1fff;
     uint8_t has = fuzz_byte(in);
     request->key = draw_key(in);
     if (has & 1)

@@ -290,6 +290,11 @@ void plan_contended(struct plan *p)
     (void)p;
 }
 
+void plan_cache(struct plan *p)
+{
+    (void)p;
+}
+
 void plan_vectors(struct plan *p)
 {
     (void)p;
@@ -333,6 +338,56 @@ void steady_story_remark(const struct steady_story *story, char *text,
 {
     (void)story, (void)size;
     text[0] = 0;
+}
+
+struct cache_story *cache_story_new(struct world *world, uint64_t seed)
+{
+    (void)world;
+    (void)seed;
+    abort();
+}
+
+void cache_story_free(struct cache_story *story)
+{
+    (void)story;
+}
+
+bool cache_story_make(struct cache_story *story, uint64_t bound_ns)
+{
+    (void)story;
+    (void)bound_ns;
+    return true;
+}
+
+void cache_story_start(struct cache_story *story)
+{
+    (void)story;
+}
+
+void cache_story_stop(struct cache_story *story)
+{
+    (void)story;
+}
+
+bool cache_story_is_idle(const struct cache_story *story)
+{
+    (void)story;
+    return true;
+}
+
+bool cache_story_settle(struct cache_story *story, uint64_t bound_ns)
+{
+    (void)story;
+    (void)bound_ns;
+    return true;
+}
+
+void cache_story_remark(const struct cache_story *story, char *text,
+                        size_t size)
+{
+    (void)story;
+    (void)text;
+    (void)size;
 }
 
 struct vectors_story *vectors_story_new(struct world *world, uint64_t seed)

@@ -54,6 +54,7 @@ static void describe(const struct rpc_call *call, char *to, size_t cap)
     at += print_number(at, (size_t)(end - at), "number", q->number);
     at += print_number(at, (size_t)(end - at), "lowest", q->lowest_open);
     at += print_number(at, (size_t)(end - at), "timeout", q->timeout_ms);
+    at += print_number(at, (size_t)(end - at), "ttl", q->ttl_ms);
     struct mp_reader r;
     mp_reader_init(&r, q->list);
     for (uint32_t i = 0; i < q->list_count; i++)
@@ -76,6 +77,22 @@ static const struct {
     { LIT("\x94\x00\x01\xa3get\x92\xa1k\x81\xa8keyspace\x05"),
       "1 op=3 keyspace=5 key=k" },
     { LIT("\x94\x00\x01\xa3put\x92\xa1k\xa2vv"), "1 op=2 key=k value=vv" },
+    { LIT("\x94\x00\x01\xa9"
+          "cache_set\x93\xa1k\xa2vv\x82\xa6ttl_ms\x05"
+          "\xa5token\x07"),
+      "1 op=2 flags=2048 key=k value=vv version=7 ttl=5" },
+    { LIT("\x94\x00\x01\xa9"
+          "cache_get\x92\xa1k\x81\xa4peek\xc3"),
+      "1 op=3 flags=1024 key=k" },
+    { LIT("\x94\x00\x01\xab"
+          "cache_touch\x92\xa1k\x09"),
+      "1 op=36 key=k ttl=9" },
+    { LIT("\x94\x00\x01\xab"
+          "cache_flush\x90"),
+      "1 op=37" },
+    { LIT("\x94\x00\x01\xab"
+          "cache_lease\x91\xa1k"),
+      "1 op=39 key=k" },
     { LIT("\x93\x02\xa3put\x92\xa1k\xa2vv"), "~0 op=2 key=k value=vv" },
     { LIT("\x94\x00\x01\xa3put\x93\xa1k\xa0\x82\xa3"
           "all\xc3\xaatimeout_ms\xcd\x03\xe8"),
@@ -430,6 +447,18 @@ static const struct {
     struct span answer; /* after [1, 7 */
 } answers[] = {
     { OP_PUT, { .version = 9 }, LIT("\xc0\x09") },
+    { OP_GET,
+      { .version = 9, .value = LIT("v"), .ttl_ms = 5 },
+      LIT("\xc0\x93\xc4\x01v\x09\x05") },
+    { OP_CACHE_EXPIRE, { 0 }, LIT("\xc0\xc3") },
+    { OP_CACHE_EXPIRE, { .status = DLHT_ENOTFOUND }, LIT("\xc0\xc2") },
+    { OP_CACHE_LEASE,
+      { .version = 7, .count = 2 },
+      LIT("\xc0\x94\xa4"
+          "fill\xc0\x07\x00") },
+    { OP_CACHE_LEASE,
+      { .value = LIT("v"), .ttl_ms = 5 },
+      LIT("\xc0\x94\xa3hit\xc4\x01v\x00\x05") },
     { OP_GET,
       { .version = 9, .value = LIT("v") },
       LIT("\xc0\x92\xc4\x01v\x09") },
