@@ -254,7 +254,8 @@ static const char *fill_in(const struct node *node, struct change *c)
     return NULL;
 }
 
-/* Fields of the request's document; text says what is wrong, or NULL. */
+/* Fields of the request's document; says what is wrong, or NULL. Memory may
+ * have been lacking for name and options. */
 static const char *read_options(struct node *node, struct span doc,
                                 struct change *c)
 {
@@ -293,7 +294,9 @@ static const char *read_options(struct node *node, struct span doc,
             mp_skip(&r);
         }
     }
-    if (r.bad || c->name.failed || c->options.failed)
+    if (c->name.failed || c->options.failed)
+        return NULL;
+    if (r.bad)
         return "the options of a keyspace are a map of name, placement, "
                "replicas";
     if (c->name.len == 0 || c->name.len > KEYSPACE_NAME_MAX ||
@@ -326,7 +329,8 @@ void op_keyspace_begin(struct node *node, const struct request *request,
     struct request q = { .op = OP_GET, .keyspace = SYSTEM_KEYSPACE };
     q.key = keyspaces_key(node, buf_span(&c->name));
     struct pending_target target = { .done = change_read, .context = c };
-    if (pending_begin(node, &q, c->deadline_ns, &target) != DLHT_OK)
+    if (c->name.failed || c->options.failed ||
+        pending_begin(node, &q, c->deadline_ns, &target) != DLHT_OK)
         change_end(node, c, DLHT_EBUSY, NULL);
 }
 

@@ -348,8 +348,8 @@ static int take_outcome(struct search *s, struct span doc, bool claims)
             rc = search_claims_read(&s->claims, &r);
         else if (claims || !span_equal(field, span_str("ranges")))
             mp_skip(&r);
-        else if (!search_read_ranges(&r, &s->covered, &s->progress))
-            rc = DLHT_ENOMEM;
+        else
+            rc = search_read_ranges(&r, &s->covered, &s->progress);
         if (rc != DLHT_OK)
             return rc;
     }

@@ -81,16 +81,16 @@ static const char *read_id(struct mp_reader *r, struct search_query *q)
     return NULL;
 }
 
-bool search_read_ranges(struct mp_reader *r, struct key_ranges *out, bool *news)
+int search_read_ranges(struct mp_reader *r, struct key_ranges *out, bool *news)
 {
     struct key_range last = { 0 };
     size_t count = mp_read_array(r);
     if (count > RANGES_MAX)
-        return false;
+        return DLHT_EPROTO;
     for (size_t i = 0; i < count && !r->bad; i++) {
         struct key_range range = { 0 };
         if (mp_read_array(r) != 2)
-            return false;
+            return DLHT_EPROTO;
         range.from = mp_read_bytes(r);
         range.has_to = mp_peek(r) != MP_NIL;
         if (range.has_to)
@@ -101,27 +101,31 @@ bool search_read_ranges(struct mp_reader *r, struct key_ranges *out, bool *news)
          * little, and us the square of their number. */
         if (r->bad ||
             (i && (!last.has_to || span_compare(last.to, range.from) > 0)))
-            return false;
+            return DLHT_EPROTO;
         if (news && !key_ranges_has(out, &range))
             *news = true;
         if (key_ranges_add(out, &range) != DLHT_OK)
-            return false;
+            return DLHT_ENOMEM;
         last = range;
     }
-    return !r->bad;
+    return r->bad ? DLHT_EPROTO : DLHT_OK;
 }
 
 /* What only peers say to each other. False: it is none of that. */
 static bool read_peer_field(struct span field, struct mp_reader *r,
-                            struct search_query *q)
+                            struct search_query *q, bool *no_memory)
 {
+    int rc = DLHT_OK;
     if (span_equal(field, span_str("fresh")))
         q->fresh = mp_read_bool(r);
     else if (span_equal(field, span_str("claims")))
         q->claims = mp_read_bool(r);
     else if (!span_equal(field, span_str("ranges")))
         return false;
-    else if (!search_read_ranges(r, &q->ranges, NULL))
+    else
+        rc = search_read_ranges(r, &q->ranges, NULL);
+    *no_memory = *no_memory || rc == DLHT_ENOMEM;
+    if (rc != DLHT_OK)
         mp_fail(r);
     return true;
 }
@@ -158,7 +162,7 @@ static int read_doc(struct node *node, const struct keyspace *ks,
                     const char **text)
 {
     struct mp_reader r;
-    bool has_vector = false;
+    bool has_vector = false, no_memory = false;
     q->vector = mem_array(ks->vectors.dim, sizeof *q->vector);
     if (!q->vector)
         return DLHT_EBUSY;
@@ -166,14 +170,14 @@ static int read_doc(struct node *node, const struct keyspace *ks,
     mp_reader_init(&r, doc);
     for (size_t pairs = mp_read_map(&r); pairs > 0 && !r.bad; pairs--) {
         struct span field = mp_read_bytes(&r);
-        if (of_peer && read_peer_field(field, &r, q))
+        if (of_peer && read_peer_field(field, &r, q, &no_memory))
             continue;
         has_vector = has_vector || span_equal(field, span_str("vector"));
         *text = read_field(node, ks, field, &r, q);
         if (*text)
             return DLHT_EINVAL;
     }
-    if (q->id.failed || q->filter_text.failed)
+    if (q->id.failed || q->filter_text.failed || no_memory)
         return DLHT_EBUSY;
     if (r.bad || has_vector == (q->id.len > 0)) {
         *text = "a search is a map with a vector, or the id of one that is "

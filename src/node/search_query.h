@@ -62,9 +62,11 @@ void search_query_pack(const struct search_query *q, uint32_t dim,
 /* Ranges as an array of [from, to or nil]. */
 void search_pack_ranges(const struct key_range *ranges, size_t count,
                         struct buf *doc);
-/* Adds them to a set; false: not such, or not ascending, or no memory. *news
- * (NULL: not asked) becomes true if the set lacked any of their keys. */
-bool search_read_ranges(struct mp_reader *r, struct key_ranges *out,
-                        bool *news);
+/* Adds them to a set. *news (NULL: not asked) becomes true if the set lacked
+ * any of their keys. On failure some are added.
+ *   DLHT_EPROTO  not such, or not ascending
+ *   DLHT_ENOMEM */
+MUST_USE int search_read_ranges(struct mp_reader *r, struct key_ranges *out,
+                                bool *news);
 
 #endif
