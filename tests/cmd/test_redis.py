@@ -70,8 +70,8 @@ def process(command, said=None):
 def node(*options):
     port, redis = free_port(), free_port()
     with process([NODE, "--listen", f"127.0.0.1:{port}", "--redis",
-                  f"127.0.0.1:{redis}", *options], "ready"):
-        yield redis, port
+                  f"127.0.0.1:{redis}", *options], "ready") as child:
+        yield redis, port, child.pid
 
 
 @contextlib.contextmanager
@@ -333,7 +333,7 @@ def compare_pieces(ours, theirs):
 
 
 def bytes_test():
-    with node() as (ours, _), redis_server() as theirs:
+    with node() as (ours, _, _), redis_server() as theirs:
         compare_blocks(ours, theirs, False)
         compare_blocks(ours, theirs, True)
         compare_raw(ours, theirs)
@@ -445,6 +445,63 @@ def count_together(port):
     check(seen == list(range(1, 4001)), "INCR of many")
 
 
+def memory_of(pid):
+    with open(f"/proc/{pid}/statm") as f:
+        return int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def greedy_test(port, pid):
+    """Who asks for much and takes nothing costs little and stops nobody."""
+    greedy, other, count = Conn(port), Conn(port), 1000
+    check(greedy.ask("SET", "big", b"x" * (1 << 20)) == b"+OK\r\n", "1 MiB")
+    before = memory_of(pid)
+    greedy.s.sendall(pack(("GET", "big")) * count)
+    for _ in range(200):
+        check(other.ask("PING") == b"+PONG\r\n", "others are served")
+    grown = memory_of(pid) - before
+    check(grown < 128 << 20, f"{grown >> 20} MiB for one who takes nothing")
+    got = sum(len(greedy.answer()) for _ in range(count))
+    check(got == count * ((1 << 20) + 12), "and gets all when he takes it")
+    check(greedy.ask("DEL", "big") == b":1\r\n", "and goes on")
+
+
+def apart_test(node_port, port):
+    """Keys of several arcs, changed together by many: no change is lost."""
+    tool = os.path.join(os.path.dirname(NODE), "dlht-cli")
+    if not os.path.exists(tool):
+        return
+    subprocess.run([tool, "-n", f"127.0.0.1:{node_port}", "keyspace", "create",
+                    "apart", "--placement", "hashed"], check=True,
+                   stdout=subprocess.DEVNULL)
+    conns = [Conn(port) for _ in range(8)]
+    for c in conns:
+        check(c.ask("SELECT", "1") == b"+OK\r\n", "select")
+    for i in range(40):
+        for c in conns:
+            c.s.sendall(pack(("MULTI",)) + pack(("INCR", f"a{i % 5}")) +
+                        pack(("INCR", "b")) + pack(("EXEC",)) +
+                        pack(("INCR", f"a{i % 3}")))
+    for c in conns:
+        for i in range(40 * 5):
+            said = c.answer()
+            check(said[:1] in b"+:*", f"apart: {said}")
+    want = [8 * (8 + len(range(k, 40, 3)) * (k < 3)) for k in range(5)]
+    got = [int(conns[0].ask("GET", f"a{k}").split(b"\r\n")[1])
+           for k in range(5)]
+    check(got == want, f"apart: {got}, wanted {want}")
+    check(conns[0].ask("GET", "b") == b"$3\r\n320\r\n", "apart: b")
+    seen, cursor = [], b"0"
+    while True:
+        conns[0].send("SCAN", cursor, "COUNT", "2")
+        words = conns[0].answer().split(b"\r\n")
+        cursor = words[2]
+        seen += words[5::2]
+        if cursor == b"0":
+            break
+    check(sorted(seen) == [b"a0", b"a1", b"a2", b"a3", b"a4", b"b"],
+          f"a scan by hash: {seen}")
+
+
 def cluster_tests(ports):
     from redis.cluster import RedisCluster
 
@@ -502,10 +559,12 @@ def ring_tests():
 
 
 def clients_test():
-    with node() as (port, _):
+    with node("--redis-db", "1=apart") as (port, node_port, pid):
         cli_tests(port)
         benchmark_tests(port)
         python_tests(port)
+        greedy_test(port, pid)
+        apart_test(node_port, port)
     ring_tests()
 
 
