@@ -54,7 +54,8 @@ def free_row(count):
 def process(command, said=None):
     """Runs while the block does; waits until it has said so."""
     child = subprocess.Popen(command, stdout=subprocess.PIPE,
-                             stderr=subprocess.DEVNULL, text=True)
+                             stderr=None if command[0] == NODE
+                             else subprocess.DEVNULL, text=True)
     try:
         while said and said not in (line := child.stdout.readline()):
             if not line:
