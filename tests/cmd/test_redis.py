@@ -333,8 +333,48 @@ def compare_pieces(ours, theirs):
     check(all(a == answers[-1] for a in answers), f"in pieces: {answers!r}")
 
 
+# Keys with an end: of a cache alone.
+ENDS = (
+    "SET a 1 EX 100|TTL a|SET a 2|TTL a|EXPIRE a 50|TTL a|EXPIRE a 10 GT|"
+    "EXPIRE a 100 GT|TTL a|EXPIRE a 200 LT|EXPIRE a 20 XX|TTL a|PERSIST a|"
+    "PERSIST a|TTL a|EXPIRE a 30 NX|EXPIRE a 40 NX|APPEND a xx|TTL a|"
+    "SET a 5 KEEPTTL|TTL a|INCR a|TTL a|GETEX a EX 200|TTL a|GETEX a PERSIST|"
+    "TTL a|SETEX b 10 v|TTL b|PSETEX c 10000 v|TTL c|GETSET b w|TTL b|"
+    "SETEX b 10 v|RENAME b d|TTL d|COPY d e|TTL e|SET f 1 PX 100000 NX|TTL f|"
+    "SET f 1 PX 100000 NX|SET f 2 GET EX 7|TTL f|SETRANGE f 0 9|TTL f|"
+    "EXPIRE f 0|EXISTS f|MSET d 1|TTL d|MULTI|SET g 1 EX 33|TTL g|INCR g|"
+    "SETEX h 44 x|EXPIRE a 11|EXEC|TTL g|TTL h|TTL a|SETNX g 1|TTL g|"
+    "SET i 1 PX 60|GET i|TTL nope|SET a x EXAT 1|GET a|GETDEL h|TTL h|DBSIZE")
+
+
+def compare_ends(node_port, ours, theirs):
+    tool = os.path.join(os.path.dirname(NODE), "dlht-cli")
+    if not os.path.exists(tool) or subprocess.run(
+            [tool, "-n", f"127.0.0.1:{node_port}", "keyspace", "create", "ends",
+             "--volatile", "--max-bytes", "10M"], stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL).returncode:
+        print("no caches here: ends are not compared")
+        return
+    mine, yours = Conn(ours), Conn(theirs)
+    for conn in (mine, yours):
+        conn.ask("SELECT", "1")
+
+    def same(line):
+        words = words_of(line)
+        got, want = mine.ask(*words), yours.ask(*words)
+        check(got == want, f"{line}: {got!r}, redis: {want!r}")
+
+    for line in ENDS.split("|"):
+        same(line)
+    time.sleep(0.2)
+    for line in ("GET i", "SET j 1", "FLUSHDB", "GET j", "DBSIZE", "SCAN 0"):
+        same(line)
+
+
 def bytes_test():
-    with node() as (ours, _, _), redis_server() as theirs:
+    with node("--redis-db", "1=ends") as (ours, node_port, _), \
+            redis_server() as theirs:
+        compare_ends(node_port, ours, theirs)
         compare_blocks(ours, theirs, False)
         compare_blocks(ours, theirs, True)
         compare_raw(ours, theirs)
