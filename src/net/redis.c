@@ -61,7 +61,7 @@ void redis_client_may_go_on(struct redis_client *client)
 
 struct span redis_db_name(const struct redis *redis, uint8_t db)
 {
-    return span_str(redis->dbs[db].name);
+    return span_of(redis->dbs[db].name, redis->dbs[db].name_len);
 }
 
 static void client_free(struct redis_client *client)
@@ -309,9 +309,9 @@ static size_t client_take(void *context, struct span input)
     redis->stalled += client->stalled && !was_stalled;
     if (client->broken || client->leaving)
         return input.len;
-    if (used)
-        client->since_ns = used < input.len ? redis->now_ns : 0;
-    else if (client->since_ns == 0)
+    if (used == input.len)
+        client->since_ns = 0;
+    else if (used || client->since_ns == 0)
         client->since_ns = redis->now_ns;
     return used;
 }
@@ -468,10 +468,12 @@ static void take_config(struct redis *redis, const struct redis_config *config)
     rng_init(&redis->rng, config->seed);
     redis->seed = rng_next(&redis->rng);
     strncpy(redis->addr, config->addr, sizeof redis->addr - 1);
-    for (int i = 0; i < REDIS_DBS_MAX; i++)
+    for (int i = 0; i < REDIS_DBS_MAX; i++) {
         if (config->dbs[i])
             strncpy(redis->dbs[i].name, config->dbs[i],
                     sizeof redis->dbs[i].name - 1);
+        redis->dbs[i].name_len = strlen(redis->dbs[i].name);
+    }
     redis->born_ns = redis->now_ns = redis->calls.now(redis->calls.context);
 }
 

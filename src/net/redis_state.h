@@ -170,7 +170,8 @@ struct redis_job {
 
 struct redis_db {
     char name[KEYSPACE_NAME_MAX + 1]; /* empty: no such number */
-    bool is_cache;                    /* as far as is known */
+    size_t name_len;
+    bool is_cache; /* as far as is known */
 };
 
 struct redis_stats {

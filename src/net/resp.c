@@ -192,6 +192,20 @@ static int line_number(struct span input, size_t *at, bool *good, int64_t *out)
     return 1;
 }
 
+/* The common case of line_number: one or two digits, all there. Bytes taken;
+ * 0: it is not so. */
+static inline size_t short_number(const uint8_t *p, size_t left, int64_t *out)
+{
+    if (left < 4 || (unsigned)(p[0] - '1') > 8)
+        return 0;
+    if (p[1] == '\r') {
+        *out = p[0] - '0';
+        return p[2] == '\n' ? 3 : 0;
+    }
+    *out = (p[0] - '0') * 10 + (p[1] - '0');
+    return (unsigned)(p[1] - '0') < 10 && p[2] == '\r' && p[3] == '\n' ? 4 : 0;
+}
+
 /* Bulk strings from scan->at on; taken: are kept in args. */
 static enum resp_result parse_bulks(struct resp_scan *scan, struct span input,
                                     struct resp_args *args, bool kept)
@@ -211,12 +225,16 @@ static enum resp_result parse_bulks(struct resp_scan *scan, struct span input,
             return args_bad(args, why);
         }
         at++;
-        int there = line_number(input, &at, &good, &len);
+        size_t taken = short_number(input.data + at, input.len - at, &len);
+        int there = 1;
+        at += taken;
+        if (taken == 0)
+            there = line_number(input, &at, &good, &len);
         if (there == 0)
             return RESP_MORE;
         if (there < 0)
             return args_bad(args, "too big bulk count string");
-        if (!good || len < 0 || len > RESP_BULK_MAX)
+        if (taken == 0 && (!good || len < 0 || len > RESP_BULK_MAX))
             return args_bad(args, "invalid bulk length");
         if (at + (size_t)len > RESP_REQUEST_MAX)
             return args_bad(args, "too big request");
@@ -237,8 +255,12 @@ static enum resp_result parse_array(struct resp_scan *scan, struct span input,
     if (scan->at == 0) {
         size_t at = 1;
         int64_t count = 0;
-        bool good = false;
-        int there = line_number(input, &at, &good, &count);
+        bool good = true;
+        size_t taken = short_number(input.data + at, input.len - at, &count);
+        int there = 1;
+        at += taken;
+        if (taken == 0)
+            there = line_number(input, &at, &good, &count);
         if (there == 0)
             return RESP_MORE;
         if (there < 0)

@@ -54,7 +54,8 @@ def free_row(count):
 def process(command, said=None):
     """Runs while the block does; waits until it has said so."""
     child = subprocess.Popen(command, stdout=subprocess.PIPE,
-                             stderr=subprocess.DEVNULL, text=True)
+                             stderr=None if command[0] == NODE
+                             else subprocess.DEVNULL, text=True)
     try:
         while said and said not in (line := child.stdout.readline()):
             if not line:
@@ -70,8 +71,8 @@ def process(command, said=None):
 def node(*options):
     port, redis = free_port(), free_port()
     with process([NODE, "--listen", f"127.0.0.1:{port}", "--redis",
-                  f"127.0.0.1:{redis}", *options], "ready"):
-        yield redis, port
+                  f"127.0.0.1:{redis}", *options], "ready") as child:
+        yield redis, port, child.pid
 
 
 @contextlib.contextmanager
@@ -332,8 +333,48 @@ def compare_pieces(ours, theirs):
     check(all(a == answers[-1] for a in answers), f"in pieces: {answers!r}")
 
 
+# Keys with an end: of a cache alone.
+ENDS = (
+    "SET a 1 EX 100|TTL a|SET a 2|TTL a|EXPIRE a 50|TTL a|EXPIRE a 10 GT|"
+    "EXPIRE a 100 GT|TTL a|EXPIRE a 200 LT|EXPIRE a 20 XX|TTL a|PERSIST a|"
+    "PERSIST a|TTL a|EXPIRE a 30 NX|EXPIRE a 40 NX|APPEND a xx|TTL a|"
+    "SET a 5 KEEPTTL|TTL a|INCR a|TTL a|GETEX a EX 200|TTL a|GETEX a PERSIST|"
+    "TTL a|SETEX b 10 v|TTL b|PSETEX c 10000 v|TTL c|GETSET b w|TTL b|"
+    "SETEX b 10 v|RENAME b d|TTL d|COPY d e|TTL e|SET f 1 PX 100000 NX|TTL f|"
+    "SET f 1 PX 100000 NX|SET f 2 GET EX 7|TTL f|SETRANGE f 0 9|TTL f|"
+    "EXPIRE f 0|EXISTS f|MSET d 1|TTL d|MULTI|SET g 1 EX 33|TTL g|INCR g|"
+    "SETEX h 44 x|EXPIRE a 11|EXEC|TTL g|TTL h|TTL a|SETNX g 1|TTL g|"
+    "SET i 1 PX 60|GET i|TTL nope|SET a x EXAT 1|GET a|GETDEL h|TTL h|DBSIZE")
+
+
+def compare_ends(node_port, ours, theirs):
+    tool = os.path.join(os.path.dirname(NODE), "dlht-cli")
+    if not os.path.exists(tool) or subprocess.run(
+            [tool, "-n", f"127.0.0.1:{node_port}", "keyspace", "create", "ends",
+             "--volatile", "--max-bytes", "10M"], stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL).returncode:
+        print("no caches here: ends are not compared")
+        return
+    mine, yours = Conn(ours), Conn(theirs)
+    for conn in (mine, yours):
+        conn.ask("SELECT", "1")
+
+    def same(line):
+        words = words_of(line)
+        got, want = mine.ask(*words), yours.ask(*words)
+        check(got == want, f"{line}: {got!r}, redis: {want!r}")
+
+    for line in ENDS.split("|"):
+        same(line)
+    time.sleep(0.2)
+    for line in ("GET i", "SET j 1", "FLUSHDB", "GET j", "DBSIZE", "SCAN 0"):
+        same(line)
+
+
 def bytes_test():
-    with node() as (ours, _), redis_server() as theirs:
+    with node("--redis-db", "1=ends") as (ours, node_port, _), \
+            redis_server() as theirs:
+        compare_ends(node_port, ours, theirs)
         compare_blocks(ours, theirs, False)
         compare_blocks(ours, theirs, True)
         compare_raw(ours, theirs)
@@ -445,6 +486,63 @@ def count_together(port):
     check(seen == list(range(1, 4001)), "INCR of many")
 
 
+def memory_of(pid):
+    with open(f"/proc/{pid}/statm") as f:
+        return int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def greedy_test(port, pid):
+    """Who asks for much and takes nothing costs little and stops nobody."""
+    greedy, other, count = Conn(port), Conn(port), 1000
+    check(greedy.ask("SET", "big", b"x" * (1 << 20)) == b"+OK\r\n", "1 MiB")
+    before = memory_of(pid)
+    greedy.s.sendall(pack(("GET", "big")) * count)
+    for _ in range(200):
+        check(other.ask("PING") == b"+PONG\r\n", "others are served")
+    grown = memory_of(pid) - before
+    check(grown < 128 << 20, f"{grown >> 20} MiB for one who takes nothing")
+    got = sum(len(greedy.answer()) for _ in range(count))
+    check(got == count * ((1 << 20) + 12), "and gets all when he takes it")
+    check(greedy.ask("DEL", "big") == b":1\r\n", "and goes on")
+
+
+def apart_test(node_port, port):
+    """Keys of several arcs, changed together by many: no change is lost."""
+    tool = os.path.join(os.path.dirname(NODE), "dlht-cli")
+    if not os.path.exists(tool):
+        return
+    subprocess.run([tool, "-n", f"127.0.0.1:{node_port}", "keyspace", "create",
+                    "apart", "--placement", "hashed"], check=True,
+                   stdout=subprocess.DEVNULL)
+    conns = [Conn(port) for _ in range(8)]
+    for c in conns:
+        check(c.ask("SELECT", "1") == b"+OK\r\n", "select")
+    for i in range(40):
+        for c in conns:
+            c.s.sendall(pack(("MULTI",)) + pack(("INCR", f"a{i % 5}")) +
+                        pack(("INCR", "b")) + pack(("EXEC",)) +
+                        pack(("INCR", f"a{i % 3}")))
+    for c in conns:
+        for i in range(40 * 5):
+            said = c.answer()
+            check(said[:1] in b"+:*", f"apart: {said}")
+    want = [8 * (8 + len(range(k, 40, 3)) * (k < 3)) for k in range(5)]
+    got = [int(conns[0].ask("GET", f"a{k}").split(b"\r\n")[1])
+           for k in range(5)]
+    check(got == want, f"apart: {got}, wanted {want}")
+    check(conns[0].ask("GET", "b") == b"$3\r\n320\r\n", "apart: b")
+    seen, cursor = [], b"0"
+    while True:
+        conns[0].send("SCAN", cursor, "COUNT", "2")
+        words = conns[0].answer().split(b"\r\n")
+        cursor = words[2]
+        seen += words[5::2]
+        if cursor == b"0":
+            break
+    check(sorted(seen) == [b"a0", b"a1", b"a2", b"a3", b"a4", b"b"],
+          f"a scan by hash: {seen}")
+
+
 def cluster_tests(ports):
     from redis.cluster import RedisCluster
 
@@ -502,10 +600,12 @@ def ring_tests():
 
 
 def clients_test():
-    with node() as (port, _):
+    with node("--redis-db", "1=apart") as (port, node_port, pid):
         cli_tests(port)
         benchmark_tests(port)
         python_tests(port)
+        greedy_test(port, pid)
+        apart_test(node_port, port)
     ring_tests()
 
 
