@@ -16,6 +16,7 @@
 #include "node/op_merge.h"
 #include "node/replica.h"
 #include "node/reports.h"
+#include "node/volatile.h"
 #include "placement/planner.h"
 #include "store/records.h"
 #include "wire/mp.h"
@@ -225,7 +226,27 @@ static bool is_done(const struct heard *h)
     }
 }
 
-static void hear(struct node *node, const struct arc_report *report)
+/* A voter of a volatile arc that another has meanwhile. It has nobody else to
+ * hear that from where maps are not whole. */
+static void tell_succeeded(struct node *node, const struct id *from,
+                           const struct arc_report *report,
+                           const struct arc *newer)
+{
+    struct message m = { .type = MESSAGE_GONE };
+    if (!volatile_is(node, report->arc.keyspace) ||
+        report->arc.member_count == 0)
+        return;
+    m.u.gone.arc = report->arc.id;
+    m.u.gone.replica = report->arc.members[0].replica;
+    m.u.gone.generation = newer->generation;
+    if (node_is_self(node, from))
+        keeper_receive_gone(node, from, &m);
+    else
+        node_send(node, from, &m);
+}
+
+static void hear(struct node *node, const struct id *from,
+                 const struct arc_report *report)
 {
     struct keeper *k = node->keeper;
     size_t at;
@@ -236,8 +257,11 @@ static void hear(struct node *node, const struct arc_report *report)
         if (!h)
             return;
     } else {
+        if (report->arc.generation < h->arc->generation)
+            tell_succeeded(node, from, report, h->arc);
+        bool is_volatile = volatile_is(node, report->arc.keyspace);
         if (report->arc.generation < h->arc->generation ||
-            report->arc.term < h->arc->term)
+            (report->arc.term < h->arc->term && !is_volatile))
             return;
         if (k->plan_since_ns) {
             follow_bounds(node, h, report);
@@ -264,9 +288,8 @@ static void hear(struct node *node, const struct arc_report *report)
 void keeper_receive_report(struct node *node, const struct id *from,
                            const struct message *m)
 {
-    (void)from;
     for (size_t i = 0; i < m->u.report.count; i++)
-        hear(node, &m->u.report.list[i]);
+        hear(node, from, &m->u.report.list[i]);
 }
 
 static const struct arc *system_arc(const struct node *node)
