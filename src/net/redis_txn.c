@@ -2,7 +2,7 @@
 
 /* Read, run, store. */
 
-#include "net/redis_txn.h"
+#include "net/redis_txn_parts.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -23,22 +23,6 @@ enum txn_phase {
     TXN_STORE,
     TXN_LOOKUP, /* where the keys live */
     TXN_ENDS    /* ends of keys that were stored */
-};
-
-struct txn_command {
-    struct txn_command *next;
-    const struct redis_command *command;
-    struct redis_to to;
-    size_t count;
-    uint8_t db;
-    bool resp3;
-    struct buf out;
-    struct span args[]; /* their bytes follow */
-};
-
-struct txn_list {
-    struct txn_command *first, *last;
-    size_t count;
 };
 
 struct redis_txn {
@@ -69,63 +53,7 @@ struct redis_txn {
     struct buf text; /* of the failure */
 };
 
-/* Lists of commands. */
-
-static void list_add(struct txn_list *list, struct txn_command *command)
-{
-    command->next = NULL;
-    if (list->last)
-        list->last->next = command;
-    else
-        list->first = command;
-    list->last = command;
-    list->count++;
-}
-
-static void list_free(struct txn_list *list)
-{
-    while (list->first) {
-        struct txn_command *command = list->first;
-        list->first = command->next;
-        buf_deinit(&command->out);
-        free(command);
-    }
-    *list = (struct txn_list){ 0 };
-}
-
-static struct txn_command *command_copy(const struct redis_call *call)
-{
-    size_t bytes = 0;
-    for (size_t i = 0; i < call->count; i++)
-        bytes += call->args[i].len;
-    struct txn_command *c =
-        malloc(sizeof *c + call->count * sizeof c->args[0] + bytes);
-    if (!c)
-        return NULL;
-    memset(c, 0, sizeof *c);
-    c->command = call->command;
-    c->count = call->count;
-    c->db = call->db;
-    c->resp3 = call->resp3;
-    uint8_t *at = (uint8_t *)&c->args[call->count];
-    for (size_t i = 0; i < call->count; i++) {
-        struct span arg = call->args[i];
-        if (arg.len)
-            memcpy(at, arg.data, arg.len);
-        c->args[i] = span_of(at, arg.len);
-        at += arg.len;
-    }
-    return c;
-}
-
 /* Keys. */
-
-static void key_free(struct redis_key *key)
-{
-    free((void *)(uintptr_t)key->name.data);
-    buf_deinit(&key->value);
-    buf_deinit(&key->was);
-}
 
 static struct redis_key *key_find(struct redis_txn *txn, uint8_t db,
                                   struct span name)
@@ -168,40 +96,6 @@ struct redis_key *redis_txn_key(struct redis_call *call, size_t word)
     return key;
 }
 
-void redis_key_set(struct redis_key *key, struct span value)
-{
-    buf_reset(&key->value);
-    buf_append_span(&key->value, value);
-    key->there = true;
-    key->changed = true;
-}
-
-void redis_key_remove(struct redis_key *key)
-{
-    key->changed = key->changed || key->there;
-    key->there = false;
-    key->ttl_ms = 0;
-    buf_reset(&key->value);
-}
-
-void redis_key_end(struct redis_key *key, uint64_t ttl_ms)
-{
-    key->ttl_changed = key->ttl_changed || ttl_ms || key->ttl_ms;
-    key->ttl_ms = ttl_ms;
-}
-
-/* As it was read. */
-static void key_reset(struct redis_key *key)
-{
-    buf_reset(&key->value);
-    if (key->was_there)
-        buf_append_span(&key->value, buf_span(&key->was));
-    key->there = key->was_there;
-    key->ttl_ms = key->was_ttl_ms;
-    key->changed = false;
-    key->ttl_changed = false;
-}
-
 /* Life. */
 
 static struct redis_txn **hot_chain(struct redis *redis, uint64_t hash)
@@ -224,10 +118,10 @@ static void txn_free(struct redis_job *job)
 {
     struct redis_txn *txn = (struct redis_txn *)job;
     hot_remove(txn);
-    list_free(&txn->commands);
-    list_free(&txn->later);
+    redis_txn_list_free(&txn->commands);
+    redis_txn_list_free(&txn->later);
     for (size_t i = 0; i < txn->key_count; i++)
-        key_free(&txn->keys[i]);
+        redis_key_free(&txn->keys[i]);
     free(txn->keys);
     buf_deinit(&txn->text);
     free(txn);
@@ -296,7 +190,7 @@ static void answer_all(struct redis_txn *txn)
         for (c = txn->commands.first; c; c = c->next)
             answer_one(redis, &c->to, &c->out);
     }
-    list_free(&txn->commands);
+    redis_txn_list_free(&txn->commands);
 }
 
 static void fail_all(struct redis_txn *txn, const struct response *response)
@@ -307,7 +201,7 @@ static void fail_all(struct redis_txn *txn, const struct response *response)
     for (struct txn_command *c = txn->commands.first; c && !txn->exec;
          c = c->next)
         redis_fail(redis, &c->to, response, c->command->flags & REDIS_WRITE);
-    list_free(&txn->commands);
+    redis_txn_list_free(&txn->commands);
 }
 
 static void load(struct redis_txn *txn, enum txn_phase phase);
@@ -422,7 +316,7 @@ static bool watches_hold(const struct redis_txn *txn)
 static void run_commands(struct redis_txn *txn)
 {
     for (size_t i = 0; i < txn->key_count; i++)
-        key_reset(&txn->keys[i]);
+        redis_key_reset(&txn->keys[i]);
     for (struct txn_command *c = txn->commands.first; c; c = c->next) {
         const struct redis_to *to = txn->exec ? &txn->to : &c->to;
         struct redis_call call = { .redis = txn->redis,
@@ -616,17 +510,6 @@ static void store(struct redis_txn *txn)
 
 /* What the answers of a phase were. */
 
-static void key_take(struct redis_key *key, const struct response *response)
-{
-    bool there = response->status == DLHT_OK;
-    buf_reset(&key->was);
-    if (there)
-        buf_append_span(&key->was, response->value);
-    key->was_there = there;
-    key->version = there ? response->version : 0;
-    key->was_ttl_ms = there ? response->ttl_ms : 0;
-}
-
 static uint64_t arc_of(struct span document)
 {
     struct mp_reader r;
@@ -656,11 +539,11 @@ static void txn_reply(struct redis *redis, struct redis_job *job, uint32_t part,
     struct redis_key *key = part < txn->key_count ? &txn->keys[part] : NULL;
     bool read = status == DLHT_OK || status == DLHT_ENOTFOUND;
     if (txn->phase == TXN_LOAD && read) {
-        key_take(key, response);
+        redis_key_take(key, response);
     } else if (txn->phase == TXN_VERIFY && read) {
         txn->moved = txn->moved || (status == DLHT_OK ? response->version
                                                       : 0) != key->version;
-        key_take(key, response);
+        redis_key_take(key, response);
     } else if (txn->phase == TXN_CHECK && status == DLHT_OK) {
         redis->dbs[part].is_cache = true;
     } else if (txn->phase == TXN_LOOKUP && status == DLHT_OK) {
@@ -695,7 +578,7 @@ static void after_load(struct redis_txn *txn)
         if (out)
             resp_write_null_array(out, client->resp3);
         redis_end(redis, &txn->to);
-        list_free(&txn->commands);
+        redis_txn_list_free(&txn->commands);
         end_round(txn, false);
         return;
     }
@@ -813,12 +696,12 @@ static bool add_keys(struct redis_txn *txn, const struct redis_call *call)
 
 bool redis_txn_add(struct redis_txn *txn, const struct redis_call *call)
 {
-    struct txn_command *copy = command_copy(call);
+    struct txn_command *copy = redis_txn_copy(call);
     if (!copy || !add_keys(txn, call)) {
         free(copy);
         return false;
     }
-    list_add(&txn->commands, copy);
+    redis_txn_list_add(&txn->commands, copy);
     return true;
 }
 
@@ -870,11 +753,12 @@ static struct redis_txn *hot_find(struct redis *redis, uint64_t hash,
 static bool join(struct redis_txn *txn, const struct redis_call *call,
                  const struct redis_to *to)
 {
-    struct txn_command *copy = command_copy(call);
+    struct txn_command *copy = redis_txn_copy(call);
     if (!copy)
         return false;
     copy->to = *to;
-    list_add(txn->phase == TXN_LOAD ? &txn->commands : &txn->later, copy);
+    redis_txn_list_add(txn->phase == TXN_LOAD ? &txn->commands : &txn->later,
+                       copy);
     return true;
 }
 
