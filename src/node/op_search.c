@@ -88,14 +88,20 @@ struct search {
     bool exact; /* everywhere */
 };
 
-static void search_free(struct search *s)
+static void forget_answers(struct search *s)
 {
-    search_query_deinit(&s->query);
-    key_ranges_deinit(&s->covered);
-    search_claims_deinit(&s->claims);
-    free(s->told);
     for (size_t i = 0; i < s->kept_count; i++)
         buf_deinit(&s->kept[i]);
+    s->count = s->told_count = s->kept_count = 0;
+    key_ranges_deinit(&s->covered);
+    search_claims_deinit(&s->claims);
+}
+
+static void search_free(struct search *s)
+{
+    forget_answers(s);
+    search_query_deinit(&s->query);
+    free(s->told);
     free(s->kept);
     free(s->hits);
     free(s);
@@ -411,9 +417,7 @@ static void start_over(struct node *node, struct search *s)
 {
     assert(!s->careful);
     s->careful = true;
-    s->count = s->told_count = 0;
-    key_ranges_deinit(&s->covered);
-    search_claims_deinit(&s->claims);
+    forget_answers(s);
     s->rounds = 1;
     s->again_ns = node->now_ns;
     node_wake_at(node, s->again_ns);
@@ -438,9 +442,21 @@ static void go_on(struct node *node, struct search *s)
     if (s->open > 0 || s->again_ns)
         return;
     s->rounds = s->progress ? 1 : s->rounds + 1;
-    if (s->gave_up || node->now_ns >= s->deadline_ns || DLHT_MUTANT == 42) {
+    bool late =
+        s->gave_up || node->now_ns >= s->deadline_ns || DLHT_MUTANT == 42;
+    bool lacks = false;
+    if (late || (!s->progress && !s->careful)) {
         order_hits(s);
+        lacks = may_lack_hits(s);
+    }
+    if (late) {
+        if (lacks) /* who left them out is not known */
+            key_ranges_deinit(&s->covered);
         answer(node, s);
+        return;
+    }
+    if (lacks && !s->careful) {
+        start_over(node, s);
         return;
     }
     /* The ring is changing: a little later, then later. */
@@ -533,11 +549,13 @@ static void ask_owner(struct node *node, struct search *s, struct span key,
     struct pending_target target = { .done = owner_said,
                                      .context = s,
                                      .later = true };
+    uint64_t end_ns = node->now_ns + SEARCH_CONFIRM_NS;
+    if (end_ns > s->deadline_ns)
+        end_ns = s->deadline_ns;
     search_marks_pack(row, &doc);
     q.value = buf_span(&doc);
     bool ok =
-        !doc.failed && pending_begin(node, &q, node->now_ns + SEARCH_CONFIRM_NS,
-                                     &target) == DLHT_OK;
+        !doc.failed && pending_begin(node, &q, end_ns, &target) == DLHT_OK;
     s->open += ok;
     s->confirms += ok;
     buf_deinit(&doc);
