@@ -334,6 +334,21 @@ static uint64_t duration(double seconds)
     return (uint64_t)(seconds * (double)SECOND);
 }
 
+/* What was due before the end: sent while there is room, and what finds none
+ * has waited at least until the end. */
+static void settle(struct load *load, uint64_t end_ns)
+{
+    struct load_figures *f = &load->figures;
+    for (uint32_t i = 0; i < load->options->connections; i++) {
+        struct load_connection *c = &load->connections[i];
+        for (ask_all(c, end_ns); c->due_ns < end_ns;
+             c->due_ns += load->gap_ns) {
+            histogram_add(&f->latency, end_ns - c->due_ns);
+            f->unsent++;
+        }
+    }
+}
+
 static void measure(struct load *load)
 {
     const struct load_options *options = load->options;
@@ -351,23 +366,33 @@ static void measure(struct load *load)
     memset(&load->figures, 0, sizeof load->figures);
     struct load_figures *f = &load->figures;
     begin_ns = load_now_ns();
+    uint64_t end_ns = begin_ns + duration(options->seconds);
     double cpu_ns = load_cpu_ns(), waited_ns = load_waited_ns();
     double server_ns = load_servers_ns(options);
-    turns(load, begin_ns + duration(options->seconds));
+    turns(load, end_ns);
     f->server_ns = load_servers_ns(options) - server_ns;
     f->cpu_ns = load_cpu_ns() - cpu_ns;
     f->waited_ns = load_waited_ns() - waited_ns;
     f->seconds = (double)(load_now_ns() - begin_ns) / (double)SECOND;
+    if (load->gap_ns > 0)
+        settle(load, end_ns);
 }
 
-/* What still comes is looked at, not counted. */
+/* What still comes is of latency and errors, not of the rate. */
 static void drain(struct load *load, struct load_figures *out)
 {
-    *out = load->figures;
+    const struct load_figures *f = &load->figures;
+    uint64_t gets = f->gets, sets = f->sets;
+    uint64_t hits = f->hits, misses = f->misses;
     load->phase = LOAD_ENDING;
     load->gap_ns = 0;
     turns(load, 0);
-    out->wrong = load->figures.wrong;
+    *out = *f;
+    out->late = f->gets + f->sets - gets - sets;
+    out->gets = gets;
+    out->sets = sets;
+    out->hits = hits;
+    out->misses = misses;
 }
 
 /* ---- Life */
