@@ -211,6 +211,8 @@ def verdicts():
     table = [
         (runs(300), runs(100), "3.00", ">= 2: reached, 3.000"),
         (runs(199.9), runs(100), "2.00", ">= 2: missed, 1.999"),
+        (runs(0), runs(100), "0.00", ">= 2: missed, 0.000"),
+        (runs(100), runs(0), "-", ">= 2: no verdict"),
         (runs(300, 1), runs(100), "at least 3.00",
          ">= 2: no verdict, at least 3.000"),
         (runs(300), runs(100, 0, 1, 2), "at most 3.00",

@@ -30,7 +30,9 @@ class Side:
         self.limited = sum(run["client_was_limit"] for run in runs)
         self.rate = middle(runs, "rate")
         self.best = max(run["rate"] for run in runs)
-        self.server_ns = middle(runs, "server_ns")
+        # Of no request there is no time a request.
+        self.server_ns = middle([r for r in runs if r["rate"]] or runs,
+                                "server_ns")
         self.p50_us = middle(runs, "p50_us")
         self.p99_us = middle(runs, "p99_us")
         gets = sum(run["gets"] for run in runs)
@@ -60,8 +62,9 @@ def verdict(ratio, aim, at_most=False, bound=""):
 
 
 def bounded(ours, theirs):
-    """The ratio of rates, and what kind of bound it is."""
-    if not (ours.rate and theirs.rate) or (ours.limited and theirs.limited):
+    """The ratio of rates, and what kind of bound it is. 0: ours gave no
+    answer; none if theirs did not."""
+    if not theirs.rate or (ours.limited and theirs.limited):
         return None, ""
     ratio = ours.rate / theirs.rate
     if ours.limited:
@@ -76,6 +79,10 @@ def duel_line(row, servers, runs):
     hits = [f"{100 * s.hits:.1f}" for s in (ours, theirs)
             if s.hits is not None]
     notes = []
+    for side, its in ((ours, runs[0]), (theirs, runs[1])):
+        silent = sum(not run["rate"] for run in its)
+        if silent:
+            notes.append(f"{side.name} answered nothing in {silent} rounds")
     if ours.limited or theirs.limited:
         notes.append(f"client was the limit in {ours.limited} and "
                      f"{theirs.limited} rounds")
@@ -86,7 +93,7 @@ def duel_line(row, servers, runs):
         "ours": vars(ours), "theirs": vars(theirs), "rounds": runs,
         "note": "; ".join(notes),
         "cells": [row.title, theirs.name, ours.cells(), theirs.cells(),
-                  f"{bound} {ratio:.2f}".strip() if ratio else "-",
+                  "-" if ratio is None else f"{bound} {ratio:.2f}".strip(),
                   verdict(ratio, row.aim, bound=bound),
                   f"{ours.server_ns:,.0f} / {theirs.server_ns:,.0f}",
                   f"{cpu:.2f}" if cpu else "-",
