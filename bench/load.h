@@ -190,6 +190,7 @@ struct load {
     uint32_t depth;      /* open requests of a connection, now */
     uint64_t filled;     /* keys put before */
     uint64_t gap_ns;     /* between two requests of a connection; 0: none */
+    uint64_t end_ns;     /* of what is measured */
     uint64_t open_count; /* of all connections */
     uint64_t heard_ns;   /* when the last answer came */
     enum {

@@ -334,21 +334,6 @@ static uint64_t duration(double seconds)
     return (uint64_t)(seconds * (double)SECOND);
 }
 
-/* What was due before the end: sent while there is room, and what finds none
- * has waited at least until the end. */
-static void settle(struct load *load, uint64_t end_ns)
-{
-    struct load_figures *f = &load->figures;
-    for (uint32_t i = 0; i < load->options->connections; i++) {
-        struct load_connection *c = &load->connections[i];
-        for (ask_all(c, end_ns); c->due_ns < end_ns;
-             c->due_ns += load->gap_ns) {
-            histogram_add(&f->latency, end_ns - c->due_ns);
-            f->unsent++;
-        }
-    }
-}
-
 static void measure(struct load *load)
 {
     const struct load_options *options = load->options;
@@ -374,8 +359,22 @@ static void measure(struct load *load)
     f->cpu_ns = load_cpu_ns() - cpu_ns;
     f->waited_ns = load_waited_ns() - waited_ns;
     f->seconds = (double)(load_now_ns() - begin_ns) / (double)SECOND;
-    if (load->gap_ns > 0)
-        settle(load, end_ns);
+    load->end_ns = end_ns;
+    for (uint32_t i = 0; load->gap_ns && i < options->connections; i++)
+        ask_all(&load->connections[i], end_ns);
+}
+
+/* What was due before the end and found no room waited at least until then. */
+static void count_unsent(struct load *load)
+{
+    struct load_figures *f = &load->figures;
+    for (uint32_t i = 0; i < load->options->connections; i++) {
+        struct load_connection *c = &load->connections[i];
+        for (; c->due_ns < load->end_ns; c->due_ns += load->gap_ns) {
+            histogram_add(&f->latency, load->end_ns - c->due_ns);
+            f->unsent++;
+        }
+    }
 }
 
 /* What still comes is of latency and errors, not of the rate. */
@@ -385,8 +384,9 @@ static void drain(struct load *load, struct load_figures *out)
     uint64_t gets = f->gets, sets = f->sets;
     uint64_t hits = f->hits, misses = f->misses;
     load->phase = LOAD_ENDING;
-    load->gap_ns = 0;
     turns(load, 0);
+    if (load->gap_ns > 0)
+        count_unsent(load);
     *out = *f;
     out->late = f->gets + f->sets - gets - sets;
     out->gets = gets;
