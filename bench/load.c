@@ -31,7 +31,8 @@ static int usage(FILE *to)
           "  --warm S             0.1: not counted, before\n"
           "  --rate R             requests a second, all in all; latency is "
           "counted from when\n"
-          "                       each was due\n"
+          "                       each was due, to\n"
+          "                       the end of the round if it found no room\n"
           "  --fill               put all keys before\n"
           "  --check              each value is to be that of its key\n"
           "  --keyspace NAME      native: default otherwise\n"
@@ -202,10 +203,14 @@ static double used(const struct load_figures *f)
     return wall > f->cpu_ns ? f->cpu_ns / wall : 1;
 }
 
-static bool was_limit(const struct load_options *o,
-                      const struct load_figures *f)
+static bool was_limit(const struct load_figures *f)
 {
-    return o->rate <= 0 && used(f) > 0.9;
+    return f->seconds > 0 && used(f) > 0.9;
+}
+
+static double rate_of(const struct load_figures *f)
+{
+    return f->seconds > 0 ? (double)(f->gets + f->sets) / f->seconds : 0;
 }
 
 static double quantile_us(const struct load_figures *f, double q)
@@ -233,7 +238,7 @@ static void quoted(const char *text)
 static void report_json(const struct load_options *o,
                         const struct load_figures *f)
 {
-    uint64_t ops = f->latency.total;
+    uint64_t ops = f->gets + f->sets;
     printf("{\"protocol\": \"%s\", \"connections\": %u, \"pipeline\": %u, "
            "\"keys\": %u, \"key_size\": %zu, \"value_size\": %zu, ",
            o->protocol->name, o->connections, o->pipeline, o->keys, o->key_size,
@@ -246,8 +251,10 @@ static void report_json(const struct load_options *o,
            (unsigned long long)f->wrong);
     printf("\"first_error\": ");
     quoted(f->first_error);
-    printf(", \"seconds\": %.6f, \"rate\": %.1f, ", f->seconds,
-           f->seconds > 0 ? (double)ops / f->seconds : 0);
+    printf(", \"seconds\": %.6f, \"rate\": %.1f, \"asked_rate\": %.1f, "
+           "\"late\": %llu, \"unsent\": %llu, ",
+           f->seconds, rate_of(f), o->rate, (unsigned long long)f->late,
+           (unsigned long long)f->unsent);
     printf("\"p50_us\": %.3f, \"p90_us\": %.3f, \"p99_us\": %.3f, "
            "\"p999_us\": %.3f, \"max_us\": %.3f, ",
            quantile_us(f, 0.5), quantile_us(f, 0.9), quantile_us(f, 0.99),
@@ -257,16 +264,21 @@ static void report_json(const struct load_options *o,
            "\"server_ns\": %.1f}\n",
            each(f->cpu_ns, ops), f->seconds > 0 ? used(f) : 0,
            f->seconds > 0 ? f->waited_ns / 1e9 / f->seconds : 0,
-           was_limit(o, f) ? "true" : "false", each(f->server_ns, ops));
+           was_limit(f) ? "true" : "false", each(f->server_ns, ops));
 }
 
 static void report_text(const struct load_options *o,
                         const struct load_figures *f)
 {
-    uint64_t ops = f->latency.total;
+    uint64_t ops = f->gets + f->sets;
     printf("%llu answers in %.2f s: %.0f a second, %llu errors\n",
-           (unsigned long long)ops, f->seconds, (double)ops / f->seconds,
+           (unsigned long long)ops, f->seconds, rate_of(f),
            (unsigned long long)f->errors);
+    if (o->rate > 0)
+        printf("asked for %.0f a second, attained %.1f %%: %llu were due and "
+               "not sent\n",
+               o->rate, 100 * rate_of(f) / o->rate,
+               (unsigned long long)f->unsent);
     if (f->gets)
         printf("gets %llu, of them found %.1f %%\n",
                (unsigned long long)f->gets,
@@ -281,7 +293,7 @@ static void report_text(const struct load_options *o,
            each(f->cpu_ns, ops), 100 * used(f));
     if (o->server_count)
         printf("server: %.0f ns each\n", each(f->server_ns, ops));
-    if (was_limit(o, f))
+    if (was_limit(f))
         printf("client was the limit\n");
 }
 

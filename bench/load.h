@@ -9,7 +9,12 @@
  * whether it answers that kind, the length of a value, and if asked for
  * whether the value is that of the key. With a rate, requests fall due at even
  * times, and latency is counted from then: a stall is seen by all that it
- * held up. */
+ * held up.
+ *
+ * A round ends at an instant. Rates are of what was answered before it;
+ * latency and errors are of all that was asked before it, and with a rate also
+ * of what was due and found no room to be asked, lest a stall that lasts to
+ * the end be seen by nobody. */
 
 #ifndef BENCH_LOAD_H
 #define BENCH_LOAD_H
@@ -122,10 +127,12 @@ struct load_options {
 
 /* What happened between two instants. */
 struct load_figures {
-    struct histogram latency; /* of what was answered without error */
-    uint64_t gets, sets;      /* likewise */
+    struct histogram latency; /* gets, sets, late and unsent */
+    uint64_t gets, sets;      /* answered without error before the end */
     uint64_t hits, misses;
-    uint64_t errors; /* refusals */
+    uint64_t late;   /* answered so after it */
+    uint64_t unsent; /* due before it, never sent: their age at the end */
+    uint64_t errors; /* refusals, those after the end too */
     uint64_t wrong;  /* values that are not what was put */
     char first_error[128];
     double seconds;
@@ -183,6 +190,7 @@ struct load {
     uint32_t depth;      /* open requests of a connection, now */
     uint64_t filled;     /* keys put before */
     uint64_t gap_ns;     /* between two requests of a connection; 0: none */
+    uint64_t end_ns;     /* of what is measured */
     uint64_t open_count; /* of all connections */
     uint64_t heard_ns;   /* when the last answer came */
     enum {

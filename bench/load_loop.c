@@ -351,23 +351,48 @@ static void measure(struct load *load)
     memset(&load->figures, 0, sizeof load->figures);
     struct load_figures *f = &load->figures;
     begin_ns = load_now_ns();
+    uint64_t end_ns = begin_ns + duration(options->seconds);
     double cpu_ns = load_cpu_ns(), waited_ns = load_waited_ns();
     double server_ns = load_servers_ns(options);
-    turns(load, begin_ns + duration(options->seconds));
+    turns(load, end_ns);
     f->server_ns = load_servers_ns(options) - server_ns;
     f->cpu_ns = load_cpu_ns() - cpu_ns;
     f->waited_ns = load_waited_ns() - waited_ns;
     f->seconds = (double)(load_now_ns() - begin_ns) / (double)SECOND;
+    load->end_ns = end_ns;
+    for (uint32_t i = 0; load->gap_ns && i < options->connections; i++)
+        ask_all(&load->connections[i], end_ns);
 }
 
-/* What still comes is looked at, not counted. */
+/* What was due before the end and found no room waited at least until then. */
+static void count_unsent(struct load *load)
+{
+    struct load_figures *f = &load->figures;
+    for (uint32_t i = 0; i < load->options->connections; i++) {
+        struct load_connection *c = &load->connections[i];
+        for (; c->due_ns < load->end_ns; c->due_ns += load->gap_ns) {
+            histogram_add(&f->latency, load->end_ns - c->due_ns);
+            f->unsent++;
+        }
+    }
+}
+
+/* What still comes is of latency and errors, not of the rate. */
 static void drain(struct load *load, struct load_figures *out)
 {
-    *out = load->figures;
+    const struct load_figures *f = &load->figures;
+    uint64_t gets = f->gets, sets = f->sets;
+    uint64_t hits = f->hits, misses = f->misses;
     load->phase = LOAD_ENDING;
-    load->gap_ns = 0;
     turns(load, 0);
-    out->wrong = load->figures.wrong;
+    if (load->gap_ns > 0)
+        count_unsent(load);
+    *out = *f;
+    out->late = f->gets + f->sets - gets - sets;
+    out->gets = gets;
+    out->sets = sets;
+    out->hits = hits;
+    out->misses = misses;
 }
 
 /* ---- Life */

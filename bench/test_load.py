@@ -24,7 +24,9 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "harness"))
 sys.path.insert(0, os.path.join(ROOT, "bench", "compare"))
 sys.dont_write_bytecode = True
 
-from ring import end_children, find_program  # noqa: E402
+import rows  # noqa: E402
+from report import duel_line  # noqa: E402
+from ring import Failure, end_children, find_program  # noqa: E402
 from servers import Absent, Dlht, Etcd, Memcached, Redis  # noqa: E402
 
 VALUE = 64
@@ -161,6 +163,104 @@ def planned_time():
     assert said["p90_us"] > 100000, said
     assert not said["client_was_limit"], said
     assert said["ops"] <= 502, said
+    assert said["asked_rate"] == 500, said
+
+
+def stall_to_the_end():
+    """A stall that outlasts the round is in the percentiles, not in the rate:
+    the request that is open, and with a rate those that were due."""
+    def stall(number, command, key):
+        if number >= 50:
+            time.sleep(0.7 if number == 50 else 0)
+            return b"-LATE\r\n" if command == b"SET" else good(0, command, key)
+        return good(number, command, key)
+
+    def ask(*args):
+        return run("--protocol", "resp", "--to", Liar(stall).to,
+                   "--connections", "1", "--seconds", "0.6", "--warm", "0",
+                   *args)
+
+    code, said, err = ask()
+    assert code == 0, err
+    assert said["ops"] == 49 and said["late"] == 1, said
+    assert said["max_us"] > 600000 and not said["unsent"], said
+    code, said, err = ask("--rate", "500")  # 0.1 s, then 250 are due
+    assert code == 0, err
+    assert said["ops"] == 49 and said["late"] == 1, said
+    assert 200 < said["unsent"] <= 251, said
+    assert said["p50_us"] > 100000 and said["p99_us"] > 400000, said
+    assert said["rate"] < 0.5 * said["asked_rate"], said
+    code, said, err = ask("--rate", "500", "--ratio", "0:1")
+    assert code == 1 and said["errors"] == 1 and said["ops"] == 49, (said, err)
+    assert "first: -LATE" in err, err
+
+
+class Named:
+    def __init__(self, name):
+        self.name = name
+
+
+def verdicts():
+    """A round in which the client was the limit decides nothing, and is not
+    left out: that would be the slow ones that stay."""
+    def runs(rate, *limited):
+        return [{"rate": rate, "client_was_limit": i in limited,
+                 "server_ns": 1, "p50_us": 1, "p99_us": 1, "gets": 0,
+                 "hits": 0} for i in range(3)]
+
+    table = [
+        (runs(300), runs(100), "3.00", ">= 2: reached, 3.000"),
+        (runs(199.9), runs(100), "2.00", ">= 2: missed, 1.999"),
+        (runs(0), runs(100), "0.00", ">= 2: missed, 0.000"),
+        (runs(100), runs(0), "-", ">= 2: no verdict"),
+        (runs(300, 1), runs(100), "at least 3.00",
+         ">= 2: no verdict, at least 3.000"),
+        (runs(300), runs(100, 0, 1, 2), "at most 3.00",
+         ">= 2: no verdict, at most 3.000"),
+        (runs(300, 0), runs(100, 2), "-", ">= 2: no verdict"),
+    ]
+    for ours, theirs, ratio, said in table:
+        line = duel_line(rows.Row("row", "title", 2),
+                         (Named("ours"), Named("theirs")), (ours, theirs))
+        assert line["cells"][4:6] == [ratio, said], line["cells"]
+    slow = runs(100)
+    slow[0].update(rate=900, client_was_limit=True)
+    slow[1].update(rate=800, client_was_limit=True)
+    line = duel_line(rows.Row("row", "title", 2),
+                     (Named("ours"), Named("theirs")), (slow, runs(100)))
+    assert line["cells"][4] == "at least 8.00", line["cells"]
+
+
+def lost_keys():
+    """Keys that are gone after a restart fail the row: they were promised."""
+    class Forgetful:
+        def __init__(self, *_args, **_options):
+            self.protocol, self.to, self.extra = "native", "x:1", []
+            self.processes = [self]
+            self.pid = os.getpid()
+
+        def __getattr__(self, _name):
+            return lambda *args: None
+
+    class Bench:
+        options = Named("options")
+
+        @staticmethod
+        def load(*_args, **_options):
+            return {"misses": 3, "gets": 10}
+
+    Bench.options.restart_keys = 10
+    kept, rows.Dlht = rows.Dlht, Forgetful
+    try:
+        rows.restart(Bench, "")
+    except Failure as failure:
+        assert "3 of 10 keys are missing" in str(failure), failure
+        return
+    except Absent as reason:
+        raise AssertionError(f"called absent: {reason}") from None
+    finally:
+        rows.Dlht = kept
+    raise AssertionError("nothing was said")
 
 
 def usage():
@@ -229,6 +329,9 @@ TESTS = [
     ("piecemeal", piecemeal),
     ("misses", misses),
     ("planned_time", planned_time),
+    ("stall_to_the_end", stall_to_the_end),
+    ("verdicts", verdicts),
+    ("lost_keys", lost_keys),
     ("node", real(Dlht)),
     ("redis", real(Redis)),
     ("memcached", real(Memcached)),

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lines of a comparison as Markdown, JSON and a picture.
 
-A round in which the generator was the limit says nothing of the server: its
-rate is left out, and if there was none else the row has no ratio of rates. The
-processor's time that a server took for a request does not depend on that.
+A round in which the generator was the limit says only what the server could do
+at least. To leave it out would leave the slow rounds, so it counts, and the
+ratio is then a bound: at least if it was on our side, at most if on the
+other's, nothing if on both; an aim has no verdict. The processor's time that a
+server took for a request does not depend on that.
 """
 
 import json
@@ -25,20 +27,20 @@ class Side:
 
     def __init__(self, server, runs):
         self.name = server.name
-        good = [run for run in runs if not run["client_was_limit"]]
-        self.limited = len(runs) - len(good)
-        self.rate = middle(good, "rate") if good else None
-        self.best = max((run["rate"] for run in good), default=None)
-        self.server_ns = middle(runs, "server_ns")
+        self.limited = sum(run["client_was_limit"] for run in runs)
+        self.rate = middle(runs, "rate")
+        self.best = max(run["rate"] for run in runs)
+        # Of no request there is no time a request.
+        self.server_ns = middle([r for r in runs if r["rate"]] or runs,
+                                "server_ns")
         self.p50_us = middle(runs, "p50_us")
         self.p99_us = middle(runs, "p99_us")
         gets = sum(run["gets"] for run in runs)
         self.hits = sum(run["hits"] for run in runs) / gets if gets else None
 
     def cells(self):
-        if self.rate is None:
-            return "client was the limit"
-        return f"{thousands(self.rate)} ({thousands(self.best)})"
+        return (f"{'at least ' if self.limited else ''}"
+                f"{thousands(self.rate)} ({thousands(self.best)})")
 
 
 def thousands(rate):
@@ -46,37 +48,60 @@ def thousands(rate):
     return f"{k:.1f}" if k < 100 else f"{k:,.0f}"
 
 
-def verdict(ratio, aim, at_most=False):
-    if not aim or ratio is None:
+def verdict(ratio, aim, at_most=False, bound=""):
+    """bound: the ratio is no more than one, so nothing is decided."""
+    if not aim:
         return "-"
+    asked = f"{'<=' if at_most else '>='} {aim:g}: "
+    if ratio is None:
+        return asked + "no verdict"
+    if bound:
+        return f"{asked}no verdict, {bound} {ratio:.3f}"
     good = ratio <= aim if at_most else ratio >= aim
-    return f"{'<=' if at_most else '>='} {aim:g}: {'yes' if good else 'no'}"
+    return f"{asked}{'reached' if good else 'missed'}, {ratio:.3f}"
+
+
+def bounded(ours, theirs):
+    """The ratio of rates, and what kind of bound it is. 0: ours gave no
+    answer; none if theirs did not."""
+    if not theirs.rate or (ours.limited and theirs.limited):
+        return None, ""
+    ratio = ours.rate / theirs.rate
+    if ours.limited:
+        return ratio, "at least"
+    return ratio, "at most" if theirs.limited else ""
 
 
 def duel_line(row, servers, runs):
     ours, theirs = (Side(s, r) for s, r in zip(servers, runs))
-    ratio = ours.rate / theirs.rate if ours.rate and theirs.rate else None
+    ratio, bound = bounded(ours, theirs)
     cpu = theirs.server_ns / ours.server_ns if ours.server_ns else None
     hits = [f"{100 * s.hits:.1f}" for s in (ours, theirs)
             if s.hits is not None]
     notes = []
+    for side, its in ((ours, runs[0]), (theirs, runs[1])):
+        silent = sum(not run["rate"] for run in its)
+        if silent:
+            notes.append(f"{side.name} answered nothing in {silent} rounds")
     if ours.limited or theirs.limited:
         notes.append(f"client was the limit in {ours.limited} and "
                      f"{theirs.limited} rounds")
     line = {
         "name": row.name, "title": row.title, "against": theirs.name,
-        "aim": row.aim, "ratio": ratio, "server_time_ratio": cpu,
+        "aim": row.aim, "ratio": ratio, "bound": bound,
+        "server_time_ratio": cpu,
         "ours": vars(ours), "theirs": vars(theirs), "rounds": runs,
         "note": "; ".join(notes),
         "cells": [row.title, theirs.name, ours.cells(), theirs.cells(),
-                  f"{ratio:.2f}" if ratio else "-",
-                  verdict(ratio, row.aim),
+                  "-" if ratio is None else f"{bound} {ratio:.2f}".strip(),
+                  verdict(ratio, row.aim, bound=bound),
                   f"{ours.server_ns:,.0f} / {theirs.server_ns:,.0f}",
                   f"{cpu:.2f}" if cpu else "-",
                   " / ".join(hits) or "-"],
     }
+    aim = f" (aim {line['cells'][5]})" if row.aim else ""
     line["text"] = (f"{row.name}: {line['cells'][2]} k/s against "
-                    f"{line['cells'][3]}: {line['cells'][4]}; server ns "
+                    f"{line['cells'][3]}: {line['cells'][4]}{aim}; server ns "
                     f"{line['cells'][6]}: {line['cells'][7]}")
     return line
 
@@ -96,8 +121,9 @@ def single_line(row, cells):
     line["cells"] = [row.title, cells["against"], cells["ours"],
                      cells["theirs"], f"{ratio:.2f}" if ratio else "-",
                      verdict(ratio, row.aim, at_most), "-", "-", "-"]
+    aim = f" (aim {line['cells'][5]})" if row.aim else ""
     line["text"] = (f"{row.name}: {cells['ours']} against {cells['theirs']}: "
-                    f"{line['cells'][4]}")
+                    f"{line['cells'][4]}{aim}")
     return line
 
 
@@ -156,7 +182,8 @@ def markdown(bench, options):
 
 def picture(bench, directory):
     """By the same hand as the other pictures of the tree."""
-    rows = [f"{line['ratio']:.4f}\t{line['aim']}\t{line['name']}"
+    rows = [f"{line['ratio']:.4f}\t{line['aim']}\t" +
+            f"{line['name']} {line.get('bound', '')}".strip()
             for line in bench.lines if line["ratio"]]
     if not rows:
         return

@@ -47,6 +47,7 @@ class Server:
     """One process or some; protocol and extra are those of dlht-bench load."""
 
     protocol = "resp"
+    core = SERVER_CORE
 
     def __init__(self, directory):
         self.directory = directory
@@ -57,7 +58,7 @@ class Server:
 
     def run(self, args, name="log"):
         with open(os.path.join(self.directory, name), "ab") as log:
-            process = spawn(pinned(SERVER_CORE, args), stdout=log, stderr=log,
+            process = spawn(pinned(self.core, args), stdout=log, stderr=log,
                             stdin=subprocess.DEVNULL, cwd=self.directory)
         self.processes.append(process)
         return process
@@ -253,8 +254,7 @@ class Dlht(Server):
             said = self.cli("keyspace", "create", self.keyspace, "--volatile",
                             "--placement", "hashed", "--max-bytes",
                             self.max_bytes, "--replicas", "1")
-            if "dlht-cli:" in said:
-                raise Absent(said.strip())
+            ensure("dlht-cli:" not in said, said.strip())
         first = self.count if self.door else 0
         self.to = ",".join(f"127.0.0.1:{self.ports[first + i]}"
                            for i in range(self.count))
