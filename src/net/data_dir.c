@@ -156,6 +156,18 @@ static int restore_graph(void *context, uint64_t number)
     return node_restore_graph(r->node, number);
 }
 
+/* Graphs can be built anew: no reason not to start. */
+static void restore_graphs(struct restoring *r, const struct data_dir *dir)
+{
+    int rc = graph_file_each(r->disk, restore_graph, r);
+    if (rc != DLHT_OK)
+        restore_warn(r,
+                     "a file of a graph is passed over, or cannot be removed "
+                     "(%s)",
+                     rc == DLHT_ENOMEM ? dlht_strerror(rc)
+                                       : disk_posix_why(dir->disk));
+}
+
 static int restore_nothing(void *context, const struct journal_record *record)
 {
     (void)context;
@@ -203,7 +215,7 @@ int data_dir_restore(struct data_dir *dir, struct node *node, uint64_t seed,
                            .error = error };
     int rc = checkpoint_each(r.disk, restore_arc, &r);
     if (rc == DLHT_OK)
-        rc = graph_file_each(r.disk, restore_graph, &r);
+        restore_graphs(&r, dir);
     if (rc == DLHT_OK)
         rc = restore_journal(&r, seed, out);
     if (rc != DLHT_OK && error->code == DLHT_OK)

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -145,6 +146,17 @@ static int posix_allocate(void *self, int handle, uint64_t bytes)
     return DLHT_OK;
 }
 
+static int posix_room(void *self, uint64_t *bytes)
+{
+    struct disk_posix *d = self;
+    struct statvfs st;
+    if (fstatvfs(d->dir, &st) != 0)
+        return fail(d, "fstatvfs", ".", errno);
+    uint64_t blocks = (uint64_t)st.f_bavail, size = (uint64_t)st.f_frsize;
+    *bytes = size && blocks > UINT64_MAX / size ? UINT64_MAX : blocks * size;
+    return DLHT_OK;
+}
+
 static int posix_read(void *self, int handle, uint64_t offset, void *data,
                       size_t len)
 {
@@ -253,6 +265,7 @@ static const struct disk_calls calls = {
     .close = posix_close,
     .size = posix_size,
     .allocate = posix_allocate,
+    .room = posix_room,
     .read = posix_read,
     .write = posix_write,
     .sync = posix_sync,
@@ -344,7 +357,9 @@ int disk_posix_share(const struct disk_posix *disk, struct disk_posix **out)
     if (!d)
         return DLHT_ENOMEM;
     d->lock = -1;
-    d->dir = fcntl(disk->dir, F_DUPFD_CLOEXEC, 0);
+    /* Not a duplicate: what could not be written back is told once to each
+     * opening, and who syncs for the journal must hear it. */
+    d->dir = openat(disk->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (d->dir < 0) {
         free(d);
         return DLHT_EIO;

@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -33,6 +34,7 @@ struct job_worker {
     bool running; /* the node's thread only */
     int bell;
     struct disk disk; /* set before the first job that wants it */
+    atomic_bool ends; /* files of jobs look at it */
 
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -43,14 +45,15 @@ struct job_worker {
     bool stop;
 };
 
-static void run_slot(const struct slot *job, struct disk disk)
+static void run_slot(const struct job_worker *w, const struct slot *job)
 {
     if (job->run) {
         job->run(job->data);
         return;
     }
     struct graph_file file;
-    graph_file_init(&file, disk, job->file);
+    graph_file_init(&file, w->disk, job->file);
+    file.ends = &w->ends;
     job->run_file(job->data, &file);
     graph_file_deinit(&file);
 }
@@ -61,7 +64,7 @@ static void worker_do_next(struct job_worker *w)
     assert(w->done < w->added);
     struct slot job = w->slots[w->done % NODE_JOBS_MAX];
     pthread_mutex_unlock(&w->lock);
-    run_slot(&job, w->disk);
+    run_slot(w, &job);
     pthread_mutex_lock(&w->lock);
     w->done++;
     sys_bell_ring(w->bell);
@@ -107,6 +110,7 @@ int job_worker_new(struct job_worker **out)
         free(w);
         return DLHT_EIO;
     }
+    atomic_init(&w->ends, false);
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->wake, NULL);
     *out = w;
@@ -117,6 +121,7 @@ void job_worker_free(struct job_worker *w)
 {
     if (!w)
         return;
+    atomic_store(&w->ends, true);
     pthread_mutex_lock(&w->lock);
     w->stop = true;
     pthread_cond_signal(&w->wake);

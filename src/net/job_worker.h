@@ -31,8 +31,9 @@ MUST_USE int job_worker_new(struct job_worker **out);
  * is none that another thread uses; it outlives the worker. */
 void job_worker_set_disk(struct job_worker *worker, struct disk disk);
 
-/* Waits for the job that runs; those that wait never run. What data points to
- * must live until then. NULL is allowed. */
+/* Waits for the job that runs, whose file takes and tells nothing more
+ * (DLHT_ECLOSED); those that wait never run. What data points to must live
+ * until then. NULL is allowed. */
 void job_worker_free(struct job_worker *worker);
 
 /* EFFECT_JOB. */

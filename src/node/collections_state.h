@@ -19,9 +19,9 @@ enum graph_phase {
 
 struct graph_state {
     enum graph_phase phase;
-    bool in_time;           /* writing the last one was no trouble */
     bool tried;             /* there was one, since the start */
     bool stop_tried;        /* the node stops, and it was written for that */
+    uint32_t failures;      /* of writing, since one was written */
     uint64_t claimed;       /* when looked at last, */
     uint64_t claimed_ns;    /* and when that changed last */
     uint64_t saved_changes; /* collection_info.changes of the file */

@@ -15,11 +15,12 @@
 
 enum {
     CHANGES_MIN = 256,
-    CHANGES_SHARE = 8 /* of the vectors in the graph: one in so many */
+    CHANGES_SHARE = 8, /* of the vectors in the graph: one in so many */
+    DOUBLINGS_MAX = 6  /* of the gap, one after each failure */
 };
 
 static const uint64_t GAP_NS = UINT64_C(30000000000);
-/* Any change is in a file after so many gaps. */
+/* After so many gaps the least number of changes is enough. */
 static const uint64_t GAPS_MAX = 20;
 static const uint64_t LOOK_NS = UINT64_C(200000000);
 /* So much of a gap after the last record that was in the file it is settled.
@@ -92,7 +93,6 @@ void graphs_begin(struct node *node, struct node_collection *nc)
         return;
     nc->graph.phase =
         has_file(node, nc->keyspace) ? GRAPH_WANTED : GRAPH_SETTLED;
-    nc->graph.in_time = true;
     nc->graph.ended_ns = node->now_ns;
     if (nc->graph.phase == GRAPH_WANTED)
         node_wake_at(node, node->now_ns);
@@ -232,7 +232,9 @@ static int write_file(void *self, const void *bytes, size_t len)
 static void run_save(void *data, struct graph_file *file)
 {
     struct graph_job *job = data;
-    job->rc = collection_save(job->work, job->keyspace, write_file, file);
+    job->rc = graph_file_reserve(file, collection_save_bytes(job->work));
+    if (job->rc == DLHT_OK)
+        job->rc = collection_save(job->work, job->keyspace, write_file, file);
     if (job->rc == DLHT_OK)
         job->rc = graph_file_commit(file);
 }
@@ -259,18 +261,17 @@ static void save_done(struct node *node, void *data)
     g->tried = true;
     if (job->rc == DLHT_OK && note_file(node, nc->keyspace) == DLHT_OK) {
         g->saved_changes = g->taken_changes;
-        g->in_time = true;
+        g->failures = 0;
         node_log(node, LOG_DEBUG, "graph of '%.*s': written, %llu vectors",
                  (int)name.len, (const char *)name.data,
                  (unsigned long long)info.indexed);
     } else {
-        if (g->in_time)
+        if (g->failures++ == 0)
             node_log(node, LOG_WARNING,
                      "graph of '%.*s': its file cannot be written (%s); a "
                      "start would build it anew",
                      (int)name.len, (const char *)name.data,
                      dlht_strerror(job->rc));
-        g->in_time = false;
     }
     free(job);
     node_wake_at(node, node->now_ns);
@@ -294,6 +295,14 @@ static void begin_save(struct node *node, struct node_collection *nc,
     free(job);
 }
 
+/* What failed is not tried as often again: it costs the disk, and others. */
+static uint64_t wait_ns(const struct node *node, const struct graph_state *g)
+{
+    uint32_t doublings =
+        g->failures < DOUBLINGS_MAX ? g->failures : DOUBLINGS_MAX;
+    return gap_ns(node) << doublings;
+}
+
 static bool is_due(const struct node *node, const struct graph_state *g,
                    const struct collection_info *info)
 {
@@ -305,12 +314,11 @@ static bool is_due(const struct node *node, const struct graph_state *g,
         return false;
     if (node->phase == PHASE_STOPPING)
         return true;
-    if (g->tried && since < gap_ns(node))
+    if (changed < min || (g->tried && since < wait_ns(node, g)))
         return false;
     if (since / GAPS_MAX >= gap_ns(node))
         return true;
-    return info->waiting == 0 && changed >= min &&
-           changed >= info->indexed / CHANGES_SHARE;
+    return info->waiting == 0 && changed >= info->indexed / CHANGES_SHARE;
 }
 
 void graphs_flush(struct node *node, struct node_collection *nc)

@@ -43,13 +43,19 @@ static bool file_of(const struct disk_sim *sim, int handle, size_t *file)
     return true;
 }
 
-static bool has_room(const struct disk_sim *sim, size_t file, uint64_t size)
+/* Of all files but one; SIZE_MAX: of all. */
+static uint64_t total_size(const struct disk_sim *sim, size_t file)
 {
-    uint64_t total = size;
+    uint64_t total = 0;
     for (size_t i = 0; i < sim->seen.count; i++)
         if (sim->seen.list[i].file != file)
             total += sim->files[sim->seen.list[i].file].seen.size;
-    return total <= sim->limit;
+    return total;
+}
+
+static bool has_room(const struct disk_sim *sim, size_t file, uint64_t size)
+{
+    return total_size(sim, file) + size <= sim->limit;
 }
 
 static int new_handle(struct disk_sim *sim, size_t file, int *handle)
@@ -170,6 +176,16 @@ static int sim_allocate(void *self, int handle, uint64_t bytes)
         return DLHT_EIO;
     int rc = meet_failure(sim, DISK_SIM_ALLOCATE);
     return rc == DLHT_OK ? set_size(sim, file, bytes) : rc;
+}
+
+static int sim_room(void *self, uint64_t *bytes)
+{
+    const struct disk_sim *sim = self;
+    if (is_stopped(sim))
+        return DLHT_EIO;
+    uint64_t total = total_size(sim, SIZE_MAX);
+    *bytes = total < sim->limit ? sim->limit - total : 0;
+    return DLHT_OK;
 }
 
 static int sim_read(void *self, int handle, uint64_t offset, void *data,
@@ -317,6 +333,7 @@ static const struct disk_calls calls = {
     .close = sim_close,
     .size = sim_size,
     .allocate = sim_allocate,
+    .room = sim_room,
     .read = sim_read,
     .write = sim_write,
     .sync = sim_sync,

@@ -115,7 +115,8 @@ int world_disk_recover(struct world *world, struct sim_peer *peer,
     world_graph_trouble(world, peer);
     rc = graph_file_each(r.disk, restore_graph, &r);
     if (rc != DLHT_OK)
-        return rc;
+        world_trace(world, "n%u: files of graphs: %s", (unsigned)peer->index,
+                    dlht_errname(rc));
     *text = "the journal cannot be read";
     rc = open_journal(&r);
     if (rc == DLHT_OK)

@@ -33,6 +33,8 @@ struct disk_calls {
     int (*size)(void *disk, int handle, uint64_t *bytes);
     /* Makes the file that long, zero-filled, with the space reserved. */
     int (*allocate)(void *disk, int handle, uint64_t bytes);
+    /* Bytes that may still be allocated, as far as is known now. */
+    int (*room)(void *disk, uint64_t *bytes);
     /* Reads exactly len bytes; DLHT_EIO past the end. */
     int (*read)(void *disk, int handle, uint64_t offset, void *data,
                 size_t len);
@@ -73,6 +75,11 @@ MUST_USE static inline int disk_allocate(struct disk d, int handle,
                                          uint64_t bytes)
 {
     return d.calls->allocate(d.self, handle, bytes);
+}
+
+MUST_USE static inline int disk_room(struct disk d, uint64_t *bytes)
+{
+    return d.calls->room(d.self, bytes);
 }
 
 MUST_USE static inline int disk_read(struct disk d, int handle, uint64_t offset,

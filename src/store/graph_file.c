@@ -32,6 +32,11 @@ void graph_file_init(struct graph_file *f, struct disk disk, uint64_t number)
     *f = (struct graph_file){ .disk = disk, .number = number, .handle = -1 };
 }
 
+static bool is_to_end(const struct graph_file *f)
+{
+    return f->ends && atomic_load(f->ends);
+}
+
 static void drop_aside(struct graph_file *f)
 {
     char name[DISK_NAME_MAX];
@@ -59,7 +64,8 @@ static int read_all(struct graph_file *f, int handle, uint64_t size)
     int rc = f->bytes ? DLHT_OK : DLHT_ENOMEM;
     for (uint64_t at = 0; rc == DLHT_OK && at < size;) {
         size_t n = size - at < READ_BYTES ? (size_t)(size - at) : READ_BYTES;
-        rc = disk_read(f->disk, handle, at, f->bytes + at, n);
+        rc = is_to_end(f) ? DLHT_ECLOSED
+                          : disk_read(f->disk, handle, at, f->bytes + at, n);
         at += n;
     }
     return rc;
@@ -97,8 +103,28 @@ static int begin(struct graph_file *f)
     return rc;
 }
 
+int graph_file_reserve(struct graph_file *f, uint64_t bytes)
+{
+    uint64_t room = 0;
+    assert(f->handle < 0 && f->status == DLHT_OK);
+    f->status = disk_room(f->disk, &room);
+    if (f->status == DLHT_OK && (room < GRAPH_FILE_SPARE_BYTES ||
+                                 room - GRAPH_FILE_SPARE_BYTES < bytes))
+        f->status = DLHT_EFULL;
+    if (f->status == DLHT_OK)
+        f->status = begin(f);
+    if (f->status == DLHT_OK)
+        f->status = disk_allocate(f->disk, f->handle, bytes);
+    if (f->status != DLHT_OK)
+        drop_aside(f);
+    f->reserved = bytes;
+    return f->status;
+}
+
 int graph_file_write(struct graph_file *f, const void *bytes, size_t len)
 {
+    if (f->status == DLHT_OK && is_to_end(f))
+        f->status = DLHT_ECLOSED;
     if (f->status == DLHT_OK)
         f->status = begin(f);
     if (f->status == DLHT_OK)
@@ -119,6 +145,7 @@ int graph_file_commit(struct graph_file *f)
     graph_file_name(name, f->number, false);
     if (f->status == DLHT_OK)
         f->status = begin(f);
+    assert(f->status != DLHT_OK || !f->reserved || f->end == f->reserved);
     if (f->status == DLHT_OK)
         f->status = disk_sync(f->disk, f->handle);
     if (f->status == DLHT_OK)
@@ -209,12 +236,13 @@ int graph_file_each(struct disk disk, graph_file_fn fn, void *context)
     int rc = disk_list(disk, note_name, &l);
     if (rc == DLHT_OK && l.failed)
         rc = DLHT_ENOMEM;
-    for (size_t i = 0; i < l.count && rc == DLHT_OK; i++)
-        if (l.list[i].aside)
-            rc = clear_or_tell(disk, &l.list[i], fn, context);
-    for (size_t i = 0; i < l.count && rc == DLHT_OK; i++)
-        if (!l.list[i].aside)
-            rc = clear_or_tell(disk, &l.list[i], fn, context);
+    for (int aside = 1; aside >= 0; aside--)
+        for (size_t i = 0; i < l.count; i++) {
+            if (l.list[i].aside != (aside == 1))
+                continue;
+            int one = clear_or_tell(disk, &l.list[i], fn, context);
+            rc = rc == DLHT_OK ? one : rc;
+        }
     free(l.list);
     return rc;
 }

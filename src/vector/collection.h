@@ -130,6 +130,9 @@ struct collection_work *collection_take_save(struct collection *c);
 MUST_USE int collection_save(struct collection_work *work, uint64_t keyspace,
                              hnsw_write_fn take, void *self);
 
+/* What it writes. Linear. */
+uint64_t collection_save_bytes(const struct collection_work *work);
+
 /* Anywhere: a graph out of a file's bytes, which begin at a multiple of 64 and
  * are not read any more afterwards. It must be one of this keyspace with these
  * parameters (but for ef_search, seed and capacity). Linear.

@@ -100,6 +100,13 @@ int collection_save(struct collection_work *w, uint64_t keyspace,
     return rc == DLHT_OK ? index_save(w->index, take, self) : rc;
 }
 
+uint64_t collection_save_bytes(const struct collection_work *w)
+{
+    assert(w->prints);
+    return GRAPH_HEAD + prints_bytes(w->print_count) +
+           index_save_bytes(w->index);
+}
+
 /* Loading */
 
 struct collection_graph {

@@ -410,12 +410,17 @@ static struct filter_plan_input plan_input(const struct collection_search *s,
                                            uint64_t asked)
 {
     const struct collection *c = s->c;
+    /* Of those that are found; a walk meets the others, too: what was in a
+     * file and no record has come for, and what waits to be removed. */
     double share = c->indexed ? (double)asked / (double)c->indexed : 0;
+    uint64_t rows = index_count(c->index);
+    if (rows < c->indexed)
+        rows = c->indexed;
     struct filter_plan_input in = {
-        .row_count = c->indexed,
+        .row_count = rows,
         .match_count = (double)asked,
         .match_exact = true,
-        .candidate_count = (double)c->indexed,
+        .candidate_count = (double)rows,
         .k = (uint32_t)s->query.k,
         .ef = (uint32_t)s->query.ef,
         .near = 1,

@@ -197,6 +197,11 @@ int index_save(struct index *index, hnsw_write_fn write, void *self)
     return index->hnsw ? hnsw_save(index->hnsw, write, self) : DLHT_ENOTSUP;
 }
 
+uint64_t index_save_bytes(const struct index *index)
+{
+    return index->hnsw ? hnsw_save_bytes(index->hnsw) : 0;
+}
+
 int index_open(struct span snapshot, const struct hnsw_config *rest,
                struct index **out, struct hnsw_fault *fault)
 {

@@ -102,6 +102,7 @@ struct query_work index_reader_work(const struct index_reader *reader);
 /* As hnsw_save and hnsw_open. The exact back end's records are its snapshot:
  *   DLHT_ENOTSUP */
 MUST_USE int index_save(struct index *index, hnsw_write_fn write, void *self);
+uint64_t index_save_bytes(const struct index *index);
 MUST_USE int index_open(struct span snapshot, const struct hnsw_config *rest,
                         struct index **out, struct hnsw_fault *fault);
 

@@ -105,8 +105,12 @@ esac
 refused 2 "$address" --listen "$address"
 refused 2 "$dir/data" --listen 127.0.0.1:0 --data-dir "$dir/data"
 stopped TERM
+# What can be done without is no reason not to start.
+mkdir "$dir/data/graph-0000000000000007.tmp"
 started --listen 127.0.0.1:0 --data-dir "$dir/data"
 stopped INT
+grep -q "file of a graph is passed over" "$dir/err" || complain "does not say so"
+rmdir "$dir/data/graph-0000000000000007.tmp"
 
 # A socket is its owner's; one whose owner was killed is taken over.
 started --listen 127.0.0.1:0 --socket "$dir/socket"

@@ -88,6 +88,13 @@ static int tap_write(void *self, int handle, uint64_t offset, const void *data,
     return after(tap, TAP_WRITE, rc);
 }
 
+/* Changes nothing, and is told only. */
+static int tap_room(void *self, uint64_t *bytes)
+{
+    struct tap *tap = self;
+    return disk_room(tap->inner, bytes);
+}
+
 static int tap_sync(void *self, int handle)
 {
     struct tap *tap = self;
@@ -142,6 +149,7 @@ static const struct disk_calls calls = {
     .close = tap_close,
     .size = tap_size,
     .allocate = tap_allocate,
+    .room = tap_room,
     .read = tap_read,
     .write = tap_write,
     .sync = tap_sync,

@@ -338,11 +338,19 @@ static void enough_changes(void)
     rig_run(&t->rig, 3000, false);
     RIG_CHECK(file_number(t) != 0, "it is not written");
     expect_ready(t);
-    /* With so few changes not again, until some time has gone by. */
+    /* With so few changes not again, */
     t->line_count = 0;
     put_many(t, 0, 5);
-    rig_run(&t->rig, 3000, false);
+    rig_run(&t->rig, 33000, false);
     RIG_CHECK(!has_said(t, "written"), "it is written for nothing");
+    /* with the least number only when some time has gone by. */
+    kill_node(t);
+    t->config.graph_changes = 12;
+    start(t);
+    expect_ready(t);
+    put_many(t, 5, 10);
+    rig_run(&t->rig, 3000, false);
+    RIG_CHECK(!has_said(t, "written"), "it is written for a part of it");
     rig_run(&t->rig, 30000, false);
     expect_said(t, "written, 300 vectors");
     end(t);
@@ -537,6 +545,8 @@ static void dropped(void)
 enum failing {
     FAIL_NONE,
     FAIL_OPEN,
+    FAIL_ROOM,
+    FAIL_ALLOCATE,
     FAIL_WRITE,
     FAIL_SYNC,
     FAIL_RENAME
@@ -545,7 +555,7 @@ enum failing {
 static struct disk inner;
 static enum failing failing;
 static int graph_handle = -1; /* of the last that was opened */
-static int failed_calls;
+static int failed_calls, graphs_begun;
 
 static bool fails(enum failing how, bool concerned)
 {
@@ -559,9 +569,26 @@ static int open_or_fail(void *self, const char *name, bool create, int *handle)
     if (fails(FAIL_OPEN, graph))
         return DLHT_EIO;
     int rc = inner.calls->open(self, name, create, handle);
+    graphs_begun += graph && create;
     if (rc == DLHT_OK && graph)
         graph_handle = *handle;
     return rc;
+}
+
+/* What is left is others'. */
+static int room_or_fail(void *self, uint64_t *bytes)
+{
+    int rc = inner.calls->room(self, bytes);
+    if (fails(FAIL_ROOM, rc == DLHT_OK))
+        *bytes = GRAPH_FILE_SPARE_BYTES + 1000;
+    return rc;
+}
+
+static int allocate_or_fail(void *self, int handle, uint64_t bytes)
+{
+    if (fails(FAIL_ALLOCATE, handle == graph_handle))
+        return DLHT_EFULL;
+    return inner.calls->allocate(self, handle, bytes);
 }
 
 static int write_or_fail(void *self, int handle, uint64_t offset,
@@ -597,21 +624,26 @@ static void disk_fails(void)
         inner = t->disk;
         calls = *inner.calls;
         calls.open = open_or_fail;
+        calls.room = room_or_fail;
+        calls.allocate = allocate_or_fail;
         calls.write = write_or_fail;
         calls.sync = sync_or_fail;
         calls.rename = rename_or_fail;
         t->disk.calls = &calls;
         start(t);
         failing = (enum failing)how;
-        failed_calls = 0;
+        failed_calls = graphs_begun = 0;
         put_many(t, 40, 200);
-        rig_run(&t->rig, 2500, false);
-        RIG_CHECK(failed_calls > 1, "%d: it is tried again", how);
+        rig_run(&t->rig, 20000, false);
+        /* At 0, 2, 6 and 14 s, and at 30 the next. */
+        RIG_CHECK(failed_calls > 2 && failed_calls < 6, "%d: tried %d times",
+                  how, failed_calls);
+        RIG_CHECK(how != FAIL_ROOM || graphs_begun == 0, "it takes room");
         expect_said(t, "its file cannot be written");
         RIG_CHECK(file_number(t) == 0, "%d: it is there all the same", how);
         search_well(t);
         failing = FAIL_NONE;
-        rig_run(&t->rig, 2500, false);
+        rig_run(&t->rig, 20000, false);
         expect_said(t, "written, 200 vectors");
         kill_node(t);
         start(t);
@@ -631,6 +663,30 @@ static void disk_fails(void)
     }
 }
 
+/* What a crash left and cannot be removed is passed over. */
+static void left_behind(void)
+{
+    struct trial *t = begin(30);
+    char name[DISK_NAME_MAX];
+    int handle;
+    uint64_t number = 0;
+    put_many(t, 0, 200);
+    rig_run(&t->rig, 3000, false);
+    kill_node(t);
+    graph_file_name(name, 1, true);
+    RIG_CHECK(disk_open(t->disk, name, true, &handle) == DLHT_OK, "making it");
+    disk_close(t->disk, handle);
+    disk_sim_fail_next(t->sim, DISK_SIM_REMOVE, 0, DLHT_EIO);
+    RIG_CHECK(graph_file_each(t->disk, note_number, &number) == DLHT_EIO,
+              "nobody is told");
+    RIG_CHECK(number != 0, "the others are not told of");
+    disk_sim_fail_next(t->sim, DISK_SIM_REMOVE, 0, DLHT_EIO);
+    start(t);
+    expect_ready(t);
+    expect_said(t, "taken over from its file, 200 vectors");
+    end(t);
+}
+
 int main(void)
 {
     static const struct {
@@ -646,6 +702,7 @@ int main(void)
         { "cut or missing", missing_or_cut },
         { "dropped", dropped },
         { "the disk fails", disk_fails },
+        { "left behind", left_behind },
     };
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (size_t i = 0; i < sizeof trials / sizeof *trials; i++) {

@@ -261,6 +261,37 @@ static int compare_block(void *context, arc_id arc, uint64_t number, bool first,
     return DLHT_OK;
 }
 
+Test(disk_posix, says_how_much_room_there_is)
+{
+    struct place p;
+    uint64_t bytes = 0;
+    open_place(&p);
+    must(disk_room(p.disk, &bytes));
+    cr_assert_gt(bytes, 0);
+    cr_assert_lt(bytes, UINT64_C(1) << 60);
+    close_place(&p);
+}
+
+Test(disk_posix, two_of_a_directory_see_the_same_files)
+{
+    struct place p;
+    struct disk_posix *shared;
+    int handle;
+    uint64_t bytes = 0;
+    open_place(&p);
+    must(disk_posix_share(p.posix, &shared));
+    must(disk_open(disk_posix_disk(shared), "a", true, &handle));
+    must(disk_write(disk_posix_disk(shared), handle, 0, "abc", 3));
+    must(disk_sync_names(disk_posix_disk(shared)));
+    disk_close(disk_posix_disk(shared), handle);
+    disk_posix_close(shared);
+    must(disk_open(p.disk, "a", false, &handle));
+    must(disk_size(p.disk, handle, &bytes));
+    cr_assert_eq(bytes, 3);
+    disk_close(p.disk, handle);
+    close_place(&p);
+}
+
 Test(disk_posix, a_checkpoint_on_real_files)
 {
     struct place p;

@@ -12,6 +12,7 @@
 #include "net/check.h"
 #include "net/job_worker.h"
 #include "node/node.h"
+#include "store/graph_file.h"
 
 /* Threads that cannot be made: the linker sends calls here. */
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
@@ -166,6 +167,70 @@ static void the_end_waits_for_the_job_that_runs(void)
     CHECK_EQ(pthread_join(opener, NULL), 0);
 }
 
+/* A disk without end. */
+
+static int on_open(void *self, const char *name, bool create, int *handle)
+{
+    (void)self, (void)name, (void)create;
+    *handle = 0;
+    return DLHT_OK;
+}
+
+static int on_handle(void *self, int handle)
+{
+    (void)self, (void)handle;
+    return DLHT_OK;
+}
+
+static int on_write(void *self, int handle, uint64_t offset, const void *data,
+                    size_t len)
+{
+    (void)self, (void)handle, (void)offset, (void)data, (void)len;
+    return DLHT_OK;
+}
+
+static atomic_int removed;
+
+static int on_remove(void *self, const char *name)
+{
+    (void)self, (void)name;
+    removed++;
+    return DLHT_OK;
+}
+
+struct endless {
+    atomic_bool started;
+    int rc;
+};
+
+static void write_without_end(void *data, struct graph_file *file)
+{
+    struct endless *job = data;
+    do {
+        job->rc = graph_file_write(file, "more", 4);
+        job->started = true;
+    } while (job->rc == DLHT_OK);
+}
+
+static void a_file_that_is_written_ends_with_the_worker(void)
+{
+    static const struct disk_calls calls = { .open = on_open,
+                                             .close = on_handle,
+                                             .write = on_write,
+                                             .sync = on_handle,
+                                             .remove = on_remove };
+    struct endless job = { .rc = DLHT_OK };
+    struct job_worker *w = start();
+    removed = 0;
+    job_worker_set_disk(w, (struct disk){ .calls = &calls });
+    job_worker_add_file(w, 1, 7, write_without_end, &job);
+    while (!job.started)
+        usleep(1000);
+    job_worker_free(w);
+    CHECK_EQ(job.rc, DLHT_ECLOSED);
+    CHECK_EQ(removed, 1); /* what was aside */
+}
+
 static void without_a_thread_the_caller_does_it(void)
 {
     struct job_worker *w = start();
@@ -194,6 +259,7 @@ int main(void)
     jobs_are_done_in_order();
     each_is_reported_when_it_ends();
     the_end_waits_for_the_job_that_runs();
+    a_file_that_is_written_ends_with_the_worker();
     without_a_thread_the_caller_does_it();
     return check_done();
 }

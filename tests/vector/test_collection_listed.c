@@ -66,33 +66,45 @@ static void let_work(struct collection *c)
     }
 }
 
-static struct collection *make(struct rng *rng)
+static struct collection *make_empty(bool saves)
 {
     struct span field = span_str("n");
     struct collection_source source = { read_row, NULL };
     struct collection_config config = { .index = { INDEX_HNSW,
                                                    hnsw_config_default(DIM) },
                                         .fields = &field,
-                                        .field_count = 1 };
+                                        .field_count = 1,
+                                        .saves = saves };
     struct collection *c;
     config.index.hnsw.metric = METRIC_L2;
-    config.index.hnsw.m = 4;
-    config.index.hnsw.ef_construction = 8;
+    config.index.hnsw.m = saves ? 12 : 4;
+    config.index.hnsw.ef_construction = saves ? 60 : 8;
+    cr_assert_eq(collection_new(&config, &source, &c), DLHT_OK);
+    for (size_t p = 0; p < PARTS; p++)
+        cr_assert_eq(collection_add_part(c, &parts[p]), DLHT_OK);
+    return c;
+}
+
+static void tell(struct collection *c, size_t row)
+{
+    char text[16];
+    cr_assert_eq(
+        collection_put(c, parts[row % PARTS], id_of(row, text), pack(row), 1),
+        DLHT_OK);
+}
+
+static struct collection *make(struct rng *rng, bool saves)
+{
+    struct collection *c = make_empty(saves);
     for (unsigned n = 0; n < GROUPS; n++) {
         char json[16];
         snprintf(json, sizeof json, "{\"n\": %u}", n);
         cr_assert_eq(meta_parse(span_str(json), &metas[n], NULL), DLHT_OK);
     }
-    cr_assert_eq(collection_new(&config, &source, &c), DLHT_OK);
-    for (size_t p = 0; p < PARTS; p++)
-        cr_assert_eq(collection_add_part(c, &parts[p]), DLHT_OK);
     for (size_t row = 0; row < ROWS; row++) {
-        char text[16];
         for (size_t i = 0; i < DIM; i++)
             vectors[row][i] = (float)rng_real(rng);
-        cr_assert_eq(collection_put(c, parts[row % PARTS], id_of(row, text),
-                                    pack(row), 1),
-                     DLHT_OK);
+        tell(c, row);
         if (row % COLLECTION_WORK_MAX == 0)
             let_work(c);
     }
@@ -188,7 +200,7 @@ Test(collection_listed, what_an_index_leaves_is_found_by_codes)
     uint64_t seed = 11;
     printf("seed %llu\n", (unsigned long long)seed);
     rng_init(&rng, seed);
-    struct collection *c = make(&rng);
+    struct collection *c = make(&rng, false);
     double all = recall(c, &rng, PARTS, true);
     double one = recall(c, &rng, 1, false); /* they are few */
     printf("recall %.4f, of one part %.4f\n", all, one);
@@ -205,6 +217,98 @@ Test(collection_listed, what_an_index_leaves_is_found_by_codes)
     cr_expect_geq(recall(c, &rng, PARTS, true), 0.995);
     collection_drop_part(c, parts[1]); /* not cleared up yet */
     cr_expect_eq(recall(c, &rng, 0, false), 1);
+    collection_free(c);
+    for (size_t n = 0; n < GROUPS; n++)
+        buf_deinit(&metas[n]);
+    buf_deinit(&value);
+}
+
+/* A file just taken over: records have come for few of its vectors. */
+
+static int append(void *self, const void *bytes, size_t len)
+{
+    buf_append(self, bytes, len);
+    return ((struct buf *)self)->failed ? DLHT_ENOMEM : DLHT_OK;
+}
+
+static struct collection *taken_over(struct collection *c)
+{
+    struct buf file = { 0 };
+    struct collection_graph *graph;
+    struct hnsw_fault fault;
+    struct collection_work *work = collection_take_save(c);
+    cr_assert(work);
+    uint64_t bytes = collection_save_bytes(work);
+    cr_assert_eq(collection_save(work, 1, append, &file), DLHT_OK);
+    cr_assert_eq(bytes, file.len);
+    collection_done(c, work);
+    collection_free(c);
+    c = make_empty(true);
+    uint8_t *aligned = aligned_alloc(64, file.len / 64 * 64 + 64);
+    cr_assert(aligned);
+    memcpy(aligned, file.data, file.len);
+    cr_assert_eq(collection_graph_load(span_of(aligned, file.len), 1,
+                                       collection_graph(c), &graph, &fault),
+                 DLHT_OK);
+    cr_assert(collection_adopt(c, graph));
+    free(aligned);
+    buf_deinit(&file);
+    return c;
+}
+
+static size_t search_claimed(struct collection *c, const float *vector,
+                             size_t claimed, size_t k)
+{
+    struct collection_query query = { .vector = vector, .k = k, .ef = 10 };
+    struct collection_search *s;
+    const struct collection_hit *hits;
+    size_t count, right = 0;
+    cr_assert_eq(collection_search_new(c, &query, &s), DLHT_OK);
+    for (size_t p = 0; p < PARTS; p++)
+        collection_search_add(s, parts[p]);
+    cr_assert_eq(collection_search_run(s, &hits, &count), DLHT_OK);
+    cr_assert_eq(count, k);
+    for (size_t i = 0; i < count; i++) {
+        double d = distance(vector, vectors[row_of(hits[i].id)]);
+        size_t nearer = 0;
+        cr_assert_lt(row_of(hits[i].id), claimed);
+        for (size_t row = 0; row < claimed; row++)
+            nearer += distance(vector, vectors[row]) < d - 1e-9;
+        right += nearer < k;
+    }
+    collection_search_free(s);
+    return right;
+}
+
+Test(collection_listed, few_of_a_graph_are_found_well)
+{
+    enum {
+        CLAIMED = ROWS / 50,
+        NEAREST = 2,
+        QUERIES = 200
+    };
+    struct rng rng;
+    uint64_t seed = 12;
+    size_t right = 0;
+    struct collection_info info;
+    printf("seed %llu\n", (unsigned long long)seed);
+    rng_init(&rng, seed);
+    struct collection *c = taken_over(make(&rng, true));
+    for (size_t row = 0; row < CLAIMED; row++)
+        tell(c, row);
+    collection_info(c, &info);
+    cr_assert_eq(info.claimed, CLAIMED);
+    cr_assert_eq(info.indexed, CLAIMED);
+    cr_assert_eq(info.kept, ROWS - CLAIMED);
+    for (size_t i = 0; i < QUERIES; i++) {
+        float query[DIM];
+        for (size_t d = 0; d < DIM; d++)
+            query[d] = (float)rng_real(&rng);
+        right += search_claimed(c, query, CLAIMED, NEAREST);
+    }
+    double share = (double)right / (QUERIES * NEAREST);
+    printf("recall %.4f of 2 %%\n", share);
+    cr_expect_geq(share, 0.97);
     collection_free(c);
     for (size_t n = 0; n < GROUPS; n++)
         buf_deinit(&metas[n]);
