@@ -37,7 +37,7 @@ struct redis_txn {
     bool hot;  /* in redis->hot */
     bool verified;
     bool grouped;      /* by arc; keys[].arc is known */
-    bool storing_some; /* a part is stored already */
+    bool storing_some; /* a part is stored already, or an end */
     struct redis_to to;
     uint64_t hash;
     struct redis_txn *next_hot;
@@ -218,6 +218,7 @@ static void end_round(struct redis_txn *txn, bool known)
     txn->commands = txn->later;
     txn->later = (struct txn_list){ 0 };
     txn->tries = 0;
+    txn->storing_some = false;
     txn->deadline_ns = redis->now_ns + TXN_DEADLINE_NS;
     struct redis_key *key = &txn->keys[0];
     key->settled = false;
@@ -333,6 +334,15 @@ static void run_commands(struct redis_txn *txn)
         if (call.client || c->command->first_key)
             c->command->run(&call);
     }
+}
+
+/* What an earlier part stored is what the commands would store now. */
+static bool is_as_stored(const struct redis_txn *txn)
+{
+    for (size_t i = 0; i < txn->key_count; i++)
+        if (txn->keys[i].settled && !redis_key_is_as_stored(&txn->keys[i]))
+            return false;
+    return true;
 }
 
 static bool wants_store(const struct redis_key *key)
@@ -478,8 +488,8 @@ static void store(struct redis_txn *txn)
             return;
         }
     struct redis_key *next = next_to_store(txn);
-    if (!next) {
-        finish(txn);
+    if (!next) { /* where an earlier part is stored, ends may be left */
+        store_ends(txn);
         return;
     }
     if (is_single(txn) && !next->watched) {
@@ -556,6 +566,8 @@ static void txn_reply(struct redis *redis, struct redis_job *job, uint32_t part,
     } else if (status != DLHT_OK) {
         note_failure(txn, response);
     }
+    if (txn->phase == TXN_ENDS && status == DLHT_OK)
+        txn->storing_some = true;
     txn->stored_version = response->version;
     release(txn);
 }
@@ -583,9 +595,13 @@ static void after_load(struct redis_txn *txn)
         return;
     }
     run_commands(txn);
+    if (!is_as_stored(txn)) {
+        fail(txn, DLHT_EUNKNOWN, span_empty());
+        return;
+    }
     for (size_t i = 0; i < txn->key_count; i++)
         changed = changed || wants_store(&txn->keys[i]);
-    if (changed) {
+    if (changed || txn->storing_some) {
         store(txn);
     } else if (txn->exec && txn->key_count > 1 && !txn->verified) {
         if (!again(txn))
@@ -621,13 +637,13 @@ static void after_store(struct redis_txn *txn)
     bool left = false;
     for (size_t i = 0; i < txn->key_count; i++) {
         struct redis_key *key = &txn->keys[i];
-        if (in_part(txn, key)) {
-            key->settled = true;
-            key->watched = false;
-        }
-        left = left || (key->changed && !key->settled);
+        if (!key->settled && !in_part(txn, key))
+            left = left || key->changed;
     }
-    txn->storing_some = left;
+    for (size_t i = 0; i < txn->key_count && left; i++)
+        if (in_part(txn, &txn->keys[i]))
+            redis_key_settle(&txn->keys[i]);
+    txn->storing_some = true;
     if (left)
         store(txn);
     else

@@ -7,7 +7,8 @@
  * anew. Keys of one arc are stored by one conditional batch: together or not
  * at all. Keys of several arcs are stored arc by arc; where the store of a
  * later arc meets a change, its part is computed anew, so that no change of
- * others is lost.
+ * others is lost. If that would have stored something else in an earlier arc
+ * (RENAME: the new value), it ends there: the outcome is unknown.
  *
  * Commands on one key that come while it is being stored join the next round:
  * however many clients count on one key, a store answers all who waited. */
@@ -39,7 +40,9 @@ struct redis_key {
     uint64_t was_ttl_ms;
     bool watched; /* must still be at watch_version */
     uint64_t watch_version;
-    bool settled; /* stored by an earlier part */
+    bool settled; /* stored by an earlier part, as follows */
+    bool stored_there, stored_changed, stored_ttl;
+    struct buf stored;
     uint64_t arc; /* where it lives; once asked */
 };
 

@@ -65,6 +65,7 @@ void redis_key_free(struct redis_key *key)
     free((void *)(uintptr_t)key->name.data);
     buf_deinit(&key->value);
     buf_deinit(&key->was);
+    buf_deinit(&key->stored);
 }
 
 void redis_key_set(struct redis_key *key, struct span value)
@@ -99,6 +100,26 @@ void redis_key_reset(struct redis_key *key)
     key->ttl_ms = key->was_ttl_ms;
     key->changed = false;
     key->ttl_changed = false;
+}
+
+void redis_key_settle(struct redis_key *key)
+{
+    struct buf room = key->stored;
+    key->settled = true;
+    key->watched = false;
+    key->stored = key->value;
+    key->value = room;
+    key->stored_there = key->there;
+    key->stored_changed = key->changed;
+    key->stored_ttl = key->ttl_changed;
+}
+
+bool redis_key_is_as_stored(const struct redis_key *key)
+{
+    return key->there == key->stored_there &&
+           key->changed == key->stored_changed &&
+           key->ttl_changed == key->stored_ttl &&
+           span_equal(buf_span(&key->value), buf_span(&key->stored));
 }
 
 void redis_key_take(struct redis_key *key, const struct response *response)

@@ -506,14 +506,17 @@ def greedy_test(port, pid):
     check(greedy.ask("DEL", "big") == b":1\r\n", "and goes on")
 
 
+def make_apart(node_port):
+    tool = os.path.join(os.path.dirname(NODE), "dlht-cli")
+    return os.path.exists(tool) and subprocess.run(
+        [tool, "-n", f"127.0.0.1:{node_port}", "keyspace", "create", "apart",
+         "--placement", "hashed"], check=True, stdout=subprocess.DEVNULL)
+
+
 def apart_test(node_port, port):
     """Keys of several arcs, changed together by many: no change is lost."""
-    tool = os.path.join(os.path.dirname(NODE), "dlht-cli")
-    if not os.path.exists(tool):
+    if not make_apart(node_port):
         return
-    subprocess.run([tool, "-n", f"127.0.0.1:{node_port}", "keyspace", "create",
-                    "apart", "--placement", "hashed"], check=True,
-                   stdout=subprocess.DEVNULL)
     conns = [Conn(port) for _ in range(8)]
     for c in conns:
         check(c.ask("SELECT", "1") == b"+OK\r\n", "select")
@@ -541,6 +544,27 @@ def apart_test(node_port, port):
             break
     check(sorted(seen) == [b"a0", b"a1", b"a2", b"a3", b"a4", b"b"],
           f"a scan by hash: {seen}")
+
+
+def moving_test(ports):
+    """What is appended to a key while another renames it is not lost."""
+    mover, moved, unknown = Conn(ports[0]), 0, 0
+    writers = [Conn(p) for p in ports]
+    for c in [mover, *writers]:
+        check(c.ask("SELECT", "1") == b"+OK\r\n", "select")
+    for i in range(150):
+        for w in writers:
+            w.s.sendall(pack(("APPEND", "p", "x")) * 2)
+        said = mover.ask("RENAME", "p", "q")
+        unknown += b"outcome unknown" in said
+        moved += mover.ask("GETDEL", "q").count(b"x")
+        for w in writers:
+            for _ in range(2):
+                check(w.answer()[:1] == b":", "append")
+    moved += mover.ask("GETDEL", "p").count(b"x")
+    wrote = 150 * len(ports) * 2
+    check(moved >= wrote if unknown else moved == wrote,
+          f"moved {moved} of {wrote}, {unknown} unknown")
 
 
 def cluster_tests(ports):
@@ -574,7 +598,7 @@ def ring(count, *options):
 
 def ring_tests():
     """Any node answers any key; keys of several arcs in one command."""
-    with ring(3) as ports:
+    with ring(3, "--redis-db", "1=apart") as ports:
         conns = [Conn(p) for p in ports]
         for i in range(60):
             said = conns[i % 3].ask("SET", f"r{i}", i)
@@ -594,6 +618,8 @@ def ring_tests():
         check(got == b"*10\r\n" + b"".join(b":%d\r\n" % (i + 1)
                                            for i in range(10)), f"{got!r}")
         check(conns[1].ask("DBSIZE") == b":61\r\n", "dbsize")
+        if make_apart(ports[0] - 3):
+            moving_test(ports)
         cluster_tests(ports[:1])
     with ring(2, "--redis-ask", "yes", "--replicas", "1") as ports:
         cluster_tests(ports)
