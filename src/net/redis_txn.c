@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "net/redis_string.h"
 #include "wire/cas_item.h"
 #include "wire/mp.h"
 
@@ -36,6 +37,7 @@ struct redis_txn {
     bool exec; /* one answer for all commands */
     bool hot;  /* in redis->hot */
     bool verified;
+    bool known;        /* not read: what the round before stored */
     bool grouped;      /* by arc; keys[].arc is known */
     bool storing_some; /* a part is stored already, or an end */
     struct redis_to to;
@@ -232,6 +234,7 @@ static void end_round(struct redis_txn *txn, bool known)
     key->was_there = key->there;
     key->was_ttl_ms = key->ttl_ms;
     key->version = key->there ? txn->stored_version : 0;
+    txn->known = true;
     txn->phase = TXN_LOAD;
     redis_ready(redis, &txn->job);
 }
@@ -280,6 +283,7 @@ static void ask(struct redis_txn *txn, size_t part, struct request *q)
 static void load(struct redis_txn *txn, enum txn_phase phase)
 {
     begin_phase(txn, phase);
+    txn->known = false;
     for (size_t i = 0; i < txn->key_count; i++) {
         struct redis_key *key = &txn->keys[i];
         if (key->settled)
@@ -455,9 +459,21 @@ static void lookup(struct redis_txn *txn)
     release(txn);
 }
 
+/* Ends change without a new version: for who may ask of them they are read. */
+static bool ends_are_asked(const struct txn_list *list)
+{
+    for (const struct txn_command *c = list->first; c; c = c->next)
+        if (strcmp(c->command->group, "string") != 0 ||
+            c->command->run == redis_run_getex)
+            return true;
+    return false;
+}
+
 static void finish(struct redis_txn *txn)
 {
-    bool known = txn->key_count == 1 && txn->keys[0].changed;
+    const struct redis_key *key = &txn->keys[0];
+    bool known = txn->key_count == 1 && key->changed && !key->ttl_ms &&
+                 !ends_are_asked(&txn->later);
     answer_all(txn);
     end_round(txn, known);
 }
@@ -595,6 +611,10 @@ static void after_load(struct redis_txn *txn)
         return;
     }
     run_commands(txn);
+    if (txn->known && !txn->keys[0].changed) {
+        load(txn, TXN_LOAD); /* no store will prove that it is still so */
+        return;
+    }
     if (!is_as_stored(txn)) {
         fail(txn, DLHT_EUNKNOWN, span_empty());
         return;
@@ -773,8 +793,8 @@ static bool join(struct redis_txn *txn, const struct redis_call *call,
     if (!copy)
         return false;
     copy->to = *to;
-    redis_txn_list_add(txn->phase == TXN_LOAD ? &txn->commands : &txn->later,
-                       copy);
+    /* What is being read may be read already, before this command came. */
+    redis_txn_list_add(&txn->later, copy);
     return true;
 }
 

@@ -10,8 +10,11 @@
  * others is lost. If that would have stored something else in an earlier arc
  * (RENAME: the new value), it ends there: the outcome is unknown.
  *
- * Commands on one key that come while it is being stored join the next round:
- * however many clients count on one key, a store answers all who waited. */
+ * Commands on one key that come while one is under way join the next round:
+ * however many clients count on one key, a store answers all who waited. What
+ * was stored is not read again by a round that stores, too: that it does proves
+ * that nobody changed it. A round that stores nothing has read after its
+ * commands came. */
 
 #ifndef NET_REDIS_TXN_H
 #define NET_REDIS_TXN_H

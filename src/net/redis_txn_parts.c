@@ -86,7 +86,9 @@ void redis_key_remove(struct redis_key *key)
 
 void redis_key_end(struct redis_key *key, uint64_t ttl_ms)
 {
-    key->ttl_changed = key->ttl_changed || ttl_ms || key->ttl_ms;
+    /* A new value has the end that is said here, whatever it was. */
+    key->ttl_changed =
+        key->ttl_changed || key->changed || ttl_ms || key->ttl_ms;
     key->ttl_ms = ttl_ms;
 }
 

@@ -572,6 +572,20 @@ def moving_test(ports):
           f"moved {moved} of {wrote}, {unknown} unknown")
 
 
+def joining_test(ports):
+    """Who reads by joining what others store sees what was stored before."""
+    busy, reader, setter = Conn(ports[1]), Conn(ports[1]), Conn(ports[2])
+    for key in ("j1", "j2", "j3"):
+        for i in range(100):
+            busy.s.sendall(pack(("APPEND", key, "+")) * 4)
+            want = b"%04d" % i
+            check(setter.ask("SET", key, want) == b"+OK\r\n", "set")
+            got = reader.ask("GETRANGE", key, 0, 3)
+            check(got == b"$4\r\n%s\r\n" % want, f"{key} {want}: {got}")
+            for _ in range(4):
+                busy.answer()
+
+
 def cluster_tests(ports):
     from redis.cluster import RedisCluster
 
@@ -623,6 +637,7 @@ def ring_tests():
         check(got == b"*10\r\n" + b"".join(b":%d\r\n" % (i + 1)
                                            for i in range(10)), f"{got!r}")
         check(conns[1].ask("DBSIZE") == b":61\r\n", "dbsize")
+        joining_test(ports)
         if make_apart(ports[0] - 3):
             moving_test(ports)
         cluster_tests(ports[:1])
