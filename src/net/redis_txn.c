@@ -15,6 +15,10 @@
 #include "wire/cas_item.h"
 #include "wire/mp.h"
 
+enum {
+    LOOKUPS_MAX = 5 /* of one round: arcs are not cut that often */
+};
+
 static const uint64_t TXN_DEADLINE_NS = UINT64_C(5000000000);
 
 enum txn_phase {
@@ -44,7 +48,7 @@ struct redis_txn {
     uint64_t hash;
     struct redis_txn *next_hot;
     size_t open;
-    uint32_t tries;
+    uint32_t tries, lookups;
     uint64_t deadline_ns;
     uint64_t arc; /* being stored */
     uint8_t db;
@@ -219,7 +223,7 @@ static void end_round(struct redis_txn *txn, bool known)
     assert(txn->key_count == 1);
     txn->commands = txn->later;
     txn->later = (struct txn_list){ 0 };
-    txn->tries = 0;
+    txn->tries = txn->lookups = 0;
     txn->storing_some = false;
     txn->deadline_ns = redis->now_ns + TXN_DEADLINE_NS;
     struct redis_key *key = &txn->keys[0];
@@ -641,9 +645,9 @@ static void after_store(struct redis_txn *txn)
             load(txn, TXN_LOAD);
         return;
     }
-    if (txn->status == DLHT_EINVAL && txn->key_count > 1) {
-        if (again(txn)) /* in several arcs, or arcs were cut meanwhile */
-            lookup(txn);
+    if (txn->status == DLHT_EINVAL && txn->key_count > 1 &&
+        txn->lookups++ < LOOKUPS_MAX) {
+        lookup(txn); /* in several arcs, or arcs were cut meanwhile */
         return;
     }
     if (txn->status != DLHT_OK) {

@@ -506,11 +506,30 @@ def greedy_test(port, pid):
     check(greedy.ask("DEL", "big") == b":1\r\n", "and goes on")
 
 
-def make_apart(node_port):
+def tool_does(node_port, *words):
     tool = os.path.join(os.path.dirname(NODE), "dlht-cli")
     return os.path.exists(tool) and subprocess.run(
-        [tool, "-n", f"127.0.0.1:{node_port}", "keyspace", "create", "apart",
-         "--placement", "hashed"], check=True, stdout=subprocess.DEVNULL)
+        [tool, "-n", f"127.0.0.1:{node_port}", *words], check=True,
+        stdout=subprocess.DEVNULL)
+
+
+def make_apart(node_port):
+    return tool_does(node_port, "keyspace", "create", "apart", "--placement",
+                     "hashed")
+
+
+def vectors_test(node_port, port):
+    """What a keyspace refuses is said, and not tried again and again."""
+    if not tool_does(node_port, "vector", "create", "vectors", "--dim", "2"):
+        return
+    c = Conn(port)
+    check(c.ask("SELECT", "2") == b"+OK\r\n", "select")
+    c.s.sendall(pack(("MULTI",)) + pack(("SET", "a", "1")) +
+                pack(("SET", "b", "2")))
+    for _ in range(3):
+        c.answer()
+    said = c.ask("EXEC")
+    check(said.startswith(b"-ERR "), f"no vectors: {said}")
 
 
 def apart_test(node_port, port):
@@ -646,12 +665,14 @@ def ring_tests():
 
 
 def clients_test():
-    with node("--redis-db", "1=apart") as (port, node_port, pid):
+    with node("--redis-db", "1=apart", "--redis-db",
+              "2=vectors") as (port, node_port, pid):
         cli_tests(port)
         benchmark_tests(port)
         python_tests(port)
         greedy_test(port, pid)
         apart_test(node_port, port)
+        vectors_test(node_port, port)
     ring_tests()
 
 
