@@ -189,8 +189,10 @@ static void answer_all(struct redis_txn *txn)
         struct buf *out = redis_begin(redis, &txn->to);
         if (out)
             resp_write_array(out, txn->commands.count);
-        for (c = txn->commands.first; out && c; c = c->next)
+        for (c = txn->commands.first; out && c; c = c->next) {
             buf_append_span(out, buf_span(&c->out));
+            out->failed = out->failed || c->out.failed;
+        }
         redis_end(redis, &txn->to);
     } else {
         for (c = txn->commands.first; c; c = c->next)
@@ -322,8 +324,10 @@ static bool watches_hold(const struct redis_txn *txn)
     return true;
 }
 
-static void run_commands(struct redis_txn *txn)
+/* False: some have no memory for what they make; nothing is done. */
+static bool run_commands(struct redis_txn *txn)
 {
+    bool failed = false;
     for (size_t i = 0; i < txn->key_count; i++)
         redis_key_reset(&txn->keys[i]);
     for (struct txn_command *c = txn->commands.first; c; c = c->next) {
@@ -341,7 +345,11 @@ static void run_commands(struct redis_txn *txn)
         /* What is no data is of use to who waits for the answer alone. */
         if (call.client || c->command->first_key)
             c->command->run(&call);
+        failed = failed || c->out.failed;
     }
+    for (size_t i = 0; i < txn->key_count; i++)
+        failed = failed || txn->keys[i].value.failed;
+    return !failed;
 }
 
 /* What an earlier part stored is what the commands would store now. */
@@ -421,8 +429,10 @@ static void store_part(struct redis_txn *txn)
         q.list_count += CAS_ITEM_BINS;
     }
     q.list = buf_span(&list);
-    if (list.failed || q.list_count > CAS_ITEM_BINS * BATCH_COUNT_MAX ||
-        list.len > WIRE_BODY_MAX - (64 << 10))
+    if (list.failed)
+        txn->status = DLHT_ENOMEM;
+    else if (q.list_count > CAS_ITEM_BINS * BATCH_COUNT_MAX ||
+             list.len > WIRE_BODY_MAX - (64 << 10))
         txn->status = DLHT_ETOOBIG;
     else
         ask(txn, 0, &q);
@@ -614,7 +624,10 @@ static void after_load(struct redis_txn *txn)
         end_round(txn, false);
         return;
     }
-    run_commands(txn);
+    if (!run_commands(txn)) {
+        fail(txn, DLHT_ENOMEM, span_empty());
+        return;
+    }
     if (txn->known && !txn->keys[0].changed) {
         load(txn, TXN_LOAD); /* no store will prove that it is still so */
         return;

@@ -68,9 +68,17 @@ void redis_key_free(struct redis_key *key)
     buf_deinit(&key->stored);
 }
 
+/* That memory lacked before stays known: an answer may tell of it. */
+static void value_reset(struct redis_key *key)
+{
+    bool failed = key->value.failed;
+    buf_reset(&key->value);
+    key->value.failed = failed;
+}
+
 void redis_key_set(struct redis_key *key, struct span value)
 {
-    buf_reset(&key->value);
+    value_reset(key);
     buf_append_span(&key->value, value);
     key->there = true;
     key->changed = true;
@@ -81,7 +89,7 @@ void redis_key_remove(struct redis_key *key)
     key->changed = key->changed || key->there;
     key->there = false;
     key->ttl_ms = 0;
-    buf_reset(&key->value);
+    value_reset(key);
 }
 
 void redis_key_end(struct redis_key *key, uint64_t ttl_ms)
@@ -98,6 +106,7 @@ void redis_key_reset(struct redis_key *key)
     buf_reset(&key->value);
     if (key->was_there)
         buf_append_span(&key->value, buf_span(&key->was));
+    key->value.failed = key->value.failed || key->was.failed;
     key->there = key->was_there;
     key->ttl_ms = key->was_ttl_ms;
     key->changed = false;
