@@ -48,6 +48,7 @@ struct redis_txn {
     uint64_t hash;
     struct redis_txn *next_hot;
     size_t open;
+    size_t read; /* bytes, in this phase */
     uint32_t tries, lookups;
     uint64_t deadline_ns;
     uint64_t arc; /* being stored */
@@ -264,6 +265,7 @@ static void begin_phase(struct redis_txn *txn, enum txn_phase phase)
 {
     txn->phase = phase;
     txn->open = 1;
+    txn->read = 0;
     txn->status = DLHT_OK;
     txn->mismatch = false;
     txn->moved = false;
@@ -324,9 +326,12 @@ static bool watches_hold(const struct redis_txn *txn)
     return true;
 }
 
-/* False: some have no memory for what they make; nothing is done. */
-static bool run_commands(struct redis_txn *txn)
+/* DLHT_OK, or nothing may be done:
+ *   DLHT_ENOMEM  for what they make
+ *   DLHT_ETOOBIG  so are the answers of an EXEC */
+static int run_commands(struct redis_txn *txn)
 {
+    size_t answered = 0;
     bool failed = false;
     for (size_t i = 0; i < txn->key_count; i++)
         redis_key_reset(&txn->keys[i]);
@@ -346,10 +351,13 @@ static bool run_commands(struct redis_txn *txn)
         if (call.client || c->command->first_key)
             c->command->run(&call);
         failed = failed || c->out.failed;
+        answered += c->out.len;
+        if (txn->exec && answered > REDIS_TXN_ANSWER_MAX)
+            return DLHT_ETOOBIG;
     }
     for (size_t i = 0; i < txn->key_count; i++)
         failed = failed || txn->keys[i].value.failed;
-    return !failed;
+    return failed ? DLHT_ENOMEM : DLHT_OK;
 }
 
 /* What an earlier part stored is what the commands would store now. */
@@ -578,7 +586,16 @@ static void txn_reply(struct redis *redis, struct redis_job *job, uint32_t part,
     int status = response->status;
     struct redis_key *key = part < txn->key_count ? &txn->keys[part] : NULL;
     bool read = status == DLHT_OK || status == DLHT_ENOTFOUND;
-    if (txn->phase == TXN_LOAD && read) {
+    if (read && (txn->phase == TXN_LOAD || txn->phase == TXN_VERIFY))
+        txn->read += response->value.len;
+    if (txn->read > REDIS_TXN_READ_MAX) {
+        struct response too_long = {
+            .status = DLHT_ETOOBIG,
+            .text =
+                span_str("the values of these keys are too long together")
+        };
+        note_failure(txn, &too_long);
+    } else if (txn->phase == TXN_LOAD && read) {
         redis_key_take(key, response);
     } else if (txn->phase == TXN_VERIFY && read) {
         txn->moved = txn->moved || (status == DLHT_OK ? response->version
@@ -606,6 +623,8 @@ static void txn_reply(struct redis *redis, struct redis_job *job, uint32_t part,
 
 static void after_load(struct redis_txn *txn)
 {
+    static const char too_long[] =
+        "the answers of this transaction would be too long: nothing was done";
     bool changed = false;
     struct redis *redis = txn->redis;
     if (txn->phase == TXN_VERIFY && txn->moved)
@@ -624,8 +643,9 @@ static void after_load(struct redis_txn *txn)
         end_round(txn, false);
         return;
     }
-    if (!run_commands(txn)) {
-        fail(txn, DLHT_ENOMEM, span_empty());
+    int rc = run_commands(txn);
+    if (rc != DLHT_OK) {
+        fail(txn, rc, span_str(rc == DLHT_ETOOBIG ? too_long : ""));
         return;
     }
     if (txn->known && !txn->keys[0].changed) {

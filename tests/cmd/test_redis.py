@@ -513,6 +513,22 @@ def tool_does(node_port, *words):
         stdout=subprocess.DEVNULL)
 
 
+def long_exec_test(port):
+    c, count = Conn(port), 40
+    for queued in (("GET", "long"), ("MGET", *["long"] * count)):
+        c.ask("SET", "long", b"x" * (1 << 20))
+        c.ask("MULTI")
+        c.ask("SET", "kept", "x")
+        times = count if queued[0] == "GET" else 1
+        c.s.sendall(pack(queued) * times)
+        for _ in range(times):
+            c.answer()
+        said = c.ask("EXEC")
+        check(b"too long" in said[:80], f"a long EXEC: {said[:80]}")
+        check(c.ask("EXISTS", "kept") == b":0\r\n", "and nothing is done")
+        check(c.ask("DEL", "long") == b":1\r\n", "and it goes on")
+
+
 def make_apart(node_port):
     return tool_does(node_port, "keyspace", "create", "apart", "--placement",
                      "hashed")
@@ -671,6 +687,7 @@ def clients_test():
         benchmark_tests(port)
         python_tests(port)
         greedy_test(port, pid)
+        long_exec_test(port)
         apart_test(node_port, port)
         vectors_test(node_port, port)
     ring_tests()
