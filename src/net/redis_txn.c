@@ -414,8 +414,8 @@ static void store_one(struct redis_txn *txn, struct redis_key *key)
 /* Belongs to what is stored now. */
 static bool in_part(const struct redis_txn *txn, const struct redis_key *key)
 {
-    return !key->settled && (key->changed || key->watched) &&
-           key->db == txn->db && (!txn->grouped || key->arc == txn->arc);
+    return !key->settled && key->db == txn->db &&
+           (!txn->grouped || key->arc == txn->arc);
 }
 
 static void store_part(struct redis_txn *txn)
@@ -430,9 +430,10 @@ static void store_part(struct redis_txn *txn)
         struct cas_item item = { .key = key->name,
                                  .value = buf_span(&key->value),
                                  .version = key->version,
-                                 .remove = !key->there };
-        if (item.remove)
-            item.value = span_empty();
+                                 .remove = key->changed && !key->there,
+                                 .check = !key->changed,
+                                 .keep_ttl =
+                                     key->changed && !key->ttl_changed };
         cas_item_write(&list, &item);
         q.list_count += CAS_ITEM_BINS;
     }

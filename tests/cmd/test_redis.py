@@ -344,6 +344,10 @@ ENDS = (
     "SET f 1 PX 100000 NX|SET f 2 GET EX 7|TTL f|SETRANGE f 0 9|TTL f|"
     "EXPIRE f 0|EXISTS f|MSET d 1|TTL d|MULTI|SET g 1 EX 33|TTL g|INCR g|"
     "SETEX h 44 x|EXPIRE a 11|EXEC|TTL g|TTL h|TTL a|SETNX g 1|TTL g|"
+    "SET a 1 EX 100|SET b 1 EX 99|SET c 1 EX 98|WATCH c|MULTI|INCR a|INCR b|"
+    "GET c|EXEC|TTL a|TTL b|TTL c|MULTI|SET a 2|SET b 2 KEEPTTL|DEL c|EXEC|"
+    "TTL a|TTL b|TTL c|SET c 1 EX 97|COPY c e|TTL e|RENAME c d|TTL d|"
+    "MULTI|SET e 1 EX 96|PERSIST d|EXEC|TTL d|TTL e|DEL a b c d e|"
     "SET i 1 PX 60|GET i|TTL nope|SET a x EXAT 1|GET a|GETDEL h|TTL h|DBSIZE")
 
 
@@ -529,6 +533,37 @@ def long_exec_test(port):
         check(c.ask("DEL", "long") == b":1\r\n", "and it goes on")
 
 
+def skew_test(ports):
+    """Of two who read what the other changes, one sees the other's change."""
+    one, two = Conn(ports[1]), Conn(ports[2])
+    one.ask("SET", "s1", "0")
+    one.ask("SET", "s2", "0")
+    bad = 0
+    for i in range(1, 200):
+        for c, reads, sets in ((one, "s1", "s2"), (two, "s2", "s1")):
+            c.s.sendall(pack(("MULTI",)) + pack(("GET", reads)) +
+                        pack(("SET", sets, f"{i:04}")) + pack(("EXEC",)))
+        for c in (one, two):
+            for _ in range(3):
+                c.answer()
+        said = [c.answer() for c in (one, two)]
+        bad += not any(b"%04d" % i in s for s in said)
+    check(bad == 0, f"neither saw the other {bad} times")
+
+
+def watched_test(port):
+    """A key that is only watched or read stays as it is."""
+    one, two = Conn(port), Conn(port)
+    one.ask("SET", "w", "1")
+    for c in (one, two):
+        c.ask("WATCH", "w")
+    for c, n in ((one, 1), (two, 2)):
+        c.ask("MULTI")
+        c.ask("SET", f"w{n}", "x")
+        said = c.ask("EXEC")
+        check(said == b"*1\r\n+OK\r\n", f"watched by {n}: {said}")
+
+
 def make_apart(node_port):
     return tool_does(node_port, "keyspace", "create", "apart", "--placement",
                      "hashed")
@@ -673,6 +708,7 @@ def ring_tests():
                                            for i in range(10)), f"{got!r}")
         check(conns[1].ask("DBSIZE") == b":61\r\n", "dbsize")
         joining_test(ports)
+        skew_test(ports)
         if make_apart(ports[0] - 3):
             moving_test(ports)
         cluster_tests(ports[:1])
@@ -688,6 +724,7 @@ def clients_test():
         python_tests(port)
         greedy_test(port, pid)
         long_exec_test(port)
+        watched_test(port)
         apart_test(node_port, port)
         vectors_test(node_port, port)
     ring_tests()
