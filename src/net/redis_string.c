@@ -274,10 +274,12 @@ void redis_run_psetex(struct redis_call *call)
 
 /* Many keys. */
 
+/* What passes the bound is not sent: the transaction is refused. */
 void redis_run_mget(struct redis_call *call)
 {
+    const struct buf *out = call->out;
     resp_write_array(call->out, call->count - 1);
-    for (size_t i = 1; i < call->count; i++)
+    for (size_t i = 1; i < call->count && out->len <= REDIS_TXN_ANSWER_MAX; i++)
         write_value(call, redis_txn_key(call, i));
 }
 

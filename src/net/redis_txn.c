@@ -11,8 +11,13 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "net/redis_string.h"
 #include "wire/cas_item.h"
 #include "wire/mp.h"
+
+enum {
+    LOOKUPS_MAX = 5 /* of one round: arcs are not cut that often */
+};
 
 static const uint64_t TXN_DEADLINE_NS = UINT64_C(5000000000);
 
@@ -36,13 +41,15 @@ struct redis_txn {
     bool exec; /* one answer for all commands */
     bool hot;  /* in redis->hot */
     bool verified;
+    bool known;        /* not read: what the round before stored */
     bool grouped;      /* by arc; keys[].arc is known */
-    bool storing_some; /* a part is stored already */
+    bool storing_some; /* a part is stored already, or an end */
     struct redis_to to;
     uint64_t hash;
     struct redis_txn *next_hot;
     size_t open;
-    uint32_t tries;
+    size_t read; /* bytes, in this phase */
+    uint32_t tries, lookups;
     uint64_t deadline_ns;
     uint64_t arc; /* being stored */
     uint8_t db;
@@ -183,8 +190,10 @@ static void answer_all(struct redis_txn *txn)
         struct buf *out = redis_begin(redis, &txn->to);
         if (out)
             resp_write_array(out, txn->commands.count);
-        for (c = txn->commands.first; out && c; c = c->next)
+        for (c = txn->commands.first; out && c; c = c->next) {
             buf_append_span(out, buf_span(&c->out));
+            out->failed = out->failed || c->out.failed;
+        }
         redis_end(redis, &txn->to);
     } else {
         for (c = txn->commands.first; c; c = c->next)
@@ -217,7 +226,8 @@ static void end_round(struct redis_txn *txn, bool known)
     assert(txn->key_count == 1);
     txn->commands = txn->later;
     txn->later = (struct txn_list){ 0 };
-    txn->tries = 0;
+    txn->tries = txn->lookups = 0;
+    txn->storing_some = false;
     txn->deadline_ns = redis->now_ns + TXN_DEADLINE_NS;
     struct redis_key *key = &txn->keys[0];
     key->settled = false;
@@ -231,6 +241,7 @@ static void end_round(struct redis_txn *txn, bool known)
     key->was_there = key->there;
     key->was_ttl_ms = key->ttl_ms;
     key->version = key->there ? txn->stored_version : 0;
+    txn->known = true;
     txn->phase = TXN_LOAD;
     redis_ready(redis, &txn->job);
 }
@@ -254,6 +265,7 @@ static void begin_phase(struct redis_txn *txn, enum txn_phase phase)
 {
     txn->phase = phase;
     txn->open = 1;
+    txn->read = 0;
     txn->status = DLHT_OK;
     txn->mismatch = false;
     txn->moved = false;
@@ -279,6 +291,7 @@ static void ask(struct redis_txn *txn, size_t part, struct request *q)
 static void load(struct redis_txn *txn, enum txn_phase phase)
 {
     begin_phase(txn, phase);
+    txn->known = false;
     for (size_t i = 0; i < txn->key_count; i++) {
         struct redis_key *key = &txn->keys[i];
         if (key->settled)
@@ -313,8 +326,13 @@ static bool watches_hold(const struct redis_txn *txn)
     return true;
 }
 
-static void run_commands(struct redis_txn *txn)
+/* DLHT_OK, or nothing may be done:
+ *   DLHT_ENOMEM  for what they make
+ *   DLHT_ETOOBIG  so are the answers of an EXEC */
+static int run_commands(struct redis_txn *txn)
 {
+    size_t answered = 0;
+    bool failed = false;
     for (size_t i = 0; i < txn->key_count; i++)
         redis_key_reset(&txn->keys[i]);
     for (struct txn_command *c = txn->commands.first; c; c = c->next) {
@@ -332,7 +350,23 @@ static void run_commands(struct redis_txn *txn)
         /* What is no data is of use to who waits for the answer alone. */
         if (call.client || c->command->first_key)
             c->command->run(&call);
+        failed = failed || c->out.failed;
+        answered += c->out.len;
+        if (txn->exec && answered > REDIS_TXN_ANSWER_MAX)
+            return DLHT_ETOOBIG;
     }
+    for (size_t i = 0; i < txn->key_count; i++)
+        failed = failed || txn->keys[i].value.failed;
+    return failed ? DLHT_ENOMEM : DLHT_OK;
+}
+
+/* What an earlier part stored is what the commands would store now. */
+static bool is_as_stored(const struct redis_txn *txn)
+{
+    for (size_t i = 0; i < txn->key_count; i++)
+        if (txn->keys[i].settled && !redis_key_is_as_stored(&txn->keys[i]))
+            return false;
+    return true;
 }
 
 static bool wants_store(const struct redis_key *key)
@@ -380,8 +414,8 @@ static void store_one(struct redis_txn *txn, struct redis_key *key)
 /* Belongs to what is stored now. */
 static bool in_part(const struct redis_txn *txn, const struct redis_key *key)
 {
-    return !key->settled && (key->changed || key->watched) &&
-           key->db == txn->db && (!txn->grouped || key->arc == txn->arc);
+    return !key->settled && key->db == txn->db &&
+           (!txn->grouped || key->arc == txn->arc);
 }
 
 static void store_part(struct redis_txn *txn)
@@ -396,15 +430,18 @@ static void store_part(struct redis_txn *txn)
         struct cas_item item = { .key = key->name,
                                  .value = buf_span(&key->value),
                                  .version = key->version,
-                                 .remove = !key->there };
-        if (item.remove)
-            item.value = span_empty();
+                                 .remove = key->changed && !key->there,
+                                 .check = !key->changed,
+                                 .keep_ttl =
+                                     key->changed && !key->ttl_changed };
         cas_item_write(&list, &item);
         q.list_count += CAS_ITEM_BINS;
     }
     q.list = buf_span(&list);
-    if (list.failed || q.list_count > CAS_ITEM_BINS * BATCH_COUNT_MAX ||
-        list.len > WIRE_BODY_MAX - (64 << 10))
+    if (list.failed)
+        txn->status = DLHT_ENOMEM;
+    else if (q.list_count > CAS_ITEM_BINS * BATCH_COUNT_MAX ||
+             list.len > WIRE_BODY_MAX - (64 << 10))
         txn->status = DLHT_ETOOBIG;
     else
         ask(txn, 0, &q);
@@ -445,9 +482,21 @@ static void lookup(struct redis_txn *txn)
     release(txn);
 }
 
+/* Ends change without a new version: for who may ask of them they are read. */
+static bool ends_are_asked(const struct txn_list *list)
+{
+    for (const struct txn_command *c = list->first; c; c = c->next)
+        if (strcmp(c->command->group, "string") != 0 ||
+            c->command->run == redis_run_getex)
+            return true;
+    return false;
+}
+
 static void finish(struct redis_txn *txn)
 {
-    bool known = txn->key_count == 1 && txn->keys[0].changed;
+    const struct redis_key *key = &txn->keys[0];
+    bool known = txn->key_count == 1 && key->changed && !key->ttl_ms &&
+                 !ends_are_asked(&txn->later);
     answer_all(txn);
     end_round(txn, known);
 }
@@ -478,8 +527,8 @@ static void store(struct redis_txn *txn)
             return;
         }
     struct redis_key *next = next_to_store(txn);
-    if (!next) {
-        finish(txn);
+    if (!next) { /* where an earlier part is stored, ends may be left */
+        store_ends(txn);
         return;
     }
     if (is_single(txn) && !next->watched) {
@@ -538,7 +587,16 @@ static void txn_reply(struct redis *redis, struct redis_job *job, uint32_t part,
     int status = response->status;
     struct redis_key *key = part < txn->key_count ? &txn->keys[part] : NULL;
     bool read = status == DLHT_OK || status == DLHT_ENOTFOUND;
-    if (txn->phase == TXN_LOAD && read) {
+    if (read && (txn->phase == TXN_LOAD || txn->phase == TXN_VERIFY))
+        txn->read += response->value.len;
+    if (txn->read > REDIS_TXN_READ_MAX) {
+        struct response too_long = {
+            .status = DLHT_ETOOBIG,
+            .text =
+                span_str("the values of these keys are too long together")
+        };
+        note_failure(txn, &too_long);
+    } else if (txn->phase == TXN_LOAD && read) {
         redis_key_take(key, response);
     } else if (txn->phase == TXN_VERIFY && read) {
         txn->moved = txn->moved || (status == DLHT_OK ? response->version
@@ -556,6 +614,8 @@ static void txn_reply(struct redis *redis, struct redis_job *job, uint32_t part,
     } else if (status != DLHT_OK) {
         note_failure(txn, response);
     }
+    if (txn->phase == TXN_ENDS && status == DLHT_OK)
+        txn->storing_some = true;
     txn->stored_version = response->version;
     release(txn);
 }
@@ -564,6 +624,8 @@ static void txn_reply(struct redis *redis, struct redis_job *job, uint32_t part,
 
 static void after_load(struct redis_txn *txn)
 {
+    static const char too_long[] =
+        "the answers of this transaction would be too long: nothing was done";
     bool changed = false;
     struct redis *redis = txn->redis;
     if (txn->phase == TXN_VERIFY && txn->moved)
@@ -582,10 +644,22 @@ static void after_load(struct redis_txn *txn)
         end_round(txn, false);
         return;
     }
-    run_commands(txn);
+    int rc = run_commands(txn);
+    if (rc != DLHT_OK) {
+        fail(txn, rc, span_str(rc == DLHT_ETOOBIG ? too_long : ""));
+        return;
+    }
+    if (txn->known && !txn->keys[0].changed) {
+        load(txn, TXN_LOAD); /* no store will prove that it is still so */
+        return;
+    }
+    if (!is_as_stored(txn)) {
+        fail(txn, DLHT_EUNKNOWN, span_empty());
+        return;
+    }
     for (size_t i = 0; i < txn->key_count; i++)
         changed = changed || wants_store(&txn->keys[i]);
-    if (changed) {
+    if (changed || txn->storing_some) {
         store(txn);
     } else if (txn->exec && txn->key_count > 1 && !txn->verified) {
         if (!again(txn))
@@ -605,9 +679,9 @@ static void after_store(struct redis_txn *txn)
             load(txn, TXN_LOAD);
         return;
     }
-    if (txn->status == DLHT_EINVAL && txn->key_count > 1) {
-        if (again(txn)) /* in several arcs, or arcs were cut meanwhile */
-            lookup(txn);
+    if (txn->status == DLHT_EINVAL && txn->key_count > 1 &&
+        txn->lookups++ < LOOKUPS_MAX) {
+        lookup(txn); /* in several arcs, or arcs were cut meanwhile */
         return;
     }
     if (txn->status != DLHT_OK) {
@@ -621,13 +695,13 @@ static void after_store(struct redis_txn *txn)
     bool left = false;
     for (size_t i = 0; i < txn->key_count; i++) {
         struct redis_key *key = &txn->keys[i];
-        if (in_part(txn, key)) {
-            key->settled = true;
-            key->watched = false;
-        }
-        left = left || (key->changed && !key->settled);
+        if (!key->settled && !in_part(txn, key))
+            left = left || key->changed;
     }
-    txn->storing_some = left;
+    for (size_t i = 0; i < txn->key_count && left; i++)
+        if (in_part(txn, &txn->keys[i]))
+            redis_key_settle(&txn->keys[i]);
+    txn->storing_some = true;
     if (left)
         store(txn);
     else
@@ -757,8 +831,8 @@ static bool join(struct redis_txn *txn, const struct redis_call *call,
     if (!copy)
         return false;
     copy->to = *to;
-    redis_txn_list_add(txn->phase == TXN_LOAD ? &txn->commands : &txn->later,
-                       copy);
+    /* What is being read may be read already, before this command came. */
+    redis_txn_list_add(&txn->later, copy);
     return true;
 }
 

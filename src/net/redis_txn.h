@@ -7,10 +7,14 @@
  * anew. Keys of one arc are stored by one conditional batch: together or not
  * at all. Keys of several arcs are stored arc by arc; where the store of a
  * later arc meets a change, its part is computed anew, so that no change of
- * others is lost.
+ * others is lost. If that would have stored something else in an earlier arc
+ * (RENAME: the new value), it ends there: the outcome is unknown.
  *
- * Commands on one key that come while it is being stored join the next round:
- * however many clients count on one key, a store answers all who waited. */
+ * Commands on one key that come while one is under way join the next round:
+ * however many clients count on one key, a store answers all who waited. What
+ * was stored is not read again by a round that stores, too: that it does proves
+ * that nobody changed it. A round that stores nothing has read after its
+ * commands came. */
 
 #ifndef NET_REDIS_TXN_H
 #define NET_REDIS_TXN_H
@@ -20,7 +24,9 @@
 enum {
     REDIS_TXN_HOT = 1024, /* chains by hash of key */
     REDIS_TXN_KEYS_MAX = 4096,
-    REDIS_TXN_TRIES_MAX = 1000
+    REDIS_TXN_TRIES_MAX = 1000,
+    REDIS_TXN_READ_MAX = 64 << 20,  /* bytes of the values read */
+    REDIS_TXN_ANSWER_MAX = 32 << 20 /* bytes, of all commands of an EXEC */
 };
 
 /* A key of a transaction, as its commands see it. */
@@ -39,7 +45,9 @@ struct redis_key {
     uint64_t was_ttl_ms;
     bool watched; /* must still be at watch_version */
     uint64_t watch_version;
-    bool settled; /* stored by an earlier part */
+    bool settled; /* stored by an earlier part, as follows */
+    bool stored_there, stored_changed, stored_ttl;
+    struct buf stored;
     uint64_t arc; /* where it lives; once asked */
 };
 

@@ -65,11 +65,20 @@ void redis_key_free(struct redis_key *key)
     free((void *)(uintptr_t)key->name.data);
     buf_deinit(&key->value);
     buf_deinit(&key->was);
+    buf_deinit(&key->stored);
+}
+
+/* That memory lacked before stays known: an answer may tell of it. */
+static void value_reset(struct redis_key *key)
+{
+    bool failed = key->value.failed;
+    buf_reset(&key->value);
+    key->value.failed = failed;
 }
 
 void redis_key_set(struct redis_key *key, struct span value)
 {
-    buf_reset(&key->value);
+    value_reset(key);
     buf_append_span(&key->value, value);
     key->there = true;
     key->changed = true;
@@ -80,12 +89,14 @@ void redis_key_remove(struct redis_key *key)
     key->changed = key->changed || key->there;
     key->there = false;
     key->ttl_ms = 0;
-    buf_reset(&key->value);
+    value_reset(key);
 }
 
 void redis_key_end(struct redis_key *key, uint64_t ttl_ms)
 {
-    key->ttl_changed = key->ttl_changed || ttl_ms || key->ttl_ms;
+    /* A new value has the end that is said here, whatever it was. */
+    key->ttl_changed =
+        key->ttl_changed || key->changed || ttl_ms || key->ttl_ms;
     key->ttl_ms = ttl_ms;
 }
 
@@ -95,10 +106,31 @@ void redis_key_reset(struct redis_key *key)
     buf_reset(&key->value);
     if (key->was_there)
         buf_append_span(&key->value, buf_span(&key->was));
+    key->value.failed = key->value.failed || key->was.failed;
     key->there = key->was_there;
     key->ttl_ms = key->was_ttl_ms;
     key->changed = false;
     key->ttl_changed = false;
+}
+
+void redis_key_settle(struct redis_key *key)
+{
+    struct buf room = key->stored;
+    key->settled = true;
+    key->watched = false;
+    key->stored = key->value;
+    key->value = room;
+    key->stored_there = key->there;
+    key->stored_changed = key->changed;
+    key->stored_ttl = key->ttl_changed;
+}
+
+bool redis_key_is_as_stored(const struct redis_key *key)
+{
+    return key->there == key->stored_there &&
+           key->changed == key->stored_changed &&
+           key->ttl_changed == key->stored_ttl &&
+           span_equal(buf_span(&key->value), buf_span(&key->stored));
 }
 
 void redis_key_take(struct redis_key *key, const struct response *response)

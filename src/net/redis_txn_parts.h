@@ -30,8 +30,12 @@ void redis_txn_list_free(struct txn_list *list);
 struct txn_command *redis_txn_copy(const struct redis_call *call);
 
 void redis_key_free(struct redis_key *key);
-/* As it was read. */
+/* As it was read. What then lacks memory stays marked in value.failed. */
 void redis_key_reset(struct redis_key *key);
+/* It is stored as it is now, and others are still to be. */
+void redis_key_settle(struct redis_key *key);
+/* Whether the commands, run anew, left it as it was stored. */
+bool redis_key_is_as_stored(const struct redis_key *key);
 /* Keeps what was read. */
 void redis_key_take(struct redis_key *key, const struct response *response);
 

@@ -190,6 +190,17 @@ static int put_plain(struct replica *r, struct span bytes, struct span value,
     return cache_put(r->cache, &key, now_ms, &put, version);
 }
 
+static int put_item(struct replica *r, const struct cas_item *item,
+                    uint64_t now_ms)
+{
+    struct cache_key key = key_of(r, item->key);
+    struct cache_put put = { .value = item->value,
+                             .expire_ms =
+                                 item->keep_ttl ? CACHE_KEEP : CACHE_NEVER };
+    uint64_t version;
+    return cache_put(r->cache, &key, now_ms, &put, &version);
+}
+
 static int run_batch(struct replica *r, const struct command *c,
                      struct session_result *result)
 {
@@ -222,7 +233,7 @@ static int check_items(const struct replica *r, const struct command *c,
             result->count = i / CAS_ITEM_BINS;
             return DLHT_EMISMATCH;
         }
-        if (!item.remove && !fits(r, item.key, item.value))
+        if (!item.remove && !item.check && !fits(r, item.key, item.value))
             return DLHT_ETOOBIG;
     }
     return DLHT_OK;
@@ -234,7 +245,9 @@ static void lose_items(struct replica *r, const struct command *c)
     mp_reader_init(&reader, c->list);
     for (uint32_t i = 0; i < c->list_count; i += CAS_ITEM_BINS) {
         struct session_result nothing = { 0 };
-        (void)!run_del(r, cas_item_read(&reader).key, c->now_ms, &nothing);
+        struct cas_item item = cas_item_read(&reader);
+        if (!item.check)
+            (void)!run_del(r, item.key, c->now_ms, &nothing);
     }
 }
 
@@ -249,10 +262,12 @@ static int run_cas_batch(struct replica *r, const struct command *c,
     for (uint32_t i = 0; i < c->list_count; i += CAS_ITEM_BINS) {
         struct cas_item item = cas_item_read(&reader);
         struct session_result one = { 0 };
+        if (item.check)
+            continue;
         if (item.remove)
             rc = run_del(r, item.key, c->now_ms, &one);
         else
-            rc = put_plain(r, item.key, item.value, c->now_ms, &one.version);
+            rc = put_item(r, &item, c->now_ms);
         if (rc != DLHT_OK) {
             lose_items(r, c);
             return note_failure(rc, result);

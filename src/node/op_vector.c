@@ -64,7 +64,7 @@ static int check_values(struct node *node, const struct request *q,
         for (uint32_t i = 0; rc == DLHT_OK && i < q->list_count;
              i += CAS_ITEM_BINS) {
             struct cas_item item = cas_item_read(&r);
-            if (!item.remove)
+            if (!item.remove && !item.check)
                 rc = check_value(node, ks, item.value, room, text);
         }
     }

@@ -162,7 +162,7 @@ static int apply_cas_batch(struct replica *r, const struct command *c,
     uint32_t count = c->list_count / CAS_ITEM_BINS;
     for (uint32_t i = 0; i < count; i++) {
         struct cas_item item = cas_item_read(&reader);
-        if (i < r->cas_done)
+        if (i < r->cas_done || item.check)
             continue;
         struct session_result one = { 0 };
         struct command del = { .key = item.key };

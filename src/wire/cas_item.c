@@ -8,7 +8,9 @@
 
 enum {
     VERSION_BYTES = 8,
-    REMOVED = 1
+    REMOVED = 1,
+    CHECKED = 2,
+    KEEPS_TTL = 4
 };
 
 struct cas_item cas_item_read(struct mp_reader *r)
@@ -20,9 +22,14 @@ struct cas_item cas_item_read(struct mp_reader *r)
     size_t at = item.any_version ? 0 : VERSION_BYTES;
     for (size_t i = at; i-- > 0 && !r->bad;)
         item.version = item.version << 8 | condition.data[i];
-    item.remove = condition.len > at;
-    if (r->bad || item.key.len == 0 || condition.len > at + 1 ||
-        (item.remove && (condition.data[at] != REMOVED || item.value.len)))
+    uint8_t kind = !r->bad && condition.len > at ? condition.data[at] : 0;
+    item.remove = kind == REMOVED;
+    item.check = kind == CHECKED;
+    item.keep_ttl = kind == KEEPS_TTL;
+    bool is_kind =
+        condition.len == at || item.remove || item.check || item.keep_ttl;
+    if (r->bad || item.key.len == 0 || condition.len > at + 1 || !is_kind ||
+        ((item.remove || item.check) && item.value.len))
         mp_fail(r);
     return item;
 }
@@ -33,9 +40,12 @@ void cas_item_write(struct buf *out, const struct cas_item *item)
     size_t len = 0;
     for (; !item->any_version && len < VERSION_BYTES; len++)
         condition[len] = (uint8_t)(item->version >> 8 * len);
-    if (item->remove)
-        condition[len++] = REMOVED;
+    bool bare = item->remove || item->check;
+    if (bare || item->keep_ttl)
+        condition[len++] = item->remove  ? REMOVED
+                           : item->check ? CHECKED
+                                         : KEEPS_TTL;
     mp_write_bin(out, item->key);
-    mp_write_bin(out, item->remove ? span_empty() : item->value);
+    mp_write_bin(out, bare ? span_empty() : item->value);
     mp_write_bin(out, span_of(condition, len));
 }

@@ -344,6 +344,10 @@ ENDS = (
     "SET f 1 PX 100000 NX|SET f 2 GET EX 7|TTL f|SETRANGE f 0 9|TTL f|"
     "EXPIRE f 0|EXISTS f|MSET d 1|TTL d|MULTI|SET g 1 EX 33|TTL g|INCR g|"
     "SETEX h 44 x|EXPIRE a 11|EXEC|TTL g|TTL h|TTL a|SETNX g 1|TTL g|"
+    "SET a 1 EX 100|SET b 1 EX 99|SET c 1 EX 98|WATCH c|MULTI|INCR a|INCR b|"
+    "GET c|EXEC|TTL a|TTL b|TTL c|MULTI|SET a 2|SET b 2 KEEPTTL|DEL c|EXEC|"
+    "TTL a|TTL b|TTL c|SET c 1 EX 97|COPY c e|TTL e|RENAME c d|TTL d|"
+    "MULTI|SET e 1 EX 96|PERSIST d|EXEC|TTL d|TTL e|DEL a b c d e|"
     "SET i 1 PX 60|GET i|TTL nope|SET a x EXAT 1|GET a|GETDEL h|TTL h|DBSIZE")
 
 
@@ -506,14 +510,83 @@ def greedy_test(port, pid):
     check(greedy.ask("DEL", "big") == b":1\r\n", "and goes on")
 
 
+def tool_does(node_port, *words):
+    tool = os.path.join(os.path.dirname(NODE), "dlht-cli")
+    return os.path.exists(tool) and subprocess.run(
+        [tool, "-n", f"127.0.0.1:{node_port}", *words], check=True,
+        stdout=subprocess.DEVNULL)
+
+
+def long_exec_test(port):
+    c, count = Conn(port), 40
+    for queued in (("GET", "long"), ("MGET", *["long"] * count)):
+        c.ask("SET", "long", b"x" * (1 << 20))
+        c.ask("MULTI")
+        c.ask("SET", "kept", "x")
+        times = count if queued[0] == "GET" else 1
+        c.s.sendall(pack(queued) * times)
+        for _ in range(times):
+            c.answer()
+        said = c.ask("EXEC")
+        check(b"too long" in said[:80], f"a long EXEC: {said[:80]}")
+        check(c.ask("EXISTS", "kept") == b":0\r\n", "and nothing is done")
+        check(c.ask("DEL", "long") == b":1\r\n", "and it goes on")
+
+
+def skew_test(ports):
+    """Of two who read what the other changes, one sees the other's change."""
+    one, two = Conn(ports[1]), Conn(ports[2])
+    one.ask("SET", "s1", "0")
+    one.ask("SET", "s2", "0")
+    bad = 0
+    for i in range(1, 200):
+        for c, reads, sets in ((one, "s1", "s2"), (two, "s2", "s1")):
+            c.s.sendall(pack(("MULTI",)) + pack(("GET", reads)) +
+                        pack(("SET", sets, f"{i:04}")) + pack(("EXEC",)))
+        for c in (one, two):
+            for _ in range(3):
+                c.answer()
+        said = [c.answer() for c in (one, two)]
+        bad += not any(b"%04d" % i in s for s in said)
+    check(bad == 0, f"neither saw the other {bad} times")
+
+
+def watched_test(port):
+    """A key that is only watched or read stays as it is."""
+    one, two = Conn(port), Conn(port)
+    one.ask("SET", "w", "1")
+    for c in (one, two):
+        c.ask("WATCH", "w")
+    for c, n in ((one, 1), (two, 2)):
+        c.ask("MULTI")
+        c.ask("SET", f"w{n}", "x")
+        said = c.ask("EXEC")
+        check(said == b"*1\r\n+OK\r\n", f"watched by {n}: {said}")
+
+
+def make_apart(node_port):
+    return tool_does(node_port, "keyspace", "create", "apart", "--placement",
+                     "hashed")
+
+
+def vectors_test(node_port, port):
+    """What a keyspace refuses is said, and not tried again and again."""
+    if not tool_does(node_port, "vector", "create", "vectors", "--dim", "2"):
+        return
+    c = Conn(port)
+    check(c.ask("SELECT", "2") == b"+OK\r\n", "select")
+    c.s.sendall(pack(("MULTI",)) + pack(("SET", "a", "1")) +
+                pack(("SET", "b", "2")))
+    for _ in range(3):
+        c.answer()
+    said = c.ask("EXEC")
+    check(said.startswith(b"-ERR "), f"no vectors: {said}")
+
+
 def apart_test(node_port, port):
     """Keys of several arcs, changed together by many: no change is lost."""
-    tool = os.path.join(os.path.dirname(NODE), "dlht-cli")
-    if not os.path.exists(tool):
+    if not make_apart(node_port):
         return
-    subprocess.run([tool, "-n", f"127.0.0.1:{node_port}", "keyspace", "create",
-                    "apart", "--placement", "hashed"], check=True,
-                   stdout=subprocess.DEVNULL)
     conns = [Conn(port) for _ in range(8)]
     for c in conns:
         check(c.ask("SELECT", "1") == b"+OK\r\n", "select")
@@ -541,6 +614,46 @@ def apart_test(node_port, port):
             break
     check(sorted(seen) == [b"a0", b"a1", b"a2", b"a3", b"a4", b"b"],
           f"a scan by hash: {seen}")
+
+
+def moving_test(ports):
+    """What is appended to a key while another renames it is not lost."""
+    mover, moved, unknown = Conn(ports[0]), 0, 0
+    writers = [Conn(p) for p in ports]
+    for c in [mover, *writers]:
+        check(c.ask("SELECT", "1") == b"+OK\r\n", "select")
+        for _ in range(100): # until its node knows the keyspace
+            if c.ask("MGET", "p", "q") == b"*2\r\n$-1\r\n$-1\r\n":
+                break
+            time.sleep(0.05)
+    for i in range(150):
+        for w in writers:
+            w.s.sendall(pack(("APPEND", "p", "x")) * 2)
+        said = mover.ask("RENAME", "p", "q")
+        unknown += b"outcome unknown" in said
+        moved += mover.ask("GETDEL", "q").count(b"x")
+        for w in writers:
+            for _ in range(2):
+                said = w.answer()
+                check(said[:1] == b":", f"append: {said}")
+    moved += mover.ask("GETDEL", "p").count(b"x")
+    wrote = 150 * len(ports) * 2
+    check(moved >= wrote if unknown else moved == wrote,
+          f"moved {moved} of {wrote}, {unknown} unknown")
+
+
+def joining_test(ports):
+    """Who reads by joining what others store sees what was stored before."""
+    busy, reader, setter = Conn(ports[1]), Conn(ports[1]), Conn(ports[2])
+    for key in ("j1", "j2", "j3"):
+        for i in range(100):
+            busy.s.sendall(pack(("APPEND", key, "+")) * 4)
+            want = b"%04d" % i
+            check(setter.ask("SET", key, want) == b"+OK\r\n", "set")
+            got = reader.ask("GETRANGE", key, 0, 3)
+            check(got == b"$4\r\n%s\r\n" % want, f"{key} {want}: {got}")
+            for _ in range(4):
+                busy.answer()
 
 
 def cluster_tests(ports):
@@ -574,7 +687,7 @@ def ring(count, *options):
 
 def ring_tests():
     """Any node answers any key; keys of several arcs in one command."""
-    with ring(3) as ports:
+    with ring(3, "--redis-db", "1=apart") as ports:
         conns = [Conn(p) for p in ports]
         for i in range(60):
             said = conns[i % 3].ask("SET", f"r{i}", i)
@@ -594,18 +707,26 @@ def ring_tests():
         check(got == b"*10\r\n" + b"".join(b":%d\r\n" % (i + 1)
                                            for i in range(10)), f"{got!r}")
         check(conns[1].ask("DBSIZE") == b":61\r\n", "dbsize")
+        joining_test(ports)
+        skew_test(ports)
+        if make_apart(ports[0] - 3):
+            moving_test(ports)
         cluster_tests(ports[:1])
     with ring(2, "--redis-ask", "yes", "--replicas", "1") as ports:
         cluster_tests(ports)
 
 
 def clients_test():
-    with node("--redis-db", "1=apart") as (port, node_port, pid):
+    with node("--redis-db", "1=apart", "--redis-db",
+              "2=vectors") as (port, node_port, pid):
         cli_tests(port)
         benchmark_tests(port)
         python_tests(port)
         greedy_test(port, pid)
+        long_exec_test(port)
+        watched_test(port)
         apart_test(node_port, port)
+        vectors_test(node_port, port)
     ring_tests()
 
 

@@ -363,6 +363,71 @@ static void order(struct alone *a, const struct arc *arc, replica_id fresh,
     alone_run(a, 50);
 }
 
+/* What is there after a batch of one record, put to end in 500 ms before. */
+static const struct {
+    struct cas_item item;
+    int status;
+    const char *value; /* NULL: none */
+    bool ends;
+    bool changed; /* has a new version */
+    const char *why;
+} items[] = {
+    { { .value = { (const uint8_t *)"n", 1 } },
+      DLHT_OK,
+      "n",
+      false,
+      true,
+      "a new value does not end" },
+    { { .value = { (const uint8_t *)"n", 1 }, .keep_ttl = true },
+      DLHT_OK,
+      "n",
+      true,
+      true,
+      "but if its end is kept" },
+    { { .check = true }, DLHT_OK, "v", true, false, "only looked at" },
+    { { .check = true, .version = 1 },
+      DLHT_EMISMATCH,
+      "v",
+      true,
+      false,
+      "and found to be another" },
+    { { .remove = true }, DLHT_OK, NULL, false, true, "removed" },
+};
+
+Test(cache_ops, records_of_a_batch_are_changed_or_looked_at, .timeout = 60)
+{
+    struct alone a;
+    struct buf list = { 0 };
+    begin(&a, 8, "max-items", "1000");
+    for (size_t i = 0; i < sizeof items / sizeof items[0]; i++) {
+        const char *why = items[i].why;
+        struct cas_item item = items[i].item;
+        struct request get = { .op = OP_GET, .key = span_str("k") };
+        ask(&a, (struct request){ .op = OP_PUT,
+                                  .key = get.key,
+                                  .value = span_str("v"),
+                                  .ttl_ms = 500 });
+        uint64_t version = ask(&a, get)->version;
+        item.key = get.key;
+        item.version = item.version ? version - 1 : version;
+        buf_reset(&list);
+        cas_item_write(&list, &item);
+        struct request q = { .op = OP_CAS_BATCH,
+                             .list = buf_span(&list),
+                             .list_count = CAS_ITEM_BINS };
+        cr_expect_eq(ask(&a, q)->status, items[i].status, "%s", why);
+        const struct response *s = ask(&a, get);
+        cr_expect_eq(s->status == DLHT_OK, items[i].value != NULL, "%s", why);
+        if (!items[i].value)
+            continue;
+        cr_expect(span_equal(s->value, span_str(items[i].value)), "%s", why);
+        cr_expect_eq(s->ttl_ms > 0, items[i].ends, "%s", why);
+        cr_expect_eq(s->version != version, items[i].changed, "%s", why);
+    }
+    buf_deinit(&list);
+    alone_deinit(&a);
+}
+
 Test(cache_ops, an_order_counts_in_this_life_and_forward, .timeout = 60)
 {
     struct alone a;
