@@ -57,6 +57,8 @@ int volatile_take(struct node *node, const struct recover_message *m)
         !volatile_is_of(m->fresh, node->incarnation))
         return DLHT_ESTALE;
     struct replica *r = node_replica(node, m->arc);
+    if (r && r->keyspace != ks->record.id)
+        return DLHT_ESTALE; /* never what another keyspace has */
     if (r && !r->empty && r->arc->generation == m->generation &&
         r->self == m->fresh)
         return DLHT_OK;

@@ -387,6 +387,19 @@ Test(cache_ops, an_order_counts_in_this_life_and_forward, .timeout = 60)
     order(&a, arc, (UINT64_C(1) << 40) + 7, base - 1);
     first_arc(&a, &r);
     cr_assert_eq(r.arc->generation, base, "never back");
+    /* Nor does one take what another keyspace has. */
+    struct arc other = *arc;
+    size_t count = inspect_replica_count(a.node), kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        inspect_replica_at(a.node, i, &r);
+        if (r.cache)
+            continue;
+        other.id = r.id;
+        order(&a, &other, (UINT64_C(1) << 40) + 9, base + 1);
+        inspect_replica_at(a.node, i, &r);
+        kept += r.id == other.id && !r.cache;
+    }
+    cr_assert_gt(kept, 0, "the system arc, and others");
     /* All is served still. */
     put_many(&a, 100);
     cr_assert_eq(stat_of(&a, "count"), 100);
