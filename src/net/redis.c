@@ -471,6 +471,8 @@ static void take_config(struct redis *redis, const struct redis_config *config)
     redis->listen_fd = config->listen_fd;
     redis->seat_max = config->callers_max;
     redis->logs_left = REDIS_LOGS_PER_SWEEP;
+    for (size_t i = 0; i < REDIS_DBS_MAX; i++)
+        redis->dbs[i].is_cache = false; /* it may be made anew as another */
     redis->turn = 1;
     rng_init(&redis->rng, config->seed);
     redis->seed = rng_next(&redis->rng);
