@@ -300,13 +300,15 @@ static void gather_kept(struct redis_call *call, struct gather *g)
     for (size_t i = 1; i < call->count; i++)
         mp_write_bin(&g->words, call->args[i]);
     g->words_left = call->count - 1;
-    if (g->words.failed || redis->held + g->words.len > DOOR_HELD_MAX) {
+    size_t held =
+        g->words.len + g->value_count * (sizeof *g->values + sizeof *g->came);
+    if (g->words.failed || redis->held + held > DOOR_HELD_MAX) {
         g->status = DLHT_ENOMEM;
         redis_ready(redis, &g->job);
         return;
     }
-    g->held = g->words.len;
-    redis->held += g->held;
+    g->held = held;
+    redis->held += held;
     ask_more(redis, g);
     if (g->words_left) {
         g->job.slow = true;
