@@ -16,6 +16,7 @@
 #include "net/addr.h"
 #include "net/door.h"
 #include "net/redis_cluster.h"
+#include "net/redis_multi.h"
 #include "net/redis_state.h"
 #include "net/redis_txn.h"
 
@@ -106,7 +107,11 @@ static void answer_now(struct redis_call *call, redis_run_fn run)
     if (client->slot_first == client->slot_next && !client->reply_off &&
         !client->reply_skip) {
         call->out = &client->conn.out;
+        size_t before = call->out->len;
         run(call);
+        call->redis->unsent += client->conn.out.len - before;
+        if (conn_unsent(&client->conn) > DOOR_UNSENT_MAX)
+            redis_client_break(client, "takes none of its answers: closed");
         redis_client_dirty(client);
         return;
     }
@@ -353,7 +358,8 @@ static void client_on_ready(void *context, bool readable, bool writable)
 
 bool redis_can_resume(const struct redis *redis)
 {
-    return redis->ready_first || (redis->may_resume && redis->stalled > 0);
+    return redis->ready_first || redis->slow_first ||
+           (redis->may_resume && redis->stalled > 0);
 }
 
 static void client_resume(struct redis_client *client)
@@ -370,11 +376,12 @@ static void client_resume(struct redis_client *client)
 
 bool redis_resume(struct redis *redis)
 {
-    if (!redis_can_resume(redis))
-        return false;
+    bool ran = redis->ready_first != NULL;
+    redis_run_ready(redis);
+    ran = redis_run_slow(redis) || ran;
     redis_run_ready(redis);
     if (redis->stalled == 0 || !redis->may_resume)
-        return true;
+        return ran;
     redis->may_resume = false;
     for (size_t i = 0; i < redis->seat_count; i++) {
         struct redis_client *client = redis->seats[i].client;
@@ -464,6 +471,8 @@ static void take_config(struct redis *redis, const struct redis_config *config)
     redis->listen_fd = config->listen_fd;
     redis->seat_max = config->callers_max;
     redis->logs_left = REDIS_LOGS_PER_SWEEP;
+    for (size_t i = 0; i < REDIS_DBS_MAX; i++)
+        redis->dbs[i].is_cache = false; /* it may be made anew as another */
     redis->turn = 1;
     rng_init(&redis->rng, config->seed);
     redis->seed = rng_next(&redis->rng);
@@ -588,13 +597,18 @@ void redis_flush(struct redis *redis)
     }
 }
 
+static size_t client_held(const struct redis_client *client)
+{
+    return conn_held(&client->conn) + redis_multi_held(client);
+}
+
 static void bound_held(struct redis *redis)
 {
     struct redis_client *most = NULL;
     for (size_t i = 0; i < redis->seat_count; i++) {
         struct redis_client *client = redis->seats[i].client;
         if (client && !client->broken &&
-            (!most || conn_held(&client->conn) > conn_held(&most->conn)))
+            (!most || client_held(client) > client_held(most)))
             most = client;
     }
     if (most)

@@ -499,8 +499,11 @@ static void lookup_begin(struct redis_call *call, struct span key,
 {
     struct redis *redis = call->redis;
     struct redis_to to;
-    if (!redis_promise(call->client, &to))
+    if (!redis_promise(call->client, &to)) {
+        if (txn)
+            redis_txn_drop(txn);
         return;
+    }
     struct lookup *l = mem_zero(1, sizeof *l);
     if (!l) {
         struct response none = { .status = DLHT_ENOMEM };

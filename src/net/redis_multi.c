@@ -13,7 +13,10 @@
 #include "net/redis_txn.h"
 
 enum {
-    WATCHED_MAX = REDIS_TXN_KEYS_MAX
+    WATCHED_MAX = REDIS_TXN_KEYS_MAX,
+    QUEUED_MAX = 16384,              /* commands */
+    QUEUED_BYTES = RESP_REQUEST_MAX, /* about what they cost to keep */
+    COMMAND_BYTES = 128              /* of a command that is kept, about */
 };
 
 struct watched {
@@ -27,6 +30,7 @@ struct redis_multi {
     bool spoiled;
     uint8_t db; /* as SELECT among the kept commands leaves it */
     struct redis_txn *txn;
+    size_t held; /* bytes kept, counted in redis->held */
     struct watched *watched;
     size_t watched_count, watched_cap;
 };
@@ -45,14 +49,22 @@ static void unwatch(struct redis_multi *multi)
     multi->watched_count = 0;
 }
 
+static void drop_kept(struct redis_client *client)
+{
+    struct redis_multi *multi = client->multi;
+    if (multi->txn)
+        redis_txn_drop(multi->txn);
+    multi->txn = NULL;
+    client->redis->held -= multi->held;
+    multi->held = 0;
+}
+
 static void stop(struct redis_client *client)
 {
     struct redis_multi *multi = client->multi;
     if (!multi)
         return;
-    if (multi->txn)
-        redis_txn_drop(multi->txn);
-    multi->txn = NULL;
+    drop_kept(client);
     multi->active = false;
     multi->spoiled = false;
     unwatch(multi);
@@ -79,6 +91,11 @@ size_t redis_multi_count(const struct redis_client *client)
                : 0;
 }
 
+size_t redis_multi_held(const struct redis_client *client)
+{
+    return client->multi ? client->multi->held : 0;
+}
+
 void redis_multi_spoil(struct redis_client *client)
 {
     if (redis_multi_is_active(client))
@@ -95,6 +112,21 @@ static void follow_select(struct redis_call *call)
         call->client->multi->db = (uint8_t)n;
 }
 
+/* Keeps the command; false: no memory, or too much is kept. */
+static bool queue(struct redis_call *call)
+{
+    struct redis_multi *multi = call->client->multi;
+    size_t bytes = COMMAND_BYTES;
+    for (size_t i = 0; i < call->count; i++)
+        bytes += sizeof *call->args + call->args[i].len;
+    if (redis_txn_count(multi->txn) >= QUEUED_MAX ||
+        multi->held + bytes > QUEUED_BYTES || !redis_txn_add(multi->txn, call))
+        return false;
+    multi->held += bytes;
+    call->redis->held += bytes;
+    return true;
+}
+
 bool redis_multi_takes(struct redis_call *call)
 {
     struct redis_multi *multi = call->client->multi;
@@ -105,8 +137,10 @@ bool redis_multi_takes(struct redis_call *call)
         return true;
     }
     call->db = multi->db;
-    if (!multi->spoiled && !redis_txn_add(multi->txn, call))
+    if (!multi->spoiled && !queue(call)) {
         multi->spoiled = true;
+        drop_kept(call->client);
+    }
     follow_select(call);
     return true;
 }

@@ -9,6 +9,8 @@
 
 bool redis_multi_is_active(const struct redis_client *client);
 size_t redis_multi_count(const struct redis_client *client);
+/* Bytes of commands kept, a part of redis->held. */
+size_t redis_multi_held(const struct redis_client *client);
 /* As DISCARD, if there is something to discard; and watches no more. */
 void redis_multi_reset(struct redis_client *client);
 

@@ -19,6 +19,7 @@ enum {
     TAG_USED = 2,
     TAG_WRITE = 1
 };
+static const uint64_t SLOW_NS = 2000000; /* of slow jobs in one turn, about */
 
 /* Answers. */
 
@@ -62,6 +63,17 @@ bool redis_promise(struct redis_client *client, struct redis_to *to)
     *slot =
         (struct redis_slot){ .mute = client->reply_off || client->reply_skip };
     return true;
+}
+
+void redis_alone(struct redis *redis, const struct redis_to *to)
+{
+    struct redis_client *client = redis_client_of(redis, to);
+    if (!client || client->broken)
+        return;
+    struct redis_slot *slot = slot_at(client, to->number);
+    assert(!slot->done);
+    slot->alone = true;
+    client->alone = true;
 }
 
 struct buf *redis_begin(struct redis *redis, const struct redis_to *to)
@@ -130,8 +142,8 @@ void redis_end(struct redis *redis, const struct redis_to *to)
     slot_end(client, slot);
     if (to->number == client->slot_first) {
         note_size(client, out->len - client->reply_at);
-        redis->unsent += out->len - client->reply_at;
         slots_pop(client);
+        redis->unsent += out->len - client->reply_at;
     } else {
         note_size(client, slot->out.len);
     }
@@ -373,30 +385,60 @@ void redis_job_end(struct redis *redis, struct redis_job *job)
 
 void redis_ready(struct redis *redis, struct redis_job *job)
 {
+    struct redis_job **first = &redis->ready_first, **last = &redis->ready_last;
     if (job->ready)
         return;
+    if (job->slow) {
+        first = &redis->slow_first;
+        last = &redis->slow_last;
+    }
     job->ready = true;
     job->next_ready = NULL;
-    if (redis->ready_last)
-        redis->ready_last->next_ready = job;
+    if (*last)
+        (*last)->next_ready = job;
     else
-        redis->ready_first = job;
-    redis->ready_last = job;
+        *first = job;
+    *last = job;
+}
+
+static void step_first(struct redis *redis, struct redis_job **first,
+                       struct redis_job **last)
+{
+    struct redis_job *job = *first;
+    *first = job->next_ready;
+    if (!*first)
+        *last = NULL;
+    job->ready = false;
+    job->step(redis, job);
 }
 
 void redis_run_ready(struct redis *redis)
 {
     assert(redis->depth == 0 && !redis->running);
     redis->running = true;
-    while (redis->ready_first) {
-        struct redis_job *job = redis->ready_first;
-        redis->ready_first = job->next_ready;
-        if (!redis->ready_first)
-            redis->ready_last = NULL;
-        job->ready = false;
-        job->step(redis, job);
+    while (redis->ready_first)
+        step_first(redis, &redis->ready_first, &redis->ready_last);
+    redis->running = false;
+}
+
+bool redis_run_slow(struct redis *redis)
+{
+    assert(redis->depth == 0 && !redis->running);
+    if (!redis->slow_first || redis->slow_turn == redis->turn)
+        return false;
+    const struct redis_job *last = redis->slow_last;
+    uint64_t start_ns = redis->calls.now(redis->calls.context);
+    bool more = true;
+    redis->slow_turn = redis->turn;
+    redis->running = true;
+    while (more) {
+        more = redis->slow_first != last; /* those that are ready by now */
+        step_first(redis, &redis->slow_first, &redis->slow_last);
+        more =
+            more && redis->calls.now(redis->calls.context) - start_ns < SLOW_NS;
     }
     redis->running = false;
+    return true;
 }
 
 /* Keys in use: a small table of tags a client, emptied when none of its

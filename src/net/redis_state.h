@@ -166,6 +166,7 @@ struct redis_job {
     struct redis_job *next, *previous; /* of all */
     struct redis_job *next_ready;
     bool ready;
+    bool slow; /* its steps are long: a few of them in one turn of the loop */
 };
 
 struct redis_db {
@@ -197,6 +198,8 @@ struct redis {
     struct redis_db dbs[REDIS_DBS_MAX];
     struct redis_job *jobs;
     struct redis_job *ready_first, *ready_last;
+    struct redis_job *slow_first, *slow_last; /* ready, too */
+    uint64_t slow_turn;     /* in which they had their share; 0: none yet */
     unsigned depth;         /* inside calls.request */
     bool running;           /* steps of jobs */
     struct redis_txn **hot; /* by hash of key; redis_txn.c */
@@ -226,6 +229,8 @@ struct redis_client *redis_client_of(const struct redis *redis,
 /* A place for the answer of the command now taken. False: no memory, the
  * connection ends. */
 MUST_USE bool redis_promise(struct redis_client *client, struct redis_to *to);
+/* Nothing of its connection runs beside it from here on. */
+void redis_alone(struct redis *redis, const struct redis_to *to);
 /* Where the answer is written, then redis_end. NULL: nobody waits. */
 struct buf *redis_begin(struct redis *redis, const struct redis_to *to);
 void redis_end(struct redis *redis, const struct redis_to *to);
@@ -247,6 +252,8 @@ void redis_job_init(struct redis *redis, struct redis_job *job);
 void redis_job_end(struct redis *redis, struct redis_job *job); /* frees it */
 void redis_ready(struct redis *redis, struct redis_job *job);
 void redis_run_ready(struct redis *redis);
+/* Those that are slow, once a turn; false: there was nothing to do. */
+bool redis_run_slow(struct redis *redis);
 
 /* Whether the command's keys are free of unfinished ones of this client. */
 bool redis_keys_free(const struct redis_call *call);

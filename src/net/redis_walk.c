@@ -17,6 +17,7 @@ enum {
     SCANS_MAX = 1024, /* cursors that are remembered */
     SCAN_COUNT = 10,
     DELETE_PAGE = 1024,
+    PATTERN_MAX = 1024, /* bytes: a key costs this times its length at worst */
     LIST_MAX = DOOR_UNSENT_MAX / 2 /* bytes of one answer */
 };
 
@@ -124,6 +125,7 @@ struct walk {
     bool more;
     bool too_long;
     bool deleting; /* open answers are of that */
+    bool changed;  /* something was deleted, or may be */
     bool flushing;
     struct buf list; /* SCAN, KEYS, RANGE: as they are answered; DELETE: keys */
     uint64_t count;  /* items in it; DELETE: deleted */
@@ -242,6 +244,10 @@ static void walk_reply(struct redis *redis, struct redis_job *job,
 {
     struct walk *w = (struct walk *)job;
     (void)part;
+    if (w->flushing || w->deleting)
+        w->changed = w->changed || response->status == DLHT_OK ||
+                     response->status == DLHT_EUNKNOWN ||
+                     response->status == DLHT_ETIMEOUT;
     if (w->flushing && response->status == DLHT_OK) {
         w->more = false;
     } else if (w->flushing) {
@@ -272,6 +278,12 @@ static void walk_fail(struct redis *redis, struct walk *w)
 {
     struct response failed = { .status = w->status,
                                .text = buf_span(&w->text) };
+    if (w->changed)
+        failed = (struct response){
+            .status = DLHT_EUNKNOWN,
+            .text =
+                span_str("some of the keys may be deleted and others not")
+        };
     redis_fail(redis, &w->to, &failed,
                w->kind == WALK_DELETE || w->kind == WALK_FLUSH);
     redis_job_end(redis, &w->job);
@@ -391,9 +403,14 @@ static void pick_between(struct redis *redis, struct walk *w)
 
 static void step_random(struct redis *redis, struct walk *w)
 {
-    if (w->phase == RANDOM_PICK && w->status == DLHT_ENOTSUP) {
+    if ((w->phase == RANDOM_LAST || w->phase == RANDOM_PICK) &&
+        w->status == DLHT_ENOTSUP) {
         w->status = DLHT_OK; /* by hash, then */
+        buf_reset(&w->text);
         buf_reset(&w->from);
+        w->reverse = false;
+        w->limit = 1;
+        w->count = 0;
         for (int i = 0; i < 8; i++)
             buf_append_byte(&w->from, (uint8_t)rng_next(&redis->rng));
         w->phase = RANDOM_PICK_HASHED;
@@ -466,6 +483,7 @@ static struct walk *walk_new(struct redis_call *call, enum walk_kind kind)
     w->job.reply = walk_reply;
     w->job.step = walk_step;
     w->job.free = walk_free;
+    w->job.slow = true;
     w->to = to;
     w->kind = kind;
     w->db = call->db;
@@ -486,6 +504,8 @@ static void walk_begin(struct redis_call *call, struct walk *w)
 {
     if (w->from.failed || w->end.failed || w->pattern.failed)
         walk_refuse(call, w, "OOM out of memory");
+    else if (w->pattern.len > PATTERN_MAX)
+        walk_refuse(call, w, "ERR the pattern is longer than 1024 bytes");
     else
         walk_page(call->redis, w);
 }

@@ -20,7 +20,7 @@
 enum {
     TICK_BUDGET = 1000, /* entries taken back in one go */
     TICK_REST_MS = 20,
-    PLACE_BYTES = OP_HASH_BYTES + 1 + 4 + 2, /* of a cursor, see pack_place */
+    PLACE_BYTES = OP_HASH_BYTES + 1 + 4 + 8, /* of a cursor, see pack_place */
     STATS_COUNT = 17,
     TOKEN_BITS = 20,
     TOKEN_MARK = (1 << TOKEN_BITS) - 1
@@ -344,7 +344,8 @@ void cache_arc_lease(struct node *node, struct replica *r,
 }
 
 /* Pages. A cursor is a key of the arc: its first eight bytes, a zero, the place
- * in the cache and how many of the entries there were told. */
+ * in the cache and, if it was told in part, the scan order of the last one
+ * that was. So what is removed between pages hides no other. */
 
 static void arc_start(const struct replica *r, uint8_t out[OP_HASH_BYTES])
 {
@@ -355,7 +356,7 @@ static void arc_start(const struct replica *r, uint8_t out[OP_HASH_BYTES])
 }
 
 static struct span pack_place(struct node *node, const struct replica *r,
-                              uint64_t place, size_t told)
+                              uint64_t place, uint64_t after)
 {
     uint8_t *out = effects_room(node->fx, PLACE_BYTES);
     if (!out)
@@ -365,36 +366,43 @@ static struct span pack_place(struct node *node, const struct replica *r,
     *at++ = 0;
     for (int shift = 24; shift >= 0; shift -= 8)
         *at++ = (uint8_t)(place >> shift);
-    *at++ = (uint8_t)(told >> 8);
-    *at = (uint8_t)told;
+    for (int shift = 56; shift >= 0; shift -= 8)
+        *at++ = (uint8_t)(after >> shift);
     return span_of(out, PLACE_BYTES);
 }
 
 /* False: it is a place in the order of hashes, as every other key is. */
 static bool unpack_place(const struct replica *r, struct span from,
-                         uint64_t *place, size_t *told)
+                         uint64_t *place, uint64_t *after)
 {
     uint8_t start[OP_HASH_BYTES];
     arc_start(r, start);
-    *place = *told = 0;
+    *place = *after = 0;
     if (from.len != PLACE_BYTES || from.data[OP_HASH_BYTES] != 0 ||
         memcmp(from.data, start, sizeof start) != 0)
         return span_compare(from, r->arc->lo) <= 0;
     const uint8_t *at = from.data + OP_HASH_BYTES + 1;
     for (int i = 0; i < 4; i++)
         *place = *place << 8 | *at++;
-    *told = (size_t)at[0] << 8 | at[1];
+    for (int i = 0; i < 8; i++)
+        *after = *after << 8 | *at++;
     return true;
 }
 
 struct page {
+    const struct cache *cache;
     const struct request *q;
     struct buf *list;
     bool by_hash; /* the bounds are in the order of hashes */
-    size_t skip;  /* of the entries to come */
-    uint64_t room;
-    uint64_t told; /* in this place */
+    uint64_t limit;
     uint32_t count;
+    uint64_t now_ms;
+    /* In one place: */
+    uint64_t after; /* those up to it were told */
+    uint64_t only;  /* no other is to be told now; 0: all are */
+    uint64_t least; /* seen behind after; 0: none */
+    bool looks;     /* tells none */
+    bool over;      /* some were not told: the page is full */
 };
 
 static bool is_inside(const struct page *p, struct span key)
@@ -410,15 +418,29 @@ static bool is_inside(const struct page *p, struct span key)
     return !(q->flags & REQUEST_HAS_END) || span_compare(at, q->end) < 0;
 }
 
+static bool is_full(const struct page *p)
+{
+    return p->count >= p->limit || p->list->len >= PAGE_BYTES_MAX;
+}
+
 static void add_item(void *self, const struct cache_item *item)
 {
     struct page *p = self;
     if ((p->by_hash || (p->q->flags & REQUEST_HAS_END)) &&
         !is_inside(p, item->key))
         return;
-    p->told++;
-    if (p->told <= p->skip || p->told - p->skip > p->room)
+    struct cache_key key = cache_key_of(p->cache, item->key);
+    uint64_t order = cache_scan_order(&key) | 1;
+    if (order <= p->after)
         return;
+    if (p->least == 0 || order < p->least)
+        p->least = order;
+    if (p->looks || (p->only && p->only != order))
+        return;
+    if (is_full(p)) {
+        p->over = true;
+        return;
+    }
     bool keys_only = p->q->flags & REQUEST_KEYS_ONLY;
     mp_write_bin(p->list, item->key);
     mp_write_bin(p->list, keys_only ? span_empty() : item->value);
@@ -426,36 +448,52 @@ static void add_item(void *self, const struct cache_item *item)
     p->count++;
 }
 
+/* Tells what fits of a place that has too much for one page. */
+static void tell_in_order(struct page *p, uint64_t place)
+{
+    while (!is_full(p)) {
+        p->looks = true;
+        p->least = 0;
+        (void)cache_scan(p->cache, p->now_ms, place, 1, add_item, p);
+        p->looks = false;
+        if (p->least == 0)
+            return;
+        p->only = p->least;
+        (void)cache_scan(p->cache, p->now_ms, place, 1, add_item, p);
+        p->after = p->only;
+    }
+}
+
 void cache_arc_page(struct node *node, const struct replica *r,
                     const struct request *q, struct buf *list,
                     struct response *out)
 {
-    uint64_t place, limit = q->limit ? q->limit : UINT32_MAX;
-    uint64_t now_ms = cache_arc_now_ms(node);
-    struct page p = { .q = q, .list = list };
-    p.by_hash = !unpack_place(r, q->key, &place, &p.skip);
+    uint64_t place;
+    struct page p = { .cache = r->cache,
+                      .q = q,
+                      .list = list,
+                      .limit = q->limit ? q->limit : UINT32_MAX,
+                      .now_ms = cache_arc_now_ms(node) };
+    p.by_hash = !unpack_place(r, q->key, &place, &p.after);
     do {
         size_t before = list->len;
         uint32_t count = p.count;
-        p.told = 0;
-        p.room = limit - count;
-        uint64_t next = cache_scan(r->cache, now_ms, place, 1, add_item, &p);
-        bool over = p.told > p.skip && p.told - p.skip > p.room;
-        if (over && count > 0) { /* a place is told as a whole, if it fits */
+        uint64_t next = cache_scan(r->cache, p.now_ms, place, 1, add_item, &p);
+        if (p.over) { /* a place is told as a whole, if it fits */
             list->len = before;
             p.count = count;
-            next = place;
-            p.skip = 0;
+            if (count == 0) {
+                tell_in_order(&p, place);
+                place = p.after >> 32;
+            }
         } else {
-            p.skip = over ? p.skip + (size_t)p.room : 0;
-            next = over ? place : next;
+            p.after = 0;
+            place = next;
         }
-        place = next;
         out->list_count = p.count;
-        if (over ||
-            (place && (p.count >= limit || list->len >= PAGE_BYTES_MAX))) {
+        if (p.over || (place && is_full(&p))) {
             out->more = true;
-            out->cursor = pack_place(node, r, place, p.skip);
+            out->cursor = pack_place(node, r, place, p.after);
             return;
         }
     } while (place);

@@ -81,9 +81,7 @@ static bool is_kept(const struct node *node, const struct arc *arc)
         arc->member_count ? swim_find(node->swim, &arc->members[0].peer) : NULL;
     if (!p || p->state > PEER_SUSPECT)
         return false;
-    uint64_t life =
-        node_is_self(node, &p->id) ? node->incarnation : p->incarnation;
-    return volatile_is_of(arc->members[0].replica, life);
+    return volatile_is_of(arc->members[0].replica, p->incarnation);
 }
 
 static void send_order(struct node *node, const struct arc *arc)
@@ -126,16 +124,15 @@ static void give(struct node *node, struct sharing *s, const struct arc *arc)
         return;
     const struct id *peer = &k->peers[to].id;
     const struct peer *known = swim_find(node->swim, peer);
-    uint64_t life =
-        node_is_self(node, peer) ? node->incarnation : known->incarnation;
     struct arc next = *arc;
     next.generation = next_generation(node);
     if (next.generation <= arc->generation)
         return; /* somebody leads in a later term, and gave it */
     next.member_count = 1;
-    next.members[0] = (struct arc_member){
-        .replica = volatile_replica_id(node, life), .peer = *peer, .voter = true
-    };
+    next.members[0] = (struct arc_member){ .replica = volatile_replica_id(
+                                               node, known->incarnation),
+                                           .peer = *peer,
+                                           .voter = true };
     next.term = 0;
     next.owner = (struct id){ { 0 } };
     s->loads[to]++;

@@ -177,7 +177,7 @@ static bool is_past(const struct node *node, const struct arc *arc,
     if (!ks || !ks->record.is_volatile)
         return false;
     const struct arc *known = map_by_id(ks->map, arc->id);
-    return !volatile_is_of(me->replica, node->incarnation) ||
+    return !volatile_is_of(me->replica, volatile_life(node)) ||
            (known && known->generation > arc->generation);
 }
 

@@ -33,6 +33,11 @@ bool volatile_is_of(replica_id replica, uint64_t incarnation)
     return replica >> LIFE_SHIFT == (incarnation & LIFE_MASK);
 }
 
+uint64_t volatile_life(const struct node *node)
+{
+    return swim_self(node->swim)->incarnation;
+}
+
 uint64_t volatile_generation(uint64_t term, uint64_t count)
 {
     uint64_t low = term & ((UINT64_C(1) << TERM_BITS) - 1);
@@ -54,9 +59,11 @@ int volatile_take(struct node *node, const struct recover_message *m)
         m->arc_known ? keyspaces_find(node, m->arc_known->keyspace) : NULL;
     if (!ks || !ks->record.is_volatile || ks->record.dropped ||
         m->arc_known->id != m->arc || m->fresh == 0 ||
-        !volatile_is_of(m->fresh, node->incarnation))
+        !volatile_is_of(m->fresh, volatile_life(node)))
         return DLHT_ESTALE;
     struct replica *r = node_replica(node, m->arc);
+    if (r && r->keyspace != ks->record.id)
+        return DLHT_ESTALE; /* never what another keyspace has */
     if (r && !r->empty && r->arc->generation == m->generation &&
         r->self == m->fresh)
         return DLHT_OK;

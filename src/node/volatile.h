@@ -26,6 +26,10 @@
 /* Whether the keyspace is known here, and volatile. */
 bool volatile_is(const struct node *node, keyspace_id keyspace);
 
+/* This peer's own life, as others hear of it: not the count of its starts,
+ * which they may have heard more of than its disk remembers. */
+uint64_t volatile_life(const struct node *node);
+
 /* A new replica id for that life of a peer. */
 replica_id volatile_replica_id(struct node *node, uint64_t incarnation);
 /* Whether it is of that life. */

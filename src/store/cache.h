@@ -244,6 +244,10 @@ typedef void (*cache_scan_fn)(void *self, const struct cache_item *item);
 uint64_t cache_scan(const struct cache *cache, uint64_t now_ms, uint64_t cursor,
                     size_t about, cache_scan_fn fn, void *self);
 
+/* Scans tell entries in ascending order of this, but for those of one bucket,
+ * which come in any. Its upper 32 bits are the cursor that begins there. */
+uint64_t cache_scan_order(const struct cache_key *key);
+
 /* Some entry, drawn by the seed; false: none was found, as in an empty cache
  * or one nearly all expired. */
 bool cache_random(struct cache *cache, uint64_t now_ms,

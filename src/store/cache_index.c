@@ -476,6 +476,11 @@ static uint32_t reversed(uint32_t x)
     return x >> 16 | x << 16;
 }
 
+uint64_t cache_index_order(uint64_t hash)
+{
+    return (uint64_t)reversed((uint32_t)hash) << 32 | hash >> 32;
+}
+
 uint64_t cache_index_walk(const struct cache_index *index, uint64_t position,
                           cache_index_fn fn, void *self)
 {

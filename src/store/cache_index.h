@@ -71,6 +71,10 @@ void cache_index_erase(struct cache_index *index, uint64_t hash, uint32_t ref);
 
 typedef void (*cache_index_fn)(void *self, uint32_t ref);
 
+/* The upper 32 bits are the position of a walk that has a hash; by the others
+ * those of one position can be told apart. */
+uint64_t cache_index_order(uint64_t hash);
+
 /* Calls fn for each entry of one bucket at or after the position, which is
  * below CACHE_INDEX_END; returns the position after that bucket. fn must not
  * change the index. */

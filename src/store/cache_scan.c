@@ -49,6 +49,11 @@ uint64_t cache_scan(const struct cache *cache, uint64_t now_ms, uint64_t cursor,
     return cursor < CACHE_INDEX_END ? cursor : 0;
 }
 
+uint64_t cache_scan_order(const struct cache_key *key)
+{
+    return cache_index_order(key->hash);
+}
+
 /* One entry of those told, each as likely. */
 struct draw {
     struct cache *cache;

@@ -583,6 +583,60 @@ def vectors_test(node_port, port):
     check(said.startswith(b"-ERR "), f"no vectors: {said}")
 
 
+def bounds_test(port):
+    """What would cost too much is refused, and what is long is done in parts."""
+    c = Conn(port)
+    c.s.settimeout(60)
+    check(c.ask("FLUSHDB") == b"+OK\r\n", "bounds: nothing is there")
+    c.ask("SET", "big", b"x" * (16 << 20))
+    check(c.ask("MGET", *["big"] * 3).startswith(b"-ERR the answer would be"),
+          "MGET of 48 MiB")
+    check(c.ask("MGET", *["big"] * 5000).startswith(b"-ERR the answer would"),
+          "MGET of 80 GiB")
+    check(c.ask("DEL", "big") == b":1\r\n", "and it goes on")
+    for word in ("KEYS",), ("SCAN", "0", "MATCH"):
+        check(c.ask(*word, b"*" + b"a" * 2000) ==
+              b"-ERR the pattern is longer than 1024 bytes\r\n", word[0])
+    check(c.ask("MSET", "twice", "old", "f", b"x" * (2 << 20), "twice", "new")
+          == b"+OK\r\n", "MSET in batches")
+    check(c.ask("GET", "twice") == b"$3\r\nnew\r\n", "the last value stays")
+    keys = [f"key{i}" for i in range(5000)]
+    check(c.ask("MSET", *[w for k in keys for w in (k, k)]) == b"+OK\r\n",
+          "MSET of many")
+    check(c.ask("MGET", *keys, "none") == b"*5001\r\n" + b"".join(
+        f"${len(k)}\r\n{k}\r\n".encode() for k in keys) + b"$-1\r\n",
+          "MGET of many")
+    c.s.sendall(pack(("DEL", *keys)) + pack(("EXISTS", *keys)) +
+                pack(("DBSIZE",)))
+    check([c.answer() for _ in range(3)] ==
+          [b":5000\r\n", b":0\r\n", b":2\r\n"], "DEL of many, then others")
+    c.s.sendall(pack(("MULTI",)) + pack(("INCR", "n")) * 16384 +
+                pack(("EXEC",)))
+    check([c.answer()[:4] for _ in range(16386)][-1] == b"*163", "a long EXEC")
+    c.s.sendall(pack(("MULTI",)) + pack(("INCR", "n")) * 16385 +
+                pack(("EXEC",)))
+    check([c.answer() for _ in range(16387)][-1].startswith(b"-EXECABORT"),
+          "one that is too long")
+    check(c.ask("GET", "n") == b"$5\r\n16384\r\n", "of which nothing is done")
+    c.s.sendall(pack(("MULTI",)) + pack(("SET", "n", b"x" * (9 << 20))) * 8 +
+                pack(("EXEC",)))
+    check([c.answer() for _ in range(10)][-1].startswith(b"-EXECABORT"),
+          "one of too many bytes")
+    check(c.ask("GET", "n") == b"$5\r\n16384\r\n", "nor of that")
+
+
+def cache_test(node_port, port):
+    if not tool_does(node_port, "keyspace", "create", "cached", "--volatile"):
+        return
+    c = Conn(port)
+    check(c.ask("SELECT", "3") == b"+OK\r\n", "select")
+    check(c.ask("RANDOMKEY") == b"$-1\r\n", "no key of a cache")
+    c.ask("MSET", "a", "1", "b", "2", "c", "3")
+    got = {c.ask("RANDOMKEY") for _ in range(100)}
+    check(got <= {f"$1\r\n{k}\r\n".encode() for k in "abc"},
+          f"random keys of a cache: {got}")
+
+
 def apart_test(node_port, port):
     """Keys of several arcs, changed together by many: no change is lost."""
     if not make_apart(node_port):
@@ -717,8 +771,8 @@ def ring_tests():
 
 
 def clients_test():
-    with node("--redis-db", "1=apart", "--redis-db",
-              "2=vectors") as (port, node_port, pid):
+    with node("--redis-db", "1=apart", "--redis-db", "2=vectors",
+              "--redis-db", "3=cached") as (port, node_port, pid):
         cli_tests(port)
         benchmark_tests(port)
         python_tests(port)
@@ -727,6 +781,8 @@ def clients_test():
         watched_test(port)
         apart_test(node_port, port)
         vectors_test(node_port, port)
+        bounds_test(port)
+        cache_test(node_port, port)
     ring_tests()
 
 

@@ -111,6 +111,7 @@ const struct response *alone_ask(struct alone *a, const struct request *request)
 void alone_hear(struct alone *a, const struct message *message)
 {
     struct event event = { .kind = EVENT_MESSAGE };
+    event.u.message.from.bytes[0] = 0xee; /* whoever that is */
     event.u.message.message = message;
     step(a, &event);
     struct event flush = { .kind = EVENT_FLUSH };

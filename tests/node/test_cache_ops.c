@@ -296,6 +296,71 @@ Test(cache_ops, a_scan_tells_each_entry_once, .timeout = 60)
     alone_deinit(&a);
 }
 
+/* What is told may be removed before the next page: nothing else is missed. */
+Test(cache_ops, a_scan_may_remove_what_it_tells, .timeout = 60)
+{
+    struct alone a;
+    begin(&a, 10, "max-items", "100000");
+    put_many(&a, MANY);
+    struct buf from = { 0 };
+    for (bool more = true; more;) {
+        struct request q = { .op = OP_RANGE,
+                             .flags = REQUEST_SCAN | REQUEST_KEYS_ONLY,
+                             .key = buf_span(&from),
+                             .limit = 1 };
+        const struct response *s = ask(&a, q);
+        cr_assert_eq(s->status, DLHT_OK);
+        more = s->more;
+        buf_reset(&from);
+        buf_append_span(&from, s->cursor);
+        if (s->list_count == 0)
+            continue;
+        struct mp_reader r;
+        struct buf key = { 0 };
+        mp_reader_init(&r, s->list);
+        buf_append_span(&key, mp_read_bytes(&r));
+        struct request del = { .op = OP_DEL, .key = buf_span(&key) };
+        cr_assert_eq(ask(&a, del)->status, DLHT_OK);
+        buf_deinit(&key);
+    }
+    cr_assert_eq(stat_of(&a, "count"), 0);
+    buf_deinit(&from);
+    alone_deinit(&a);
+}
+
+/* However many large values share a place. */
+Test(cache_ops, pages_are_bounded_in_bytes, .timeout = 60)
+{
+    static uint8_t large[1 << 20];
+    struct alone a;
+    begin(&a, 11, "max-bytes", "1073741824");
+    for (int i = 0; i < 60; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "large-%d", i);
+        struct request q = { .op = OP_PUT,
+                             .key = span_str(key),
+                             .value = span_of(large, sizeof large) };
+        cr_assert_eq(ask(&a, q)->status, DLHT_OK);
+    }
+    struct buf from = { 0 };
+    uint32_t told = 0;
+    for (bool more = true; more;) {
+        struct request q = { .op = OP_RANGE,
+                             .flags = REQUEST_SCAN,
+                             .key = buf_span(&from) };
+        const struct response *s = ask(&a, q);
+        cr_assert_eq(s->status, DLHT_OK);
+        cr_assert_leq(s->list.len, 3 << 20, "one more than a page has");
+        told += s->list_count;
+        more = s->more;
+        buf_reset(&from);
+        buf_append_span(&from, s->cursor);
+    }
+    cr_assert_eq(told, 60);
+    buf_deinit(&from);
+    alone_deinit(&a);
+}
+
 Test(cache_ops, batches_are_as_elsewhere, .timeout = 60)
 {
     struct alone a;
@@ -452,10 +517,45 @@ Test(cache_ops, an_order_counts_in_this_life_and_forward, .timeout = 60)
     order(&a, arc, (UINT64_C(1) << 40) + 7, base - 1);
     first_arc(&a, &r);
     cr_assert_eq(r.arc->generation, base, "never back");
+    /* Nor does one take what another keyspace has. */
+    struct arc other = *arc;
+    size_t count = inspect_replica_count(a.node), kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        inspect_replica_at(a.node, i, &r);
+        if (r.cache)
+            continue;
+        other.id = r.id;
+        order(&a, &other, (UINT64_C(1) << 40) + 9, base + 1);
+        inspect_replica_at(a.node, i, &r);
+        kept += r.id == other.id && !r.cache;
+    }
+    cr_assert_gt(kept, 0, "the system arc, and others");
     /* All is served still. */
     put_many(&a, 100);
     cr_assert_eq(stat_of(&a, "count"), 100);
     arc_free(arc);
+    alone_deinit(&a);
+}
+
+/* Others heard of a later start than the disk here knows of: the peer goes on
+ * in a life after that one, and so do its arcs, empty. */
+Test(cache_ops, an_outbid_life_is_the_one_that_counts, .timeout = 60)
+{
+    struct alone a;
+    struct inspect_replica r;
+    begin(&a, 12, "max-items", "1000");
+    put_many(&a, 100);
+    struct swim_message said = { .type = SWIM_ACK, .update_count = 1 };
+    said.updates[0] = *swim_self(inspect_swim(a.node));
+    said.updates[0].incarnation = 6;
+    struct message m = { .type = MESSAGE_SWIM, .u.swim = &said };
+    alone_hear(&a, &m);
+    cr_assert_eq(swim_self(inspect_swim(a.node))->incarnation, 7);
+    alone_run(&a, 5000);
+    first_arc(&a, &r);
+    cr_assert(volatile_is_of(r.self, 7));
+    put_many(&a, 100);
+    cr_assert_eq(stat_of(&a, "count"), 100);
     alone_deinit(&a);
 }
 
