@@ -21,84 +21,13 @@ enum {
 
 static const uint64_t TXN_DEADLINE_NS = UINT64_C(5000000000);
 
-enum txn_phase {
-    TXN_LOAD,   /* keys are being read */
-    TXN_VERIFY, /* ... once more: was what was read there at one time? */
-    TXN_CHECK,  /* whether a keyspace is a cache */
-    TXN_STORE,
-    TXN_LOOKUP, /* where the keys live */
-    TXN_ENDS    /* ends of keys that were stored */
-};
-
-struct redis_txn {
-    struct redis_job job;
-    struct redis *redis;
-    enum txn_phase phase;
-    struct txn_list commands;
-    struct txn_list later; /* of those that came while storing */
-    struct redis_key *keys;
-    size_t key_count, key_cap;
-    bool exec; /* one answer for all commands */
-    bool hot;  /* in redis->hot */
-    bool verified;
-    bool known;        /* not read: what the round before stored */
-    bool grouped;      /* by arc; keys[].arc is known */
-    bool storing_some; /* a part is stored already, or an end */
-    struct redis_to to;
-    uint64_t hash;
-    struct redis_txn *next_hot;
-    size_t open;
-    size_t read; /* bytes, in this phase */
-    uint32_t tries, lookups;
-    uint64_t deadline_ns;
-    uint64_t arc; /* being stored */
-    uint8_t db;
-    int status; /* the first failure of this phase */
-    bool mismatch;
-    bool moved; /* VERIFY: something changed between */
-    uint64_t stored_version;
-    struct buf text; /* of the failure */
-};
-
 /* Keys. */
-
-static struct redis_key *key_find(struct redis_txn *txn, uint8_t db,
-                                  struct span name)
-{
-    for (size_t i = 0; i < txn->key_count; i++)
-        if (txn->keys[i].db == db && span_equal(txn->keys[i].name, name))
-            return &txn->keys[i];
-    return NULL;
-}
-
-static struct redis_key *key_add(struct redis_txn *txn, uint8_t db,
-                                 struct span name)
-{
-    struct redis_key *key = key_find(txn, db, name);
-    if (key)
-        return key;
-    if (txn->key_count == txn->key_cap) {
-        size_t cap = txn->key_cap ? txn->key_cap * 2 : 1;
-        struct redis_key *grown = mem_resize(txn->keys, cap, sizeof *grown);
-        if (!grown)
-            return NULL;
-        txn->keys = grown;
-        txn->key_cap = cap;
-    }
-    uint8_t *copy = mem_array(name.len, 1);
-    if (!copy)
-        return NULL;
-    if (name.len)
-        memcpy(copy, name.data, name.len);
-    key = &txn->keys[txn->key_count++];
-    *key = (struct redis_key){ .name = span_of(copy, name.len), .db = db };
-    return key;
-}
 
 struct redis_key *redis_txn_key(struct redis_call *call, size_t word)
 {
     assert(word < call->count);
-    struct redis_key *key = key_find(call->txn, call->db, call->args[word]);
+    struct redis_key *key =
+        redis_key_find(call->txn, call->db, call->args[word]);
     assert(key);
     return key;
 }
@@ -312,61 +241,6 @@ static bool again(struct redis_txn *txn)
         return true;
     fail(txn, DLHT_EBUSY, span_str("others change the same keys all the time"));
     return false;
-}
-
-/* Running. */
-
-static bool watches_hold(const struct redis_txn *txn)
-{
-    for (size_t i = 0; i < txn->key_count; i++) {
-        const struct redis_key *key = &txn->keys[i];
-        if (key->watched && key->version != key->watch_version)
-            return false;
-    }
-    return true;
-}
-
-/* DLHT_OK, or nothing may be done:
- *   DLHT_ENOMEM  for what they make
- *   DLHT_ETOOBIG  so are the answers of an EXEC */
-static int run_commands(struct redis_txn *txn)
-{
-    size_t answered = 0;
-    bool failed = false;
-    for (size_t i = 0; i < txn->key_count; i++)
-        redis_key_reset(&txn->keys[i]);
-    for (struct txn_command *c = txn->commands.first; c; c = c->next) {
-        const struct redis_to *to = txn->exec ? &txn->to : &c->to;
-        struct redis_call call = { .redis = txn->redis,
-                                   .client = redis_client_of(txn->redis, to),
-                                   .command = c->command,
-                                   .args = c->args,
-                                   .count = c->count,
-                                   .db = c->db,
-                                   .resp3 = c->resp3,
-                                   .out = &c->out,
-                                   .txn = txn };
-        buf_reset(&c->out);
-        /* What is no data is of use to who waits for the answer alone. */
-        if (call.client || c->command->first_key)
-            c->command->run(&call);
-        failed = failed || c->out.failed;
-        answered += c->out.len;
-        if (txn->exec && answered > REDIS_TXN_ANSWER_MAX)
-            return DLHT_ETOOBIG;
-    }
-    for (size_t i = 0; i < txn->key_count; i++)
-        failed = failed || txn->keys[i].value.failed;
-    return failed ? DLHT_ENOMEM : DLHT_OK;
-}
-
-/* What an earlier part stored is what the commands would store now. */
-static bool is_as_stored(const struct redis_txn *txn)
-{
-    for (size_t i = 0; i < txn->key_count; i++)
-        if (txn->keys[i].settled && !redis_key_is_as_stored(&txn->keys[i]))
-            return false;
-    return true;
 }
 
 static bool wants_store(const struct redis_key *key)
@@ -625,16 +499,16 @@ static void txn_reply(struct redis *redis, struct redis_job *job, uint32_t part,
 static void after_load(struct redis_txn *txn)
 {
     static const char too_long[] =
-        "the answers of this transaction would be too long: nothing was done";
+        "what this transaction makes would be too long: nothing was done";
     bool changed = false;
     struct redis *redis = txn->redis;
     if (txn->phase == TXN_VERIFY && txn->moved)
         txn->verified = false;
-    if (!watches_hold(txn) && txn->storing_some) {
+    if (!redis_txn_watches_hold(txn) && txn->storing_some) {
         fail(txn, DLHT_EUNKNOWN, span_empty());
         return;
     }
-    if (!watches_hold(txn)) {
+    if (!redis_txn_watches_hold(txn)) {
         struct redis_client *client = redis_client_of(redis, &txn->to);
         struct buf *out = redis_begin(redis, &txn->to);
         if (out)
@@ -644,7 +518,7 @@ static void after_load(struct redis_txn *txn)
         end_round(txn, false);
         return;
     }
-    int rc = run_commands(txn);
+    int rc = redis_txn_run(txn);
     if (rc != DLHT_OK) {
         fail(txn, rc, span_str(rc == DLHT_ETOOBIG ? too_long : ""));
         return;
@@ -653,7 +527,7 @@ static void after_load(struct redis_txn *txn)
         load(txn, TXN_LOAD); /* no store will prove that it is still so */
         return;
     }
-    if (!is_as_stored(txn)) {
+    if (!redis_txn_is_as_stored(txn)) {
         fail(txn, DLHT_EUNKNOWN, span_empty());
         return;
     }
@@ -763,7 +637,7 @@ static bool add_keys(struct redis_txn *txn, const struct redis_call *call)
         return true;
     for (size_t i = first; i <= last; i += step)
         if (txn->key_count >= REDIS_TXN_KEYS_MAX ||
-            !key_add(txn, call->db, call->args[i]))
+            !redis_key_add(txn, call->db, call->args[i]))
             return false;
     return true;
 }
@@ -782,7 +656,7 @@ bool redis_txn_add(struct redis_txn *txn, const struct redis_call *call)
 bool redis_txn_watch(struct redis_txn *txn, uint8_t db, struct span name,
                      uint64_t version)
 {
-    struct redis_key *key = key_add(txn, db, name);
+    struct redis_key *key = redis_key_add(txn, db, name);
     if (!key)
         return false;
     key->watched = true;

@@ -25,8 +25,9 @@ enum {
     REDIS_TXN_HOT = 1024, /* chains by hash of key */
     REDIS_TXN_KEYS_MAX = 4096,
     REDIS_TXN_TRIES_MAX = 1000,
-    REDIS_TXN_READ_MAX = 64 << 20,  /* bytes of the values read */
-    REDIS_TXN_ANSWER_MAX = 32 << 20 /* bytes, of all commands of an EXEC */
+    REDIS_TXN_READ_MAX = 64 << 20,    /* bytes of the values read */
+    REDIS_TXN_VALUES_MAX = 256 << 20, /* likewise, as its commands make them */
+    REDIS_TXN_ANSWER_MAX = 32 << 20   /* bytes, of all commands of an EXEC */
 };
 
 /* A key of a transaction, as its commands see it. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "dlht/err.h"
 
 /* Lists of commands. */
@@ -59,6 +60,39 @@ struct txn_command *redis_txn_copy(const struct redis_call *call)
 }
 
 /* Keys. */
+
+struct redis_key *redis_key_find(struct redis_txn *txn, uint8_t db,
+                                 struct span name)
+{
+    for (size_t i = 0; i < txn->key_count; i++)
+        if (txn->keys[i].db == db && span_equal(txn->keys[i].name, name))
+            return &txn->keys[i];
+    return NULL;
+}
+
+struct redis_key *redis_key_add(struct redis_txn *txn, uint8_t db,
+                                struct span name)
+{
+    struct redis_key *key = redis_key_find(txn, db, name);
+    if (key)
+        return key;
+    if (txn->key_count == txn->key_cap) {
+        size_t cap = txn->key_cap ? txn->key_cap * 2 : 1;
+        struct redis_key *grown = mem_resize(txn->keys, cap, sizeof *grown);
+        if (!grown)
+            return NULL;
+        txn->keys = grown;
+        txn->key_cap = cap;
+    }
+    uint8_t *copy = mem_array(name.len, 1);
+    if (!copy)
+        return NULL;
+    if (name.len)
+        memcpy(copy, name.data, name.len);
+    key = &txn->keys[txn->key_count++];
+    *key = (struct redis_key){ .name = span_of(copy, name.len), .db = db };
+    return key;
+}
 
 void redis_key_free(struct redis_key *key)
 {

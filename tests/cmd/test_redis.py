@@ -519,13 +519,14 @@ def tool_does(node_port, *words):
 
 def long_exec_test(port):
     c, count = Conn(port), 40
-    for queued in (("GET", "long"), ("MGET", *["long"] * count)):
+    many = [("SETRANGE", f"l{i}", 9 << 20, "x") for i in range(count)]
+    for queued in ([("GET", "long")] * count, many,
+                   [("MGET", *["long"] * count)]):
         c.ask("SET", "long", b"x" * (1 << 20))
         c.ask("MULTI")
         c.ask("SET", "kept", "x")
-        times = count if queued[0] == "GET" else 1
-        c.s.sendall(pack(queued) * times)
-        for _ in range(times):
+        c.s.sendall(b"".join(pack(words) for words in queued))
+        for _ in queued:
             c.answer()
         said = c.ask("EXEC")
         check(b"too long" in said[:80], f"a long EXEC: {said[:80]}")
