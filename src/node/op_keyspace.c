@@ -327,9 +327,10 @@ void op_keyspace_begin(struct node *node, const struct request *request,
         return;
     }
     struct request q = { .op = OP_GET, .keyspace = SYSTEM_KEYSPACE };
-    q.key = keyspaces_key(node, buf_span(&c->name));
+    if (!c->name.failed && !c->options.failed)
+        q.key = keyspaces_key(node, buf_span(&c->name));
     struct pending_target target = { .done = change_read, .context = c };
-    if (c->name.failed || c->options.failed ||
+    if (q.key.len == 0 ||
         pending_begin(node, &q, c->deadline_ns, &target) != DLHT_OK)
         change_end(node, c, DLHT_EBUSY, NULL);
 }

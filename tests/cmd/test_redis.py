@@ -196,7 +196,7 @@ BLOCKS = [
     "SET a 12|OBJECT ENCODING a|SET b abc|OBJECT ENCODING b|SET c "
     "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx|"
     "OBJECT ENCODING c|OBJECT ENCODING nope|OBJECT REFCOUNT nope|"
-    "OBJECT IDLETIME a|OBJECT FREQ a|OBJECT FOO a|OBJECT HELP|"
+    "OBJECT FREQ a|OBJECT FOO a|OBJECT HELP|"
     "MEMORY USAGE nope|MEMORY FOO|MEMORY USAGE a SAMPLES x",
     "DBSIZE|SET a 1|DBSIZE|KEYS *|KEYS b*|RANDOMKEY|FLUSHDB|DBSIZE|RANDOMKEY|"
     "FLUSHALL ASYNC|FLUSHDB SYNC|FLUSHALL FOO|KEYS|FLUSHDB a b|DBSIZE x",
@@ -383,6 +383,10 @@ def bytes_test():
         compare_blocks(ours, theirs, True)
         compare_raw(ours, theirs)
         compare_pieces(ours, theirs)
+        c = Conn(ours)
+        c.ask("SET", "idle", "x")
+        said = c.ask("OBJECT", "IDLETIME", "idle")
+        check(said in (b":0\r\n", b":1\r\n"), f"a key that was just set: {said}")
 
 
 def cli(port, *words, data=None):

@@ -192,7 +192,7 @@ static const struct {
 Test(rpc, understands_every_method)
 {
     struct buf scratch = { 0 };
-    bool seen[OP_SEARCH_PEER + 1] = { false };
+    bool seen[UINT8_MAX + 1] = { false };
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
         struct rpc_call call;
         const char *text;
@@ -208,6 +208,8 @@ Test(rpc, understands_every_method)
         cr_expect_neq(seen[op], op == OP_ARC_INFO, "op %d has a row", op);
     for (int op = OP_VECTOR_PUT; op <= OP_SEARCH_PEER; op++)
         cr_expect_neq(seen[op], op == OP_SEARCH_PEER, "op %d has a row", op);
+    for (int op = OP_CACHE_EXPIRE; op <= OP_CACHE_LEASE; op++)
+        cr_expect(seen[op], "op %d has a row", op);
     buf_deinit(&scratch);
 }
 
