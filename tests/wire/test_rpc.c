@@ -91,6 +91,9 @@ static const struct {
           "cache_flush\x90"),
       "1 op=37" },
     { LIT("\x94\x00\x01\xab"
+          "cache_stats\x90"),
+      "1 op=38" },
+    { LIT("\x94\x00\x01\xab"
           "cache_lease\x91\xa1k"),
       "1 op=39 key=k" },
     { LIT("\x93\x02\xa3put\x92\xa1k\xa2vv"), "~0 op=2 key=k value=vv" },
