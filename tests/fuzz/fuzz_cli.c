@@ -82,9 +82,11 @@ static void run_line(struct cli *cli, const char *line, size_t len)
     } else if (verbs_find(words.list, words.count, &taken)) {
         struct arguments args;
         const struct verb *verb = verbs_find(words.list, words.count, &taken);
+        struct cli_settings before = cli->set; /* as verbs_run has it */
         (void)options_parse(cli, verb, words.list + taken, words.count - taken,
                             &args);
         options_deinit(&args);
+        cli->set = before;
     }
     words_deinit(&words);
 }
