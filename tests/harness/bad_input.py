@@ -10,6 +10,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import time
 
 from ring import ensure, find_program, free_ports, spawn
 
@@ -312,7 +313,9 @@ def damaged_member(case):
                              nodes=node.address))
         ensure(count == 20000, f"a {how} journal of one of three: {count} of "
                "20000 records are there")
-    # It must be a full member again: the others may go one at a time.
+    # It must be a full member again: the others may go one at a time. That it
+    # lost its copies is not known at once (docs/reliability.md).
+    time.sleep(3)
     ring.await_safe(3)
     ring.nodes[0].kill()
     got = ring.cli("--timeout", "20000", "range", "--prefix", "key ",
