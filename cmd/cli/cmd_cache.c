@@ -249,18 +249,25 @@ int cmd_cache_flush(struct cli *cli, const struct arguments *args)
     return rc == CLI_DONE ? say_ok(cli, 0) : rc;
 }
 
+/* A node may say anything. */
+static const char *text_of(const msgpack_object *o, char *text, size_t size)
+{
+    if (o->type != MSGPACK_OBJECT_STR)
+        return "-";
+    return output_printable(
+        (struct dlht_bytes){ o->via.str.ptr, o->via.str.size }, 64, text, size);
+}
+
 static void print_stats(const msgpack_object *map)
 {
     for (uint32_t i = 0; i < map->via.map.size; i++) {
-        const msgpack_object *name = &map->via.map.ptr[i].key;
-        const msgpack_object *value = &map->via.map.ptr[i].val;
-        printf("%-15.*s ", (int)name->via.str.size, name->via.str.ptr);
-        if (value->type == MSGPACK_OBJECT_POSITIVE_INTEGER)
-            printf("%" PRIu64 "\n", value->via.u64);
-        else if (value->type == MSGPACK_OBJECT_STR)
-            printf("%.*s\n", (int)value->via.str.size, value->via.str.ptr);
+        const msgpack_object_kv *pair = &map->via.map.ptr[i];
+        char text[300];
+        printf("%-15s ", text_of(&pair->key, text, sizeof(text)));
+        if (pair->val.type == MSGPACK_OBJECT_POSITIVE_INTEGER)
+            printf("%" PRIu64 "\n", pair->val.via.u64);
         else
-            puts("-");
+            puts(text_of(&pair->val, text, sizeof(text)));
     }
 }
 
