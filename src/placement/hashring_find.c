@@ -4,6 +4,7 @@
 
 #include <assert.h>
 
+#include "base/prefetch.h"
 #include "placement/hashring_state.h"
 
 enum {
@@ -150,7 +151,7 @@ size_t hashring_find_all(const struct hashring *ring, const struct span *keys,
         n = n < HASHRING_BATCH ? n : HASHRING_BATCH;
         for (size_t i = 0; i < n; i++) {
             at[i] = hashring_position(ring, keys[done + i]);
-            __builtin_prefetch(&ring->lines[at[i] >> ring->shift]);
+            prefetch_line(&ring->lines[at[i] >> ring->shift]);
         }
         for (size_t i = 0; i < n; i++)
             nodes[done + i] = (uint32_t)hashring_at(ring, at[i]);

@@ -108,7 +108,7 @@ bool cache_ghost_take(struct cache_ghost *ghost, uint64_t hash, uint64_t window)
 void cache_ghost_prefetch(const struct cache_ghost *ghost, uint64_t hash)
 {
     if (ghost->slots)
-        records_arena_prefetch(place_of(ghost, hash));
+        prefetch_line(place_of(ghost, hash));
 }
 
 void cache_ghost_age(struct cache_ghost *ghost)

@@ -174,7 +174,7 @@ uint32_t *cache_index_find(const struct cache_index *index, uint64_t hash,
 void cache_index_prefetch(const struct cache_index *index, uint64_t hash)
 {
     if (index->level)
-        records_arena_prefetch(bucket_of(index, hash));
+        prefetch_line(bucket_of(index, hash));
 }
 
 bool cache_index_prefetch_entry(const struct cache_index *index, uint64_t hash)
@@ -348,8 +348,7 @@ static void divide_prefetch(const struct cache_index *index)
     const struct cache_bucket *bucket = bucket_at(index, index->split);
     for (size_t i = 0; i < SLOTS; i++)
         if (bucket->tags[i])
-            records_arena_prefetch(
-                records_arena_at(index->arena, bucket->refs[i]));
+            prefetch_line(records_arena_at(index->arena, bucket->refs[i]));
 }
 
 static bool should_grow(const struct cache_index *index)

@@ -216,9 +216,9 @@ static void ahead_leaf(const struct records_node *leaf)
     if (!leaf)
         return;
     const uint8_t *refs = (const uint8_t *)leaf_refs(leaf);
-    records_arena_prefetch(leaf);
+    prefetch_line(leaf);
     for (size_t i = 0; i < RECORDS_LEAF_KEYS * sizeof(uint32_t); i += 64)
-        records_arena_prefetch(refs + i);
+        prefetch_line(refs + i);
 }
 
 /* Asks for the next record that has not been asked for, if any. */

@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/prefetch.h"
 #include "store/records.h"
 
 enum {
@@ -136,15 +137,5 @@ void records_arena_raw_give(struct records_arena *arena, void *memory,
 /* Asserts what lists and descriptors promise; linear in pages. Returns the
  * number of live objects. */
 size_t records_arena_check(const struct records_arena *arena);
-
-/* Asks for a cache line ahead of its use; any address will do. */
-static inline void records_arena_prefetch(const void *address)
-{
-#if defined(__GNUC__)
-    __builtin_prefetch(address);
-#else
-    (void)address;
-#endif
-}
 
 #endif

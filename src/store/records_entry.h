@@ -72,13 +72,14 @@ records_entry_record(const struct records_arena *arena, uint32_t ref)
     return record;
 }
 
-/* Asks for an entry's first 64 bytes, which mostly lie in two lines. */
+/* Asks for an entry's first 104 bytes, as cache_entry_prefetch does. */
 static inline void records_entry_prefetch(const struct records_arena *arena,
                                           uint32_t ref)
 {
     const uint8_t *bytes = records_arena_at(arena, ref);
-    records_arena_prefetch(bytes);
-    records_arena_prefetch(bytes + 56);
+    prefetch_line(bytes);
+    prefetch_line(bytes + 64);
+    prefetch_line(bytes + 103);
 }
 
 /* A copy of the record; 0: no memory. */

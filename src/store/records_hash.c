@@ -162,7 +162,7 @@ uint32_t *records_hash_find(const struct records_hash *hash, uint64_t of,
 void records_hash_prefetch(const struct records_hash *hash, uint64_t of)
 {
     if (hash->level)
-        records_arena_prefetch(bucket_of(hash, of));
+        prefetch_line(bucket_of(hash, of));
 }
 
 void records_hash_prefetch_entry(const struct records_hash *hash, uint64_t of)
@@ -358,7 +358,7 @@ static void divide_prefetch(const struct records_hash *hash)
     const struct records_bucket *bucket = bucket_at(hash, hash->split);
     for (size_t i = 0; i < SLOTS; i++)
         if (bucket->tags[i])
-            records_arena_prefetch(
+            prefetch_line(
                 records_arena_at(hash->arena, bucket->refs[i]));
 }
 

@@ -152,7 +152,7 @@ static void skip_raise(const struct records_arena *arena,
     const uint32_t *refs = records_node_refs(node);
     uint64_t *words = records_node_words(node);
     for (size_t i = 0; i < node->count; i++)
-        records_arena_prefetch(records_arena_at(arena, refs[i]));
+        prefetch_line(records_arena_at(arena, refs[i]));
     struct span first = key_at(arena, node, 0);
     struct span last = key_at(arena, node, node->count - 1u);
     prefix_set(node, first, records_node_common(first, last));
@@ -280,7 +280,7 @@ uint64_t records_node_bytes(const struct records_arena *arena,
     assert(leaf->level == 0 && from <= to && to <= leaf->count);
     const uint32_t *refs = records_node_refs(leaf);
     for (size_t i = from; i < to; i++)
-        records_arena_prefetch(records_arena_at(arena, refs[i]));
+        prefetch_line(records_arena_at(arena, refs[i]));
     uint64_t bytes = 0;
     for (size_t i = from; i < to; i++)
         bytes += records_entry_data_len(records_entry_at(arena, refs[i]));

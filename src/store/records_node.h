@@ -94,7 +94,7 @@ static inline void records_node_prefetch(const struct records_node *node)
 {
     const uint8_t *bytes = (const uint8_t *)node;
     for (size_t i = 0; i < RECORDS_ARENA_LEAF_BYTES; i += 64)
-        records_arena_prefetch(bytes + i);
+        prefetch_line(bytes + i);
 }
 
 /* An empty node of that level, or NULL: no memory. */

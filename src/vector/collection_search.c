@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "base/mutant.h"
+#include "base/prefetch.h"
 #include "dlht/err.h"
 #include "vector/collection_state.h"
 #include "vector/filter_plan.h"
@@ -321,9 +322,9 @@ static size_t look_at_listed(struct collection_search *s, uint32_t *list,
     size_t kept = 0, set_count = 0;
     for (size_t i = 0; i < count; i++) {
         if (!s->asks_all)
-            __builtin_prefetch(&c->labels[list[i]]);
+            prefetch_line(&c->labels[list[i]]);
         if (rest)
-            __builtin_prefetch(&c->slots[list[i]]);
+            prefetch_line(&c->slots[list[i]]);
     }
     for (size_t i = 0; i < count; i++)
         if ((s->asks_all || is_asked(s, list[i])) && passes(s, list[i], rest))

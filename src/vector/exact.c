@@ -8,6 +8,7 @@
 #include <cblas.h>
 
 #include "base/mem.h"
+#include "base/prefetch.h"
 #include "dlht/err.h"
 
 enum {
@@ -64,7 +65,7 @@ static void ask_for_rows(const struct exact_set *set, const uint32_t *ids,
         const uint8_t *at =
             (const uint8_t *)set->rows.base + ids[i] * set->rows.stride;
         for (size_t b = 0; b < bytes; b += 64)
-            __builtin_prefetch(at + b);
+            prefetch_line(at + b);
     }
 }
 

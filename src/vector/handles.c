@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/prefetch.h"
 #include "dlht/err.h"
 
 static uint64_t handle_of(const _Atomic uint64_t *rows, uint32_t row)
@@ -76,11 +77,11 @@ void handles_find_many(const struct handles *h, const uint32_t *handles,
                        uint32_t *out)
 {
     for (size_t i = 0; i < count && h->slot_count; i++)
-        __builtin_prefetch(&h->slots[home_of(h, handles[i])]);
+        prefetch_line(&h->slots[home_of(h, handles[i])]);
     for (size_t i = 0; i < count && h->slot_count; i++) {
         uint32_t row = h->slots[home_of(h, handles[i])];
         if (row != HANDLES_NO_ROW)
-            __builtin_prefetch((const void *)&rows[row]);
+            prefetch_line((const void *)&rows[row]);
     }
     for (size_t i = 0; i < count; i++)
         out[i] = handles_find(h, handles[i], rows);

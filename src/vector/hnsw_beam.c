@@ -8,6 +8,7 @@
  * are measured; these are measured as one batch, and the codes of a batch are
  * asked for while it is gathered. */
 
+#include "base/prefetch.h"
 #include "dlht/err.h"
 #include "vector/hnsw_state.h"
 
@@ -121,7 +122,7 @@ static inline void ask_for_codes(const struct body *b, const uint32_t *ids,
     for (size_t at = 0; at < stride && at < CODE_LINES * QUANT_LINE;
          at += QUANT_LINE)
         for (size_t i = 0; i < count; i++)
-            __builtin_prefetch(body_code(b, ids[i]) + at);
+            prefetch_line(body_code(b, ids[i]) + at);
 }
 
 size_t beam_gather(const struct hnsw *h, const struct body *b, struct beam *s,
@@ -160,8 +161,8 @@ void beam_walk(const struct hnsw *h, const struct body *b, struct beam *s,
         pool[next++] |= 1;
         if (next < s->pool_count && level == 0) {
             const link_row *links = body_links(h, b, key_row(pool[next]), 0);
-            __builtin_prefetch(links);
-            __builtin_prefetch(links + QUANT_LINE / sizeof *links);
+            prefetch_line(links);
+            prefetch_line(links + QUANT_LINE / sizeof *links);
         }
         size_t count = beam_gather(h, b, s, row, level);
         measure_rows(h, b, s->code, s->ids, count, s->distances);

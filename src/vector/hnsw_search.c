@@ -2,6 +2,7 @@
 
 /* Searches: the walk, the filter in it, and measuring again what it found. */
 
+#include "base/prefetch.h"
 #include "dlht/err.h"
 #include "vector/hnsw_state.h"
 
@@ -96,7 +97,7 @@ static size_t look_past(struct search *s, uint32_t row, size_t count,
         beam->visited[id] = beam->stamp;
         beam->ids[count++] = id;
         --*left;
-        __builtin_prefetch(body_code(s->b, id));
+        prefetch_line(body_code(s->b, id));
     }
     return count;
 }
@@ -195,7 +196,7 @@ static void scan(struct search *s)
 static void ask_for_vector(const float *vector, size_t bytes)
 {
     for (size_t i = 0; i < bytes && i < VECTOR_BYTES_ASKED; i += QUANT_LINE)
-        __builtin_prefetch((const uint8_t *)vector + i);
+        prefetch_line((const uint8_t *)vector + i);
 }
 
 /* Distances of the nearest ones (of codes they are nearly right: of four times
