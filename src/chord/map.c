@@ -163,6 +163,34 @@ static void gallop(const struct map *map, uint64_t prefix, struct span key,
         *from = *to - step + 1;
 }
 
+/* How many of the slots have a smaller prefix. No branch depends on it, since
+ * where a key lies is as good as random. */
+static size_t smaller_prefixes(const struct map *map, uint64_t prefix)
+{
+    const struct slot *base = map->slots;
+    size_t left = map->count;
+    if (left == 0)
+        return 0;
+    while (left > 1) {
+        size_t half = left / 2;
+        base += half & (0 - (size_t)(base[half - 1].prefix < prefix));
+        left -= half;
+    }
+    return (size_t)(base - map->slots) + (base->prefix < prefix);
+}
+
+/* Narrows [*from, *to), in which the first arc after key stands, to those that
+ * begin with the key's prefix and the one behind. */
+static void narrow(const struct map *map, uint64_t prefix, size_t *from,
+                   size_t *to)
+{
+    *from = smaller_prefixes(map, prefix);
+    if (*from == map->count || map->slots[*from].prefix != prefix)
+        *to = *from;
+    else if (prefix < UINT64_MAX)
+        *to = smaller_prefixes(map, prefix + 1);
+}
+
 /* How many arcs begin at or before key. */
 static size_t rank_of(const struct map *map, struct span key, size_t guess)
 {
@@ -171,6 +199,8 @@ static size_t rank_of(const struct map *map, struct span key, size_t guess)
     size_t to = map->count;
     if (guess < map->count)
         gallop(map, prefix, key, guess, &from, &to);
+    else
+        narrow(map, prefix, &from, &to);
     while (from < to) {
         size_t middle = from + (to - from) / 2;
         if (begins_by(map, middle, prefix, key))

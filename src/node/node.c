@@ -125,6 +125,7 @@ void node_free(struct node *node)
     for (size_t i = 0; i < node->replica_count; i++)
         replica_free(node->replicas[i]);
     free(node->replicas);
+    free(node->replica_ids);
     collections_deinit(node);
     graphs_deinit(node);
     op_search_stop(node);
@@ -367,17 +368,16 @@ void node_sync(struct node *node)
 
 struct replica *node_replica(const struct node *node, arc_id arc)
 {
-    size_t lo = 0, hi = node->replica_count;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (node->replicas[mid]->id < arc)
-            lo = mid + 1;
-        else
-            hi = mid;
+    const arc_id *base = node->replica_ids;
+    size_t left = node->replica_count;
+    if (left == 0)
+        return NULL;
+    while (left > 1) { /* no branch depends on the ids, which are random */
+        size_t half = left / 2;
+        base += half & (0 - (size_t)(base[half - 1] < arc));
+        left -= half;
     }
-    if (lo < node->replica_count && node->replicas[lo]->id == arc)
-        return node->replicas[lo];
-    return NULL;
+    return *base == arc ? node->replicas[base - node->replica_ids] : NULL;
 }
 
 static void receive_request(struct node *node, const struct id *from,
@@ -765,6 +765,7 @@ void node_check(const struct node *node)
     for (size_t i = 0; i < node->replica_count; i++) {
         const struct replica *r = node->replicas[i];
         assert(i == 0 || node->replicas[i - 1]->id < r->id);
+        assert(node->replica_ids[i] == r->id);
         raft_check(r->raft);
         records_check(r->records);
         if (r->cache)

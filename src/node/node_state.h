@@ -287,6 +287,7 @@ struct node {
     size_t gone_count, gone_cap;
 
     struct replica **replicas; /* ascending arc id */
+    arc_id *replica_ids;       /* theirs, which a search reads alone */
     size_t replica_count, replica_cap;
     struct tombstone *tombstones; /* ascending; burials.c */
     size_t tombstone_count, tombstone_cap;

@@ -79,17 +79,24 @@ static int add_to_table(struct node *node, struct replica *r)
         size_t cap = node->replica_cap ? node->replica_cap * 2 : 16;
         struct replica **grown =
             mem_resize(node->replicas, cap, sizeof(struct replica *));
-        if (!grown)
+        if (grown)
+            node->replicas = grown;
+        arc_id *ids = mem_resize(node->replica_ids, cap, sizeof *ids);
+        if (ids)
+            node->replica_ids = ids;
+        if (!grown || !ids)
             return DLHT_ENOMEM;
-        node->replicas = grown;
         node->replica_cap = cap;
     }
     size_t at = node->replica_count;
-    while (at > 0 && node->replicas[at - 1]->id > r->id)
+    while (at > 0 && node->replica_ids[at - 1] > r->id)
         at--;
     memmove(node->replicas + at + 1, node->replicas + at,
             (node->replica_count - at) * sizeof *node->replicas);
+    memmove(node->replica_ids + at + 1, node->replica_ids + at,
+            (node->replica_count - at) * sizeof *node->replica_ids);
     node->replicas[at] = r;
+    node->replica_ids[at] = r->id;
     node->replica_count++;
     replica_touch(node, r);
     return DLHT_OK;
@@ -308,6 +315,8 @@ static void leave_table(struct node *node, struct replica *r)
         if (node->replicas[i] == r) {
             memmove(node->replicas + i, node->replicas + i + 1,
                     (node->replica_count - i - 1) * sizeof *node->replicas);
+            memmove(node->replica_ids + i, node->replica_ids + i + 1,
+                    (node->replica_count - i - 1) * sizeof *node->replica_ids);
             node->replica_count--;
             break;
         }
