@@ -233,6 +233,25 @@ static void host_on_ahead(void *context, const struct request *const *requests,
     node_prefetch(h->node, requests, count);
 }
 
+static void host_on_find(void *context, struct span keyspace,
+                         const struct span *keys, size_t count,
+                         struct spot *spots)
+{
+    struct host *h = context;
+    spot_find(h->node, h->now_ns, keyspace, keys, count, spots);
+}
+
+static bool host_at_spot(void *context, uint8_t op, const struct spot *spot,
+                         struct span value, struct response *out)
+{
+    struct host *h = context;
+    if (op == OP_GET)
+        return spot_get(h->node, spot, out);
+    h->stepped = true;
+    return op == OP_PUT ? spot_put(h->node, spot, value, out)
+                        : spot_del(h->node, spot, out);
+}
+
 static void host_on_request(void *context, uint64_t ticket,
                             const struct request *request)
 {
@@ -667,7 +686,8 @@ static int host_listen_redis(struct host *h, const struct host_config *config,
         .calls = { .context = h,
                    .now = host_now,
                    .wall_us = host_wall_us,
-                   .ahead = host_on_ahead,
+                   .find = host_on_find,
+                   .at_spot = host_at_spot,
                    .request = host_on_request,
                    .hello = host_hello,
                    .log = host_warn,

@@ -257,28 +257,6 @@ static size_t client_take_one(struct redis_client *client, struct span input)
     return used;
 }
 
-/* Tells what the next commands will look at; of how many. Most name one key,
- * behind their own name. */
-static size_t client_look_ahead(struct redis_client *client, struct span input)
-{
-    struct redis *redis = client->redis;
-    struct span keys[NODE_AHEAD_MAX];
-    struct request requests[NODE_AHEAD_MAX];
-    const struct request *list[NODE_AHEAD_MAX];
-    size_t count = resp_peek(input, keys, NODE_AHEAD_MAX);
-    if (count < 2)
-        return 1;
-    for (size_t i = 0; i < count; i++) {
-        requests[i] = (struct request){ .op = OP_GET,
-                                        .keyspace_name = span_str(
-                                            redis->dbs[client->db].name),
-                                        .key = keys[i] };
-        list[i] = &requests[i];
-    }
-    redis->calls.ahead(redis->calls.context, list, count);
-    return count;
-}
-
 static size_t client_take(void *context, struct span input)
 {
     struct redis_client *client = context;
@@ -292,7 +270,7 @@ static size_t client_take(void *context, struct span input)
     }
     bool was_stalled = client->stalled;
     size_t ahead = 0; /* commands that were looked ahead at */
-    while (used < input.len && !client->leaving) {
+    while (used < input.len && !client->leaving && !client->broken) {
         if (!client_has_room(client) ||
             client->turn_count >= REDIS_COMMANDS_PER_TURN) {
             client->stalled = true;
@@ -300,13 +278,16 @@ static size_t client_take(void *context, struct span input)
             break;
         }
         struct span rest = span_tail(input, used);
-        if (ahead == 0)
-            ahead = client_look_ahead(client, rest);
-        ahead--;
+        if (ahead == 0 && client->scan.at == 0) {
+            size_t most = REDIS_COMMANDS_PER_TURN - client->turn_count;
+            used += redis_lane_take(client, rest, most, &ahead);
+            if (ahead == 0 || client->broken)
+                continue;
+            rest = span_tail(input, used);
+        }
+        ahead -= ahead > 0;
         size_t n = client_take_one(client, rest);
-        if (client->broken)
-            break;
-        if (n == 0)
+        if (n == 0 || client->broken)
             break;
         client->turn_count++;
         used += n;
@@ -497,6 +478,7 @@ int redis_new(struct loop *loop, const struct redis_config *config,
     redis->spare_fd = -1;
     take_config(redis, config);
     redis_commands_init(redis);
+    redis_lane_init(redis);
     redis->seats = mem_zero(redis->seat_max, sizeof *redis->seats);
     redis->hot = mem_zero(REDIS_TXN_HOT, sizeof *redis->hot);
     if (!redis->seats || !redis->hot ||

@@ -23,6 +23,7 @@
 #include "base/id.h"
 #include "base/must_use.h"
 #include "net/loop.h"
+#include "node/spot.h"
 #include "wire/message.h"
 
 struct redis;
@@ -45,9 +46,11 @@ struct redis_calls {
     void *context;
     uint64_t (*now)(void *context); /* ns; asked once after each read */
     uint64_t (*wall_us)(void *context);
-    /* As in net/door.h: a guess, none of it may come. */
-    void (*ahead)(void *context, const struct request *const *requests,
-                  size_t count);
+    /* As in node/spot.h; op: OP_GET, OP_PUT or OP_DEL. */
+    void (*find)(void *context, struct span keyspace, const struct span *keys,
+                 size_t count, struct spot *spots);
+    bool (*at_spot)(void *context, uint8_t op, const struct spot *spot,
+                    struct span value, struct response *out);
     /* To be answered by redis_reply with this ticket exactly once, perhaps
      * before it returns. */
     void (*request)(void *context, uint64_t ticket,

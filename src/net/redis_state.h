@@ -2,7 +2,8 @@
 
 /* net/redis_state.h - the insides of the Redis door, for its own files only.
  *
- * redis.c: connections and input. redis_slots.c: tickets, answers in order,
+ * redis.c: connections and input. redis_lane.c: the usual commands about one
+ * key, done at once. redis_slots.c: tickets, answers in order,
  * which keys are in use. redis_table.c: the commands and what is told of them.
  * redis_record.c: get, set, del and their like. redis_txn.c: read, run, store.
  * redis_string.c, redis_expire.c: what runs there. redis_multi.c: MULTI.
@@ -28,7 +29,8 @@ enum {
     REDIS_KEYS_OPEN_MAX = 256, /* of one connection, see redis_slots.c */
     REDIS_KEY_SLOTS = 1024,
     REDIS_NAMES = 512, /* a power of two, above twice the commands */
-    REDIS_COMMANDS_MAX = 128
+    REDIS_COMMANDS_MAX = 128,
+    REDIS_LANE_COMMANDS = 5
 };
 
 struct redis_client;
@@ -219,6 +221,7 @@ struct redis {
     unsigned logs_left;
     struct redis_stats stats;
     uint64_t calls_of[REDIS_COMMANDS_MAX];
+    const struct redis_command *lane[REDIS_LANE_COMMANDS]; /* redis_lane.c */
     uint16_t by_name[REDIS_NAMES]; /* index + 1, 0: none */
 };
 
@@ -270,6 +273,14 @@ void redis_client_may_go_on(struct redis_client *client);
 struct span redis_db_name(const struct redis *redis, uint8_t db);
 /* Runs one command whose words are in call; false: it must wait. */
 bool redis_take(struct redis_call *call);
+
+/* redis_lane.c */
+void redis_lane_init(struct redis *redis);
+/* Takes usual commands from the front that can be answered at once, at most
+ * `most`; returns how many bytes they were. *ahead is how many of those that
+ * follow were looked ahead at: not before these are taken, call it again. */
+size_t redis_lane_take(struct redis_client *client, struct span input,
+                       size_t most, size_t *ahead);
 
 /* redis_table.c */
 /* NULL: there is none. */

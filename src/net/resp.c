@@ -128,49 +128,58 @@ size_t resp_double_text(long double value, char *out)
 /* Requests. */
 
 enum {
-    PEEK_DIGITS = 6, /* of a number, else it is not usual */
-    PEEK_WORDS = 16
+    PLAIN_DIGITS = 6 /* of a number */
 };
 
-/* "*3\r\n" or "$16\r\n" at *at; false: neither, or not whole. */
-static bool peek_number(struct span input, size_t *at, uint8_t mark,
-                        size_t *out)
+/* "*3\r\n" or "$16\r\n", of which *at is set to the end; false: neither, or
+ * not whole, or not usual. */
+static bool plain_number(const uint8_t **at, const uint8_t *end, uint8_t mark,
+                         size_t *out)
 {
-    size_t n = 0, i = *at;
-    if (i >= input.len || input.data[i++] != mark)
+    const uint8_t *p = *at;
+    if (end - p < 4 || p[0] != mark)
         return false;
-    for (; i < input.len && i - *at <= PEEK_DIGITS; i++) {
-        unsigned digit = (unsigned)(input.data[i] - '0');
-        if (digit > 9)
-            break;
+    size_t n = (size_t)(p[1] - '0');
+    if (n > 9 || (n == 0 && p[2] != '\r'))
+        return false;
+    size_t digits = 1;
+    for (p += 2; p < end && *p != '\r'; p++) {
+        size_t digit = (size_t)(*p - '0');
+        if (digit > 9 || ++digits > PLAIN_DIGITS)
+            return false;
         n = n * 10 + digit;
     }
-    *at = i + 2;
+    *at = p + 2;
     *out = n;
-    return *at <= input.len && input.data[i] == '\r';
+    return end - p >= 2 && p[1] == '\n';
 }
 
-/* Over one request; false: it is not whole, or not as usual. */
-static bool peek_one(struct span input, size_t *at, struct span *second)
+static bool peek_one(const uint8_t **at, const uint8_t *end,
+                     struct resp_plain *plain)
 {
-    size_t words, len;
-    if (!peek_number(input, at, '*', &words) || words < 2 || words > PEEK_WORDS)
+    size_t len;
+    if (!plain_number(at, end, '*', &plain->count) || plain->count < 2 ||
+        plain->count > RESP_PLAIN_WORDS)
         return false;
-    for (size_t i = 0; i < words; i++) {
-        if (!peek_number(input, at, '$', &len) || input.len - *at < len + 2)
+    for (size_t i = 0; i < plain->count; i++) {
+        if (!plain_number(at, end, '$', &len) || (size_t)(end - *at) < len + 2)
             return false;
-        if (i == 1)
-            *second = span_of(input.data + *at, len);
+        if (i < RESP_PLAIN_KEPT)
+            plain->words[i] = span_of(*at, len);
         *at += len + 2;
     }
     return true;
 }
 
-size_t resp_peek(struct span input, struct span *seconds, size_t max)
+size_t resp_peek(struct span input, struct resp_plain *list, size_t max)
 {
-    size_t count = 0, at = 0;
-    while (count < max && peek_one(input, &at, &seconds[count]))
+    const uint8_t *at = input.data;
+    size_t count = 0;
+    while (count < max && input.len > 0 &&
+           peek_one(&at, input.data + input.len, &list[count])) {
+        list[count].end = (size_t)(at - input.data);
         count++;
+    }
     return count;
 }
 

@@ -24,6 +24,8 @@ enum {
     RESP_LINE_MAX = 64 << 10,    /* of an inline request, or a number */
     RESP_REQUEST_MAX = 64 << 20, /* bytes of one request in all */
     RESP_ERROR_MAX = 96,
+    RESP_PLAIN_WORDS = 16,
+    RESP_PLAIN_KEPT = 3,
     RESP_INT_MAX = 24, /* characters of a number, with room for an end */
     RESP_DOUBLE_MAX = 5200
 };
@@ -58,10 +60,17 @@ enum resp_result {
 enum resp_result resp_parse(struct resp_scan *scan, struct span input,
                             struct resp_args *args, size_t *used);
 
-/* The second words of the requests at the front, at most max, as far as these
- * are whole and in their usual form: for a guess at what they will look at.
- * Returns how many. */
-size_t resp_peek(struct span input, struct span *seconds, size_t max);
+/* A request in its usual form: an array of 2 to RESP_PLAIN_WORDS bulk strings,
+ * none longer than six digits say. */
+struct resp_plain {
+    struct span words[RESP_PLAIN_KEPT]; /* the first of them */
+    size_t count;                       /* all */
+    size_t end;                         /* behind it, from the input's start */
+};
+
+/* The requests at the front, at most max, as far as these are whole and
+ * usual; resp_parse would take them likewise. Returns how many. */
+size_t resp_peek(struct span input, struct resp_plain *list, size_t max);
 
 /* A whole decimal number as Redis takes one: no spaces, no leading zeros, no
  * plus. */

@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "node/cache_arc.h"
 #include "node/keyspaces.h"
 #include "node/models.h"
 #include "node/op.h"
@@ -18,34 +19,35 @@ enum {
 };
 
 /* The copy here of the arc that has the key; NULL: none that is known. */
-static const struct replica *copy_of(struct node *node, const struct ahead *a)
+static struct replica *copy_of(const struct node *node, const struct ahead *a)
 {
     const struct arc *arc =
         map_find(a->ks->map, a->key, models_guess(a->ks, a->key));
-    const struct replica *r = arc ? node_replica(node, arc->id) : NULL;
+    struct replica *r = arc ? node_replica(node, arc->id) : NULL;
     return r && !r->empty ? r : NULL;
 }
 
-void ahead_warm(struct node *node, const struct ahead *list, size_t count)
+void ahead_warm(struct node *node, struct ahead *list, size_t count)
 {
-    const struct replica *copies[AHEAD_MAX];
     struct cache_key keys[AHEAD_MAX];
     assert(count <= AHEAD_MAX);
     for (size_t i = 0; i < count; i++) {
-        const struct replica *r = copies[i] = copy_of(node, &list[i]);
-        if (r && r->cache) {
-            keys[i] = cache_key_of(r->cache, list[i].key);
-            cache_prefetch(r->cache, &keys[i]);
-        } else if (r) {
-            records_prefetch(r->records, list[i].key);
+        struct ahead *a = &list[i];
+        a->copy = a->ks ? copy_of(node, a) : NULL;
+        if (a->copy && a->copy->cache) {
+            keys[i] = cache_arc_key(a->copy, a->key);
+            a->hash = keys[i].hash;
+            cache_prefetch(a->copy->cache, &keys[i]);
+        } else if (a->copy) {
+            records_prefetch(a->copy->records, a->key);
         }
     }
     for (size_t i = 0; i < count; i++) {
-        const struct replica *r = copies[i];
-        if (r && r->cache)
-            cache_prefetch_entry(r->cache, &keys[i]);
-        else if (r)
-            records_prefetch_record(r->records, list[i].key);
+        const struct ahead *a = &list[i];
+        if (a->copy && a->copy->cache)
+            cache_prefetch_entry(a->copy->cache, &keys[i]);
+        else if (a->copy)
+            records_prefetch_record(a->copy->records, a->key);
     }
 }
 

@@ -14,11 +14,14 @@ enum {
 };
 
 struct ahead {
-    const struct keyspace *ks;
-    struct span key; /* as it is stored */
+    const struct keyspace *ks; /* NULL: it is left out */
+    struct span key;           /* as it is stored */
+    /* Found. */
+    struct replica *copy; /* here, of the arc that has the key; NULL: none */
+    uint64_t hash;        /* of the key in the copy's cache, if it has one */
 };
 
 /* count <= AHEAD_MAX */
-void ahead_warm(struct node *node, const struct ahead *list, size_t count);
+void ahead_warm(struct node *node, struct ahead *list, size_t count);
 
 #endif

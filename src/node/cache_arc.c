@@ -87,7 +87,7 @@ static uint64_t token_in(const struct replica *r, uint64_t token)
     return (token & TOKEN_MARK) == token_mark(r) ? token >> TOKEN_BITS : 0;
 }
 
-static struct cache_key key_of(const struct replica *r, struct span key)
+struct cache_key cache_arc_key(const struct replica *r, struct span key)
 {
     struct span bare = span_tail(key, OP_HASH_BYTES);
     return cache_key_of(r->cache, bare);
@@ -128,7 +128,7 @@ static int note_failure(int rc, struct session_result *result)
 static int run_put(struct replica *r, const struct command *c,
                    struct session_result *result)
 {
-    struct cache_key key = key_of(r, c->key);
+    struct cache_key key = cache_arc_key(r, c->key);
     struct cache_put put = { .value = c->value,
                              .expire_ms = end_of(c->ttl_ms, c->now_ms),
                              .negative = (c->flags & REQUEST_NEGATIVE) != 0 };
@@ -152,21 +152,27 @@ static int run_put(struct replica *r, const struct command *c,
     return note_failure(rc, result);
 }
 
-static int run_del(struct replica *r, struct span bytes, uint64_t now_ms,
-                   struct session_result *result)
+void cache_arc_del_at(struct replica *r, const struct cache_key *key,
+                      uint64_t now_ms, struct session_result *result)
 {
-    struct cache_key key = key_of(r, bytes);
-    if (DLHT_MUTANT == 60 || cache_remove(r->cache, &key, now_ms))
+    if (DLHT_MUTANT == 60 || cache_remove(r->cache, key, now_ms))
         result->version = cache_version(r->cache);
     else
         result->status = DLHT_ENOTFOUND;
+}
+
+static int run_del(struct replica *r, struct span bytes, uint64_t now_ms,
+                   struct session_result *result)
+{
+    struct cache_key key = cache_arc_key(r, bytes);
+    cache_arc_del_at(r, &key, now_ms, result);
     return DLHT_OK;
 }
 
 static int run_expire(struct replica *r, const struct command *c,
                       struct session_result *result)
 {
-    struct cache_key key = key_of(r, c->key);
+    struct cache_key key = cache_arc_key(r, c->key);
     uint64_t end = end_of(c->ttl_ms, c->now_ms);
     int rc = cache_expire(r->cache, &key, c->now_ms, end);
     struct cache_item item;
@@ -182,18 +188,19 @@ static bool fits(const struct replica *r, struct span key, struct span value)
     return r->cache_bytes_max == 0 || charge <= r->cache_bytes_max;
 }
 
-static int put_plain(struct replica *r, struct span bytes, struct span value,
-                     uint64_t now_ms, uint64_t *version)
+int cache_arc_put_at(struct replica *r, const struct cache_key *key,
+                     struct span value, uint64_t now_ms,
+                     struct session_result *result)
 {
-    struct cache_key key = key_of(r, bytes);
     struct cache_put put = { .value = value, .expire_ms = CACHE_NEVER };
-    return cache_put(r->cache, &key, now_ms, &put, version);
+    int rc = cache_put(r->cache, key, now_ms, &put, &result->version);
+    return note_failure(rc, result);
 }
 
 static int put_item(struct replica *r, const struct cas_item *item,
                     uint64_t now_ms)
 {
-    struct cache_key key = key_of(r, item->key);
+    struct cache_key key = cache_arc_key(r, item->key);
     struct cache_put put = { .value = item->value,
                              .expire_ms =
                                  item->keep_ttl ? CACHE_KEEP : CACHE_NEVER };
@@ -207,11 +214,11 @@ static int run_batch(struct replica *r, const struct command *c,
     struct mp_reader reader;
     mp_reader_init(&reader, c->list);
     for (uint32_t i = 0; i < c->list_count; i += 2) {
-        struct span key = mp_read_bytes(&reader);
+        struct cache_key key = cache_arc_key(r, mp_read_bytes(&reader));
         struct span value = mp_read_bytes(&reader);
-        int rc = put_plain(r, key, value, c->now_ms, &result->version);
-        if (rc != DLHT_OK)
-            return note_failure(rc, result);
+        int rc = cache_arc_put_at(r, &key, value, c->now_ms, result);
+        if (rc != DLHT_OK || result->status != DLHT_OK)
+            return rc;
     }
     result->count = c->list_count / 2;
     return DLHT_OK;
@@ -225,7 +232,7 @@ static int check_items(const struct replica *r, const struct command *c,
     mp_reader_init(&reader, c->list);
     for (uint32_t i = 0; i < c->list_count; i += CAS_ITEM_BINS) {
         struct cas_item item = cas_item_read(&reader);
-        struct cache_key key = key_of(r, item.key);
+        struct cache_key key = cache_arc_key(r, item.key);
         struct cache_item now;
         (void)cache_peek(r->cache, &key, c->now_ms, &now);
         if (!item.any_version && item.version != now.version) {
@@ -305,6 +312,15 @@ static void tell_item(const struct cache_item *item, uint64_t now_ms,
     out->ttl_ms = ttl_of(item, now_ms);
 }
 
+void cache_arc_get_at(struct replica *r, const struct cache_key *key,
+                      uint64_t now_ms, struct response *out)
+{
+    struct cache_item item;
+    out->status = DLHT_ENOTFOUND;
+    if (cache_get(r->cache, key, now_ms, &item))
+        tell_item(&item, now_ms, out);
+}
+
 void cache_arc_get(struct node *node, struct replica *r,
                    const struct request *q, struct response *out)
 {
@@ -313,7 +329,7 @@ void cache_arc_get(struct node *node, struct replica *r,
     out->status = DLHT_ENOTFOUND;
     if (!is_key(q->key))
         return;
-    struct cache_key key = key_of(r, q->key);
+    struct cache_key key = cache_arc_key(r, q->key);
     bool found = q->flags & REQUEST_PEEK
                      ? cache_peek(r->cache, &key, now_ms, &item)
                      : cache_get(r->cache, &key, now_ms, &item);
@@ -330,7 +346,7 @@ void cache_arc_lease(struct node *node, struct replica *r,
         out->status = DLHT_EINVAL;
         return;
     }
-    struct cache_key key = key_of(r, q->key);
+    struct cache_key key = cache_arc_key(r, q->key);
     int rc = cache_lease(r->cache, &key, now_ms, &lease);
     if (rc != DLHT_OK) {
         out->status = rc == DLHT_ENOMEM ? DLHT_EBUSY : rc;

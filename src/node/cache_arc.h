@@ -13,6 +13,7 @@
 #include "base/must_use.h"
 #include "node/command.h"
 #include "node/node_state.h"
+#include "store/cache.h"
 
 /* Gives a new replica of a volatile keyspace its cache. DLHT_ENOMEM */
 MUST_USE int cache_arc_begin(struct node *node, struct replica *r);
@@ -26,6 +27,19 @@ void cache_arc_share(struct node *node, keyspace_id keyspace);
  * may then be gone, which a cache may lose.) */
 MUST_USE int cache_arc_run(struct replica *r, const struct command *command,
                            struct session_result *result);
+
+/* A key of the arc, which has more than its hash. */
+struct cache_key cache_arc_key(const struct replica *r, struct span key);
+
+/* What becomes of a plain get, put and del of one key. DLHT_OK; of a put as
+ * cache_arc_run. */
+void cache_arc_get_at(struct replica *r, const struct cache_key *key,
+                      uint64_t now_ms, struct response *out);
+MUST_USE int cache_arc_put_at(struct replica *r, const struct cache_key *key,
+                              struct span value, uint64_t now_ms,
+                              struct session_result *result);
+void cache_arc_del_at(struct replica *r, const struct cache_key *key,
+                      uint64_t now_ms, struct session_result *result);
 
 /* Get, and lease, which DLHT_ENOMEM may fail. */
 void cache_arc_get(struct node *node, struct replica *r,

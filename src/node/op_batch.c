@@ -373,7 +373,7 @@ static size_t mget_read(struct node *node, const struct keyspace *ks,
         m->keys[i].mget = m;
         if (ks->record.placement == PLACEMENT_HASHED)
             key = op_hashed_key(node, key);
-        list[count++] = (struct ahead){ ks, key };
+        list[count++] = (struct ahead){ .ks = ks, .key = key };
     }
     ahead_warm(node, list, count);
     return count;

@@ -312,15 +312,11 @@ static bool answer_here(struct node *node, const struct request *q,
     if (!r || r->empty || !arc_has(r->arc, q->key) || !replica_leads(r) ||
         (q->flags & REQUEST_STRICT) || op_merge_refuses(r))
         return false;
-    uint64_t index, ticket;
-    if (raft_lease_holds(r->raft, node->now_ns) &&
-        raft_read(r->raft, node->now_ns, false, &index, &ticket) == DLHT_OK &&
-        ticket == 0 && index <= r->applied) {
-        quiet_note_work(node, r);
-        op_read(node, r, q, origin);
-        return true;
-    }
-    return false;
+    if (!replica_reads_now(node, r))
+        return false;
+    quiet_note_work(node, r);
+    op_read(node, r, q, origin);
+    return true;
 }
 
 void op_record_begin(struct node *node, const struct request *request,

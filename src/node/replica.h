@@ -144,6 +144,9 @@ void replica_cut_next(struct node *node, struct replica *r);
 MUST_USE int replica_split(struct node *node, struct replica *r,
                            struct span key);
 
+/* Whether a linearizable read may be answered at once, by lease. r leads. */
+bool replica_reads_now(struct node *node, struct replica *r);
+
 /* Asks for a linearizable read; answered by op_read once it may be. */
 void replica_read(struct node *node, struct replica *r,
                   const struct request *request, const struct origin *origin);

@@ -211,6 +211,15 @@ static int hold_read(struct replica *r, const struct waiting_read *w)
     return DLHT_OK;
 }
 
+bool replica_reads_now(struct node *node, struct replica *r)
+{
+    uint64_t index, ticket;
+    return raft_lease_holds(r->raft, node->now_ns) &&
+           raft_read(r->raft, node->now_ns, false, &index, &ticket) ==
+               DLHT_OK &&
+           ticket == 0 && index <= r->applied;
+}
+
 void replica_read(struct node *node, struct replica *r,
                   const struct request *request, const struct origin *origin)
 {

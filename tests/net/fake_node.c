@@ -13,6 +13,7 @@
 #include "base/rng.h"
 #include "dlht/err.h"
 #include "node/node.h"
+#include "node/spot.h"
 #include "wire/mp.h"
 
 enum {
@@ -304,6 +305,34 @@ void node_prefetch(struct node *n, const struct request *const *requests,
                    size_t count)
 {
     (void)n, (void)requests, (void)count;
+}
+
+/* Nothing is done at once here. */
+void spot_find(struct node *n, uint64_t now_ns, struct span keyspace,
+               const struct span *keys, size_t count, struct spot *spots)
+{
+    (void)n, (void)now_ns, (void)keyspace, (void)keys;
+    for (size_t i = 0; i < count; i++)
+        spots[i].replica = NULL;
+}
+
+bool spot_get(struct node *n, const struct spot *spot, struct response *out)
+{
+    (void)n, (void)spot, (void)out;
+    return false;
+}
+
+bool spot_put(struct node *n, const struct spot *spot, struct span value,
+              struct response *out)
+{
+    (void)n, (void)spot, (void)value, (void)out;
+    return false;
+}
+
+bool spot_del(struct node *n, const struct spot *spot, struct response *out)
+{
+    (void)n, (void)spot, (void)out;
+    return false;
 }
 
 int node_hello_check(const struct node *n, const struct hello *hello)

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* node/spot.h - requests about one record each that are done where they
+ * arrive, without becoming events: reads of arcs that are led here, and writes
+ * of volatile ones. Many are looked for at once, so that the waits for memory
+ * overlap; then each is done.
+ *
+ * A world may do so between two events, never inside of one; what cannot be
+ * done so is made an event. Each does what the event with the same request
+ * would have done, at the time of spot_find. */
+
+#ifndef NODE_SPOT_H
+#define NODE_SPOT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "node/node.h"
+
+struct replica;
+
+enum {
+    SPOTS_MAX = NODE_AHEAD_MAX, /* found at once */
+    SPOT_KEY_MAX = 120,         /* longer keys are asked for by events */
+    SPOT_HASH_BYTES = 8         /* before the keys of a hashed keyspace */
+};
+
+/* Where a record is here. Good until the next event. */
+struct spot {
+    struct replica *replica; /* NULL: nothing can be done here */
+    struct span key;         /* as the arc has it: in room, or the caller's */
+    uint64_t hash;           /* of it, in the arc's cache */
+    uint8_t room[SPOT_HASH_BYTES + SPOT_KEY_MAX];
+};
+
+/* count <= SPOTS_MAX. Keyspaces are named as in requests; the keys' bytes must
+ * stay while the spots are used. Brings the records into the processor's
+ * cache. */
+void spot_find(struct node *node, uint64_t now_ns, struct span keyspace,
+               const struct span *keys, size_t count, struct spot *spots);
+
+/* The answers to GET, PUT and DEL of a client without a session. False: ask by
+ * an event, nothing was done. What *out points to is good until the next call
+ * for this node. */
+bool spot_get(struct node *node, const struct spot *spot, struct response *out);
+bool spot_put(struct node *node, const struct spot *spot, struct span value,
+              struct response *out);
+bool spot_del(struct node *node, const struct spot *spot, struct response *out);
+
+#endif
