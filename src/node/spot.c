@@ -34,18 +34,25 @@ static bool place_key(const struct keyspace *ks, struct span key,
     if (key.len == 0 || key.len > SPOT_KEY_MAX)
         return false;
     spot->key = key;
-    if (ks->record.placement == PLACEMENT_HASHED) {
+    spot->hashed = ks->record.placement == PLACEMENT_HASHED;
+    if (spot->hashed)
         op_hash_key(key, spot->room);
-        spot->key = span_of(spot->room, key.len + SPOT_HASH_BYTES);
-    }
     return true;
+}
+
+/* The key as the arc has it. */
+static struct span placed_key(const struct spot *spot)
+{
+    return spot->hashed ? span_of(spot->room, spot->key.len + SPOT_HASH_BYTES)
+                        : spot->key;
 }
 
 /* Whether the copy may be read now. */
 static bool may_serve(struct node *node, const struct keyspace *ks,
                       struct replica *r, const struct spot *spot)
 {
-    if (!arc_has(r->arc, spot->key) || !replica_leads(r) || op_merge_refuses(r))
+    if (!arc_has(r->arc, placed_key(spot)) || !replica_leads(r) ||
+        op_merge_refuses(r))
         return false;
     return ks->record.is_volatile ? r->cache != NULL
                                   : replica_reads_now(node, r) && !r->cas_done;
@@ -61,8 +68,9 @@ void spot_find(struct node *node, uint64_t now_ns, struct span keyspace,
         node->now_ns = now_ns;
     for (size_t i = 0; i < count; i++) {
         bool placed = ks && place_key(ks, keys[i], &spots[i]);
-        list[i] =
-            (struct ahead){ .ks = placed ? ks : NULL, .key = spots[i].key };
+        list[i] = (struct ahead){ 0 };
+        if (placed)
+            list[i] = (struct ahead){ .ks = ks, .key = placed_key(&spots[i]) };
     }
     ahead_warm(node, list, count);
     for (size_t i = 0; i < count; i++) {
@@ -74,8 +82,7 @@ void spot_find(struct node *node, uint64_t now_ns, struct span keyspace,
 
 static struct cache_key cache_key_at(const struct spot *spot)
 {
-    return (struct cache_key){ .bytes = span_tail(spot->key, SPOT_HASH_BYTES),
-                               .hash = spot->hash };
+    return (struct cache_key){ .bytes = spot->key, .hash = spot->hash };
 }
 
 bool spot_get(struct node *node, const struct spot *spot, struct response *out)
@@ -92,7 +99,7 @@ bool spot_get(struct node *node, const struct spot *spot, struct response *out)
     }
     struct record record;
     quiet_note_work(node, r);
-    if (records_get(r->records, spot->key, &record)) {
+    if (records_get(r->records, placed_key(spot), &record)) {
         out->status = DLHT_OK;
         out->version = record.version;
         out->value = record.value;

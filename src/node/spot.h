@@ -29,8 +29,9 @@ enum {
 /* Where a record is here. Good until the next event. */
 struct spot {
     struct replica *replica; /* NULL: nothing can be done here */
-    struct span key;         /* as the arc has it: in room, or the caller's */
+    struct span key;         /* the caller's */
     uint64_t hash;           /* of it, in the arc's cache */
+    bool hashed;             /* the arc has it as in room */
     uint8_t room[SPOT_HASH_BYTES + SPOT_KEY_MAX];
 };
 

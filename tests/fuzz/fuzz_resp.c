@@ -3,7 +3,7 @@
 /* Requests of a stranger who says he is a Redis client.
  *
  * The first byte of an input is how many bytes come at once; the same bytes at
- * once must mean the same. What is taken as an array and written again must be
+ * once must mean the same, and peeking sees no other. What is taken as an array and written again must be
  * taken as the same words. */
 
 #include <assert.h>
@@ -47,6 +47,27 @@ static enum resp_result take(struct span input, size_t step, struct buf *out)
     return rc;
 }
 
+/* What is peeked at is what is taken. */
+static void peek(struct span input)
+{
+    struct resp_plain list[4];
+    struct resp_args args = { 0 };
+    size_t begin = 0, used;
+    size_t count = resp_peek(input, list, 4);
+    for (size_t i = 0; i < count; i++) {
+        struct resp_scan scan = { 0 };
+        enum resp_result rc =
+            resp_parse(&scan, span_tail(input, begin), &args, &used);
+        assert(rc == RESP_REQUEST && begin + used == list[i].end);
+        assert(args.count == list[i].count);
+        for (size_t w = 0; w < args.count && w < RESP_PLAIN_KEPT; w++)
+            assert(args.list[w].data == list[i].words[w].data &&
+                   args.list[w].len == list[i].words[w].len);
+        begin += used;
+    }
+    resp_args_deinit(&args);
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc;
@@ -69,6 +90,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(take(buf_span(&whole), whole.len, &again) == RESP_MORE);
         assert(span_equal(buf_span(&again), buf_span(&whole)));
     }
+    peek(in.rest);
+    peek(buf_span(&whole));
     size_t half = in.rest.len / 2;
     (void)resp_glob(span_of(in.rest.data, half), span_tail(in.rest, half));
     int64_t n;

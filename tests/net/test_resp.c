@@ -102,6 +102,44 @@ Test(resp, requests_are_taken_and_refused_as_redis_does, .timeout = 60)
     }
 }
 
+/* What is usual is seen as it will be taken; all else ends the list. */
+Test(resp, usual_requests_are_seen_ahead)
+{
+    static const char GET[] = "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
+    static const struct {
+        const char *behind;
+        size_t count;
+        const char *why;
+    } rows[] = {
+        { "", 1, "the end" },
+        { "*2\r\n$3\r\nGET\r\n$1\r\nk\r", 1, "not whole" },
+        { "*3\r\n$3\r\nset\r\n$2\r\nk2\r\n$0\r\n\r\n", 2, "an empty word" },
+        { "*1\r\n$4\r\nPING\r\n", 1, "one word" },
+        { "*17\r\n", 1, "many words" },
+        { "PING\r\n", 1, "inline" },
+        { "*2\r\n$03\r\nGET\r\n$1\r\nk\r\n", 1, "a leading zero" },
+        { "*2\r\n$3\r\nGET\r\n$-1\r\n", 1, "a negative number" },
+        { "*2\r\n$3\r\nGET\r\n$1000000\r\n", 1, "a long number" },
+        { "*2\r\n$3\rxGET\r\n$1\r\nk\r\n", 1, "half a line end" },
+        { "*2\n$3\nGET\n$1\nk\n", 1, "no line ends" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct buf b = { 0 };
+        struct resp_plain list[3];
+        buf_append(&b, GET, sizeof GET - 1);
+        buf_append(&b, rows[i].behind, strlen(rows[i].behind));
+        size_t count = resp_peek(buf_span(&b), list, 3);
+        cr_expect_eq(count, rows[i].count, "%s: %zu", rows[i].why, count);
+        cr_expect(span_equal(list[0].words[0], span_str("GET")));
+        cr_expect(span_equal(list[0].words[1], span_str("k")));
+        cr_expect_eq(list[0].count, 2);
+        cr_expect_eq(list[0].end, sizeof GET - 1);
+        cr_expect_eq(resp_peek(buf_span(&b), list, 1), 1);
+        buf_deinit(&b);
+    }
+    cr_expect_eq(resp_peek(span_empty(), NULL, 1), 0);
+}
+
 Test(resp, what_never_ends_is_refused)
 {
     static uint8_t bytes[RESP_LINE_MAX + 2];
