@@ -112,7 +112,7 @@ struct door {
     unsigned logs_dropped;
     struct codec_arena arena;
     struct buf scratch;
-    struct message messages[NODE_AHEAD_MAX];
+    struct message messages[SPOTS_MAX];
 };
 
 /* At most some lines a second, whatever strangers do. */
@@ -420,35 +420,56 @@ static size_t caller_take_frame(struct caller *caller, struct span input)
  * one, or not whole, ends them. Requests lie in the input alone, so that many
  * may be unpacked before the first is dealt with. */
 static size_t door_unpack_requests(struct door *door, struct span input,
-                                   size_t ends[NODE_AHEAD_MAX])
+                                   const struct request *requests[SPOTS_MAX],
+                                   size_t ends[SPOTS_MAX])
 {
-    const struct request *ahead[NODE_AHEAD_MAX];
     size_t count = 0, end = 0, len;
-    while (count < NODE_AHEAD_MAX) {
+    while (count < SPOTS_MAX) {
         struct message *m = &door->messages[count];
         int rc = door_unpack(door, span_tail(input, end), m, &len);
         if (rc != DLHT_OK || len == 0 || m->type != MESSAGE_REQUEST)
             break;
         end += len;
-        ahead[count] = &m->u.request;
+        requests[count] = &m->u.request;
         ends[count++] = end;
     }
-    if (count > 1)
-        door->calls.ahead(door->calls.context, ahead, count);
     return count;
+}
+
+static bool caller_at_spot(struct caller *caller, const struct spot *spot,
+                           const struct message *m)
+{
+    struct door_calls *calls = &caller->door->calls;
+    const struct request *q = &m->u.request;
+    struct ticket to = { .stream = m->stream };
+    struct response response;
+    if (!calls->at_spot(calls->context, spot, q->op, q->value, &response))
+        return false;
+    reply_to(caller, &to, &response);
+    return true;
 }
 
 /* Those that there is no room for any more are unpacked again, later. */
 static size_t caller_take_requests(struct caller *caller, struct span input)
 {
     struct door *door = caller->door;
-    size_t ends[NODE_AHEAD_MAX], used = 0;
-    size_t count = door_unpack_requests(door, input, ends);
+    const struct request *requests[SPOTS_MAX];
+    struct spot spots[SPOTS_MAX];
+    size_t ends[SPOTS_MAX], used = 0;
+    size_t count = door_unpack_requests(door, input, requests, ends);
+    bool stale = false; /* an event came after the spots were found */
     if (count == 0)
         return caller_take_frame(caller, input);
+    door->calls.find(door->calls.context, requests, count, spots);
     for (size_t i = 0; i < count && !caller->broken && caller_has_room(caller);
          i++) {
-        caller_message(caller, &door->messages[i]);
+        const struct message *m = &door->messages[i];
+        if (stale && spots[i].replica)
+            door->calls.find(door->calls.context, &requests[i], 1, &spots[i]);
+        if (!spots[i].replica || !caller_at_spot(caller, &spots[i], m)) {
+            caller_message(caller, m);
+            stale = true;
+        }
         used = ends[i];
     }
     return used;

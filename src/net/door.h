@@ -28,6 +28,7 @@
 #include "base/must_use.h"
 #include "net/loop.h"
 #include "node/node.h"
+#include "node/spot.h"
 #include "wire/message.h"
 
 struct door;
@@ -54,10 +55,11 @@ struct door_calls {
     int (*hello)(void *context, const struct hello *theirs, struct hello *ours);
     void (*message)(void *context, const struct id *from,
                     const struct message *message);
-    /* These come next, count <= NODE_AHEAD_MAX; not told for rpc, nor of one
-     * alone. */
-    void (*ahead)(void *context, const struct request *const *requests,
-                  size_t count);
+    /* As spot_find and spot_answer of node/spot.h; not for rpc. */
+    void (*find)(void *context, const struct request *const *requests,
+                 size_t count, struct spot *spots);
+    bool (*at_spot)(void *context, const struct spot *spot, uint8_t op,
+                    struct span value, struct response *out);
     /* To be answered by door_reply with this ticket exactly once. */
     void (*request)(void *context, uint64_t ticket,
                     const struct request *request);

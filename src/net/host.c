@@ -226,30 +226,27 @@ static void host_on_message(void *context, const struct id *from,
     (void)host_step(h, &event); /* as if it was lost */
 }
 
-static void host_on_ahead(void *context, const struct request *const *requests,
-                          size_t count)
+static void host_find(void *context, const struct request *const *requests,
+                      size_t count, struct spot *spots)
 {
     struct host *h = context;
-    node_prefetch(h->node, requests, count);
+    spot_find(h->node, h->now_ns, requests, count, spots);
 }
 
-static void host_on_find(void *context, struct span keyspace,
-                         const struct span *keys, size_t count,
-                         struct spot *spots)
+static void host_find_keys(void *context, struct span keyspace,
+                           const struct span *keys, size_t count,
+                           struct spot *spots)
 {
     struct host *h = context;
-    spot_find(h->node, h->now_ns, keyspace, keys, count, spots);
+    spot_find_keys(h->node, h->now_ns, keyspace, keys, count, spots);
 }
 
-static bool host_at_spot(void *context, uint8_t op, const struct spot *spot,
+static bool host_at_spot(void *context, const struct spot *spot, uint8_t op,
                          struct span value, struct response *out)
 {
     struct host *h = context;
-    if (op == OP_GET)
-        return spot_get(h->node, spot, out);
-    h->stepped = true;
-    return op == OP_PUT ? spot_put(h->node, spot, value, out)
-                        : spot_del(h->node, spot, out);
+    h->stepped = h->stepped || op != OP_GET;
+    return spot_answer(h->node, spot, op, value, out);
 }
 
 static void host_on_request(void *context, uint64_t ticket,
@@ -633,7 +630,8 @@ static int host_listen(struct host *h, const struct host_config *config,
                                 .now = host_now,
                                 .hello = host_on_hello,
                                 .message = host_on_message,
-                                .ahead = host_on_ahead,
+                                .find = host_find,
+                                .at_spot = host_at_spot,
                                 .request = host_on_request,
                                 .log = host_warn };
     rc = door_new(h->loop, h->listen, fd, host_callers_max(), &calls, &h->door);
@@ -686,7 +684,7 @@ static int host_listen_redis(struct host *h, const struct host_config *config,
         .calls = { .context = h,
                    .now = host_now,
                    .wall_us = host_wall_us,
-                   .find = host_on_find,
+                   .find = host_find_keys,
                    .at_spot = host_at_spot,
                    .request = host_on_request,
                    .hello = host_hello,

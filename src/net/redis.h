@@ -46,10 +46,10 @@ struct redis_calls {
     void *context;
     uint64_t (*now)(void *context); /* ns; asked once after each read */
     uint64_t (*wall_us)(void *context);
-    /* As in node/spot.h; op: OP_GET, OP_PUT or OP_DEL. */
+    /* As spot_find_keys and spot_answer of node/spot.h. */
     void (*find)(void *context, struct span keyspace, const struct span *keys,
                  size_t count, struct spot *spots);
-    bool (*at_spot)(void *context, uint8_t op, const struct spot *spot,
+    bool (*at_spot)(void *context, const struct spot *spot, uint8_t op,
                     struct span value, struct response *out);
     /* To be answered by redis_reply with this ticket exactly once, perhaps
      * before it returns. */

@@ -87,9 +87,8 @@ static bool run(struct redis_client *client, const struct resp_plain *plain,
     enum lane_kind kind = kind_of(plain);
     struct span value = kind == LANE_SET ? plain->words[2] : span_empty();
     struct response response;
-    if (kind == LANE_NONE ||
-        !redis->calls.at_spot(redis->calls.context, OPS[kind], spot, value,
-                              &response))
+    if (kind == LANE_NONE || !redis->calls.at_spot(redis->calls.context, spot,
+                                                   OPS[kind], value, &response))
         return false;
     write_found(client, kind, &response);
     redis->calls_of[redis_command_index(redis->lane[kind])]++;

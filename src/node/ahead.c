@@ -14,10 +14,6 @@
 #include "node/replica.h"
 #include "store/cache.h"
 
-enum {
-    KEY_MAX = 120 /* who has longer ones waits */
-};
-
 /* The copy here of the arc that has the key; NULL: none that is known. */
 static struct replica *copy_of(const struct node *node, const struct ahead *a)
 {
@@ -49,37 +45,4 @@ void ahead_warm(struct node *node, struct ahead *list, size_t count)
         else if (a->copy)
             records_prefetch_record(a->copy->records, a->key);
     }
-}
-
-/* Whether it is about one record, and in a keyspace that is known here. */
-static bool is_of_record(struct node *node, const struct request *q,
-                         const struct keyspace **ks)
-{
-    if (q->op != OP_GET && q->op != OP_PUT && q->op != OP_DEL &&
-        q->op != OP_CAS)
-        return false;
-    *ks = op_keyspace_of(node, q);
-    return *ks && q->key.len > 0 && q->key.len <= KEY_MAX;
-}
-
-void node_prefetch(struct node *node, const struct request *const *requests,
-                   size_t count)
-{
-    struct ahead list[AHEAD_MAX];
-    uint8_t hashed[AHEAD_MAX][OP_HASH_BYTES + KEY_MAX];
-    size_t known = 0;
-    assert(count <= AHEAD_MAX);
-    for (size_t i = 0; i < count; i++) {
-        const struct request *q = requests[i];
-        struct ahead *a = &list[known];
-        if (!is_of_record(node, q, &a->ks))
-            continue;
-        a->key = q->key;
-        if (a->ks->record.placement == PLACEMENT_HASHED) {
-            op_hash_key(q->key, hashed[known]);
-            a->key = span_of(hashed[known], q->key.len + OP_HASH_BYTES);
-        }
-        known++;
-    }
-    ahead_warm(node, list, known);
 }

@@ -10,7 +10,7 @@
 #include "node/node_state.h"
 
 enum {
-    AHEAD_MAX = NODE_AHEAD_MAX
+    AHEAD_MAX = 16
 };
 
 struct ahead {

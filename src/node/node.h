@@ -35,7 +35,6 @@ struct records_pages;
 
 enum {
     NODE_BOOTSTRAP_MAX = 16,
-    NODE_AHEAD_MAX = 16,
     NODE_JOBS_MAX = 64 /* EFFECT_JOBs that await their EVENT_JOB */
 };
 
@@ -251,12 +250,6 @@ MUST_USE int node_quarantined(void *node, journal_replay_fn take,
  * is as if it had not come (a message lost, a request answered EBUSY). */
 int node_step(struct node *node, const struct event *event,
               struct effects *effects);
-
-/* For a world that has several requests at hand, at most NODE_AHEAD_MAX, before
- * it makes them events: what they will look at is brought into the processor's
- * cache. Changes nothing. */
-void node_prefetch(struct node *node, const struct request *const *requests,
-                   size_t count);
 
 /* When EVENT_TICK is due; UINT64_MAX: never. */
 uint64_t node_next_timeout_ns(const struct node *node);

@@ -15,16 +15,16 @@
 #include "node/replica.h"
 #include "store/cache.h"
 
+_Static_assert((int)SPOTS_MAX <= (int)AHEAD_MAX, "they fit");
 _Static_assert((int)SPOT_HASH_BYTES == (int)OP_HASH_BYTES, "one form of keys");
 
-/* The keyspace, if records can be had from it at once. */
+/* The keyspace a request names, if records can be had from it at once. */
 static const struct keyspace *keyspace_of(const struct node *node,
-                                          struct span name)
+                                          const struct request *q)
 {
-    struct request q = { .op = OP_GET, .keyspace_name = name };
     if (node->phase != PHASE_SERVING || !node->said_ready)
         return NULL;
-    const struct keyspace *ks = op_keyspace_of(node, &q);
+    const struct keyspace *ks = op_keyspace_of(node, q);
     return ks && ks->vectors.dim == 0 ? ks : NULL;
 }
 
@@ -58,26 +58,78 @@ static bool may_serve(struct node *node, const struct keyspace *ks,
                                   : replica_reads_now(node, r) && !r->cas_done;
 }
 
-void spot_find(struct node *node, uint64_t now_ns, struct span keyspace,
-               const struct span *keys, size_t count, struct spot *spots)
+/* Begins one of a list. */
+static void place(const struct keyspace *ks, struct span key, struct spot *spot,
+                  struct ahead *a)
 {
-    struct ahead list[SPOTS_MAX];
-    const struct keyspace *ks = keyspace_of(node, keyspace);
-    assert(count <= SPOTS_MAX && !node->fx);
+    *a = (struct ahead){ 0 };
+    if (ks && place_key(ks, key, spot))
+        *a = (struct ahead){ .ks = ks, .key = placed_key(spot) };
+}
+
+/* Finds what was begun. */
+static void find(struct node *node, uint64_t now_ns, struct ahead *list,
+                 size_t count, struct spot *spots)
+{
+    assert(!node->fx); /* between events */
     if (now_ns > node->now_ns)
         node->now_ns = now_ns;
-    for (size_t i = 0; i < count; i++) {
-        bool placed = ks && place_key(ks, keys[i], &spots[i]);
-        list[i] = (struct ahead){ 0 };
-        if (placed)
-            list[i] = (struct ahead){ .ks = ks, .key = placed_key(&spots[i]) };
-    }
     ahead_warm(node, list, count);
     for (size_t i = 0; i < count; i++) {
         struct replica *r = list[i].copy;
         spots[i].hash = list[i].hash;
-        spots[i].replica = r && may_serve(node, ks, r, &spots[i]) ? r : NULL;
+        spots[i].replica =
+            r && may_serve(node, list[i].ks, r, &spots[i]) ? r : NULL;
     }
+}
+
+void spot_find_keys(struct node *node, uint64_t now_ns, struct span keyspace,
+                    const struct span *keys, size_t count, struct spot *spots)
+{
+    struct ahead list[SPOTS_MAX];
+    struct request q = { .keyspace_name = keyspace };
+    const struct keyspace *ks = keyspace_of(node, &q);
+    assert(count <= SPOTS_MAX);
+    for (size_t i = 0; i < count; i++)
+        place(ks, keys[i], &spots[i], &list[i]);
+    find(node, now_ns, list, count, spots);
+}
+
+static bool is_of_record(const struct request *q)
+{
+    return q->op == OP_GET || q->op == OP_PUT || q->op == OP_DEL ||
+           q->op == OP_CAS;
+}
+
+static bool suits(const struct request *q)
+{
+    return q->op != OP_CAS && q->flags == 0 && q->ttl_ms == 0 &&
+           (q->op == OP_GET || id_is_zero(&q->session));
+}
+
+static bool same_keyspace(const struct request *a, const struct request *b)
+{
+    return a->keyspace == b->keyspace &&
+           span_equal(a->keyspace_name, b->keyspace_name);
+}
+
+void spot_find(struct node *node, uint64_t now_ns,
+               const struct request *const *requests, size_t count,
+               struct spot *spots)
+{
+    struct ahead list[SPOTS_MAX];
+    const struct keyspace *ks = NULL;
+    assert(count <= SPOTS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        const struct request *q = requests[i];
+        if (i == 0 || !same_keyspace(q, requests[i - 1]))
+            ks = keyspace_of(node, q);
+        place(is_of_record(q) ? ks : NULL, q->key, &spots[i], &list[i]);
+    }
+    find(node, now_ns, list, count, spots);
+    for (size_t i = 0; i < count; i++)
+        if (!suits(requests[i]))
+            spots[i].replica = NULL;
 }
 
 static struct cache_key cache_key_at(const struct spot *spot)
@@ -146,4 +198,13 @@ bool spot_del(struct node *node, const struct spot *spot, struct response *out)
     uint64_t now_ms = cache_arc_now_ms(node), count = cache_count(r->cache);
     cache_arc_del_at(r, &key, now_ms, &result);
     return tell(r, &result, now_ms, count, out);
+}
+
+bool spot_answer(struct node *node, const struct spot *spot, uint8_t op,
+                 struct span value, struct response *out)
+{
+    if (op == OP_GET)
+        return spot_get(node, spot, out);
+    return op == OP_PUT ? spot_put(node, spot, value, out)
+                        : spot_del(node, spot, out);
 }

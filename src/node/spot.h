@@ -21,9 +21,9 @@
 struct replica;
 
 enum {
-    SPOTS_MAX = NODE_AHEAD_MAX, /* found at once */
-    SPOT_KEY_MAX = 120,         /* longer keys are asked for by events */
-    SPOT_HASH_BYTES = 8         /* before the keys of a hashed keyspace */
+    SPOTS_MAX = 16,     /* found at once */
+    SPOT_KEY_MAX = 120, /* longer keys are asked for by events */
+    SPOT_HASH_BYTES = 8 /* before the keys of a hashed keyspace */
 };
 
 /* Where a record is here. Good until the next event. */
@@ -35,11 +35,17 @@ struct spot {
     uint8_t room[SPOT_HASH_BYTES + SPOT_KEY_MAX];
 };
 
-/* count <= SPOTS_MAX. Keyspaces are named as in requests; the keys' bytes must
- * stay while the spots are used. Brings the records into the processor's
- * cache. */
-void spot_find(struct node *node, uint64_t now_ns, struct span keyspace,
-               const struct span *keys, size_t count, struct spot *spots);
+/* Of requests that suit: GET, PUT and DEL without flags, ends and, for writes,
+ * sessions. count <= SPOTS_MAX; the keys' bytes must stay while the spots are
+ * used. Brings the records of all of them into the processor's cache. */
+void spot_find(struct node *node, uint64_t now_ns,
+               const struct request *const *requests, size_t count,
+               struct spot *spots);
+
+/* The same of such requests for keys of one keyspace, which is named as in
+ * requests. */
+void spot_find_keys(struct node *node, uint64_t now_ns, struct span keyspace,
+                    const struct span *keys, size_t count, struct spot *spots);
 
 /* The answers to GET, PUT and DEL of a client without a session. False: ask by
  * an event, nothing was done. What *out points to is good until the next call
@@ -48,5 +54,9 @@ bool spot_get(struct node *node, const struct spot *spot, struct response *out);
 bool spot_put(struct node *node, const struct spot *spot, struct span value,
               struct response *out);
 bool spot_del(struct node *node, const struct spot *spot, struct response *out);
+
+/* The one of them that op says: OP_GET, OP_PUT or OP_DEL. */
+bool spot_answer(struct node *node, const struct spot *spot, uint8_t op,
+                 struct span value, struct response *out);
 
 #endif

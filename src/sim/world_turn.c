@@ -136,23 +136,16 @@ static bool answer_at_once(struct world *world, struct sim_peer *peer,
     const struct request *q = event->u.request.request;
     struct effect effect = { .kind = EFFECT_REPLY };
     struct spot spot;
-    bool done = false;
-    if (event->u.request.ticket % 2 == 0 || q->keyspace || q->flags ||
-        q->ttl_ms || (q->op != OP_GET && !id_is_zero(&q->session)))
+    if (event->u.request.ticket % 2 == 0)
         return false;
-    spot_find(peer->node, event->now_ns, q->keyspace_name, &q->key, 1, &spot);
-    if (q->op == OP_GET)
-        done = spot_get(peer->node, &spot, &effect.u.reply.response);
-    else if (q->op == OP_PUT)
-        done = spot_put(peer->node, &spot, q->value, &effect.u.reply.response);
-    else if (q->op == OP_DEL)
-        done = spot_del(peer->node, &spot, &effect.u.reply.response);
+    spot_find(peer->node, event->now_ns, &q, 1, &spot);
+    if (!spot_answer(peer->node, &spot, q->op, q->value,
+                     &effect.u.reply.response))
+        return false;
     effect.u.reply.ticket = event->u.request.ticket;
-    if (done) {
-        world->stats.at_once++;
-        world_client_effect(world, peer, &effect);
-    }
-    return done;
+    world->stats.at_once++;
+    world_client_effect(world, peer, &effect);
+    return true;
 }
 
 static bool step_frame(struct world *world, struct sim_peer *peer,

@@ -301,37 +301,28 @@ void node_hello(const struct node *n, struct hello *out)
                            .addr = span_str(n->config.addr) };
 }
 
-void node_prefetch(struct node *n, const struct request *const *requests,
-                   size_t count)
+/* Nothing is done at once here. */
+void spot_find(struct node *n, uint64_t now_ns,
+               const struct request *const *requests, size_t count,
+               struct spot *spots)
 {
-    (void)n, (void)requests, (void)count;
+    (void)n, (void)now_ns, (void)requests;
+    for (size_t i = 0; i < count; i++)
+        spots[i].replica = NULL;
 }
 
-/* Nothing is done at once here. */
-void spot_find(struct node *n, uint64_t now_ns, struct span keyspace,
-               const struct span *keys, size_t count, struct spot *spots)
+void spot_find_keys(struct node *n, uint64_t now_ns, struct span keyspace,
+                    const struct span *keys, size_t count, struct spot *spots)
 {
     (void)n, (void)now_ns, (void)keyspace, (void)keys;
     for (size_t i = 0; i < count; i++)
         spots[i].replica = NULL;
 }
 
-bool spot_get(struct node *n, const struct spot *spot, struct response *out)
+bool spot_answer(struct node *n, const struct spot *spot, uint8_t op,
+                 struct span value, struct response *out)
 {
-    (void)n, (void)spot, (void)out;
-    return false;
-}
-
-bool spot_put(struct node *n, const struct spot *spot, struct span value,
-              struct response *out)
-{
-    (void)n, (void)spot, (void)value, (void)out;
-    return false;
-}
-
-bool spot_del(struct node *n, const struct spot *spot, struct response *out)
-{
-    (void)n, (void)spot, (void)out;
+    (void)n, (void)spot, (void)op, (void)value, (void)out;
     return false;
 }
 

@@ -49,11 +49,12 @@ static void hear(void *context, const struct id *from,
     (void)context, (void)from, (void)message;
 }
 
-static void nothing_ahead(void *context, const struct request *const *requests,
-                          size_t count)
+static void find_nothing(void *context, const struct request *const *requests,
+                         size_t count, struct spot *spots)
 {
     (void)context, (void)requests;
-    CHECK(count > 1);
+    for (size_t i = 0; i < count; i++)
+        spots[i].replica = NULL;
 }
 
 static void note(void *context, uint64_t ticket, const struct request *request)
@@ -152,7 +153,7 @@ int main(void)
     const struct door_calls calls = { .now = now,
                                       .hello = greet,
                                       .message = hear,
-                                      .ahead = nothing_ahead,
+                                      .find = find_nothing,
                                       .request = note,
                                       .log = log_line };
     int fd = socket(AF_INET, SOCK_STREAM, 0);

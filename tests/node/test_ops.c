@@ -11,6 +11,7 @@
 
 #include "dlht/err.h"
 #include "node/alone.h"
+#include "node/spot.h"
 #include "wire/mp.h"
 
 /* A document of "name=value name=value". A value #7 is a number, ! is true,
@@ -642,7 +643,7 @@ Test(ring, is_told_in_pages, .timeout = 60)
     alone_deinit(&a);
 }
 
-Test(prefetch, changes_nothing_whatever_comes_next, .timeout = 60)
+Test(spots, finding_changes_nothing_whatever_comes_next, .timeout = 60)
 {
     static char longest[65537];
     memset(longest, 'l', sizeof longest);
@@ -660,8 +661,9 @@ Test(prefetch, changes_nothing_whatever_comes_next, .timeout = 60)
     cr_assert_eq(alone_put(&a, "a", "there"), DLHT_OK);
     uint64_t before = node_hash(a.node);
     for (size_t o = 0; o < sizeof OPS; o++) {
-        struct request requests[NODE_AHEAD_MAX];
-        const struct request *list[NODE_AHEAD_MAX];
+        struct request requests[SPOTS_MAX];
+        const struct request *list[SPOTS_MAX];
+        struct spot spots[SPOTS_MAX];
         size_t count = 0;
         for (size_t n = 0; n < 4; n++)
             for (size_t k = 0; k < 4; k++) {
@@ -672,8 +674,8 @@ Test(prefetch, changes_nothing_whatever_comes_next, .timeout = 60)
                 list[count] = &requests[count];
                 count++;
             }
-        node_prefetch(a.node, list, count);
-        node_prefetch(a.node, list, 0);
+        spot_find(a.node, a.now_ns, list, count, spots);
+        spot_find(a.node, a.now_ns, list, 0, spots);
     }
     cr_expect_eq(node_hash(a.node), before);
     alone_deinit(&a);

@@ -49,7 +49,7 @@ static void begin(struct alone *a)
 static struct spot find(struct alone *a, const char *keyspace, struct span key)
 {
     struct spot spot;
-    spot_find(a->node, a->now_ns, span_str(keyspace), &key, 1, &spot);
+    spot_find_keys(a->node, a->now_ns, span_str(keyspace), &key, 1, &spot);
     return spot;
 }
 
@@ -143,12 +143,55 @@ Test(spot, many_are_found_at_once)
         cr_assert_eq(ask(&a, OP_PUT, CACHE, keys[i], names[i])->status,
                      DLHT_OK);
     }
-    spot_find(a.node, a.now_ns, span_str(CACHE), keys, SPOTS_MAX, spots);
+    spot_find_keys(a.node, a.now_ns, span_str(CACHE), keys, SPOTS_MAX, spots);
     for (size_t i = 0; i < SPOTS_MAX; i++) {
         struct response s;
         cr_assert(spot_get(a.node, &spots[i], &s));
         cr_expect(span_equal(s.value, keys[i]), "%s", names[i]);
     }
+    alone_deinit(&a);
+}
+
+/* What asks for more than a plain get, put or del becomes an event. */
+Test(spot, requests_that_do_not_suit_are_left_alone)
+{
+    struct alone a;
+    begin(&a);
+    struct request plain = { .op = OP_PUT,
+                             .keyspace_name = span_str(CACHE),
+                             .key = span_str("key"),
+                             .value = span_str("value") };
+    struct request rows[7];
+    const struct request *list[7];
+    struct spot spots[7];
+    struct response s;
+    for (size_t i = 0; i < 7; i++) {
+        rows[i] = plain;
+        list[i] = &rows[i];
+    }
+    rows[1].flags = REQUEST_NEGATIVE;
+    rows[2].ttl_ms = 1000;
+    rows[3].session.bytes[0] = 1;
+    rows[4].op = OP_CAS;
+    rows[5].op = OP_GET;
+    rows[5].flags = REQUEST_STRICT;
+    rows[6].op = OP_RANGE;
+    spot_find(a.node, a.now_ns, list, 7, spots);
+    for (size_t i = 0; i < 7; i++)
+        cr_expect_eq(
+            spot_answer(a.node, &spots[i], rows[i].op, rows[i].value, &s),
+            i == 0, "%zu", i);
+    /* A session is of writes only; keyspaces may be mixed. */
+    rows[0] = plain;
+    rows[0].op = OP_GET;
+    rows[0].session.bytes[0] = 1;
+    rows[1] = rows[0];
+    rows[1].keyspace_name = span_empty();
+    spot_find(a.node, a.now_ns, list, 2, spots);
+    cr_assert(spot_answer(a.node, &spots[0], OP_GET, span_empty(), &s));
+    cr_expect_eq(s.status, DLHT_OK);
+    cr_assert(spot_answer(a.node, &spots[1], OP_GET, span_empty(), &s));
+    cr_expect_eq(s.status, DLHT_ENOTFOUND);
     alone_deinit(&a);
 }
 
