@@ -249,6 +249,14 @@ static bool host_at_spot(void *context, const struct spot *spot, uint8_t op,
     return spot_answer(h->node, spot, op, value, out);
 }
 
+static bool host_write(void *context, const struct spot *spot,
+                       const struct request *request)
+{
+    struct host *h = context;
+    h->stepped = true;
+    return spot_write(h->node, spot, request);
+}
+
 static void host_on_request(void *context, uint64_t ticket,
                             const struct request *request)
 {
@@ -686,6 +694,7 @@ static int host_listen_redis(struct host *h, const struct host_config *config,
                    .wall_us = host_wall_us,
                    .find = host_find_keys,
                    .at_spot = host_at_spot,
+                   .write = host_write,
                    .request = host_on_request,
                    .hello = host_hello,
                    .log = host_warn,

@@ -481,13 +481,14 @@ int redis_new(struct loop *loop, const struct redis_config *config,
     redis_lane_init(redis);
     redis->seats = mem_zero(redis->seat_max, sizeof *redis->seats);
     redis->hot = mem_zero(REDIS_TXN_HOT, sizeof *redis->hot);
-    if (!redis->seats || !redis->hot ||
+    if (!redis->seats || !redis->hot || !redis_txn_now_init(redis) ||
         redis_scans_new(redis->seed, &redis->scans) != DLHT_OK ||
         !loop_watch_init(loop, &redis->watch, redis->listen_fd, on_listener,
                          redis) ||
         !loop_watch_set(&redis->watch, true, false)) {
         loop_watch_end(&redis->watch);
         redis_scans_free(redis->scans);
+        redis_txn_now_deinit(redis);
         free(redis->hot);
         free(redis->seats);
         free(redis);
@@ -522,6 +523,7 @@ void redis_free(struct redis *redis)
     if (redis->spare_fd != -1)
         close(redis->spare_fd);
     redis_scans_free(redis->scans);
+    redis_txn_now_deinit(redis);
     resp_args_deinit(&redis->args);
     buf_deinit(&redis->scratch);
     free(redis->hot);

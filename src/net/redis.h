@@ -46,11 +46,13 @@ struct redis_calls {
     void *context;
     uint64_t (*now)(void *context); /* ns; asked once after each read */
     uint64_t (*wall_us)(void *context);
-    /* As spot_find_keys and spot_answer of node/spot.h. */
+    /* As spot_find_keys, spot_answer and spot_write of node/spot.h. */
     void (*find)(void *context, struct span keyspace, const struct span *keys,
                  size_t count, struct spot *spots);
     bool (*at_spot)(void *context, const struct spot *spot, uint8_t op,
                     struct span value, struct response *out);
+    bool (*write)(void *context, const struct spot *spot,
+                  const struct request *request);
     /* To be answered by redis_reply with this ticket exactly once, perhaps
      * before it returns. */
     void (*request)(void *context, uint64_t ticket,

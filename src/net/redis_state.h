@@ -5,7 +5,8 @@
  * redis.c: connections and input. redis_lane.c: the usual commands about one
  * key, done at once. redis_slots.c: tickets, answers in order,
  * which keys are in use. redis_table.c: the commands and what is told of them.
- * redis_record.c: get, set, del and their like. redis_txn.c: read, run, store.
+ * redis_record.c: get, set, del and their like. redis_txn.c: read, run, store;
+ * redis_txn_now.c: at once.
  * redis_string.c, redis_expire.c: what runs there. redis_multi.c: MULTI.
  * redis_walk.c: scans and ranges. redis_admin.c, redis_info.c: the server.
  * redis_cluster.c: CLUSTER. */
@@ -208,6 +209,8 @@ struct redis {
     struct redis_scans *scans;
     struct resp_args args;
     struct buf scratch;
+    struct redis_txn *now; /* of redis_txn_now, with room for its key */
+    struct buf now_out;
     struct rng rng;
     uint64_t seed; /* of tables that strangers fill */
     uint64_t next_id;

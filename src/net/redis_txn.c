@@ -725,21 +725,23 @@ void redis_txn_start(struct redis_call *call)
     struct redis *redis = call->redis;
     size_t first = 0, last = 0, step;
     struct redis_to to;
-    if (!redis_promise(call->client, &to))
-        return;
     bool single = redis_key_range(call, &first, &last, &step) && first == last;
     uint64_t hash = 0;
+    struct redis_txn *txn = NULL;
     if (single) {
         hash = hash64_seeded(call->args[first], redis->seed ^ call->db);
-        struct redis_txn *txn =
-            hot_find(redis, hash, call->db, call->args[first]);
-        if (txn) {
-            if (!join(txn, call, &to))
-                redis_fail(redis, &to, &no_memory, false);
+        txn = hot_find(redis, hash, call->db, call->args[first]);
+        if (!txn && redis_txn_now(call, first))
             return;
-        }
     }
-    struct redis_txn *txn = txn_new(redis);
+    if (!redis_promise(call->client, &to))
+        return;
+    if (txn) {
+        if (!join(txn, call, &to))
+            redis_fail(redis, &to, &no_memory, false);
+        return;
+    }
+    txn = txn_new(redis);
     if (!txn || !redis_txn_add(txn, call)) {
         if (txn)
             redis_job_end(redis, &txn->job);

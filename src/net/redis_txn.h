@@ -57,6 +57,12 @@ struct redis_txn;
 /* Begins one for the command, or joins one. */
 void redis_txn_start(struct redis_call *call);
 
+/* Does a command on one key, the word, at once if its record is here. False:
+ * nothing was done. */
+bool redis_txn_now(struct redis_call *call, size_t word);
+MUST_USE bool redis_txn_now_init(struct redis *redis); /* false: no memory */
+void redis_txn_now_deinit(struct redis *redis);
+
 /* For EXEC: an empty one that answers all its commands in one; NULL: no
  * memory. Then its commands and conditions, then go, or drop. */
 struct redis_txn *redis_txn_new(struct redis *redis);

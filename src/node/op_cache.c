@@ -44,11 +44,16 @@ static const char *no_cache_text(struct node *node, const struct keyspace *ks)
     return text;
 }
 
+bool op_cache_takes(const struct request *q, const struct keyspace *ks)
+{
+    bool is_cache = ks->record.is_volatile && cache_settings_bound(&ks->cache);
+    return is_cache || !is_of_caches(q);
+}
+
 bool op_cache_allows(struct node *node, const struct request *q,
                      const struct keyspace *ks, const struct origin *origin)
 {
-    bool is_cache = ks->record.is_volatile && cache_settings_bound(&ks->cache);
-    if (is_cache || !is_of_caches(q))
+    if (op_cache_takes(q, ks))
         return true;
     node_answer_status(node, origin, DLHT_EINVAL, no_cache_text(node, ks));
     return false;
@@ -119,8 +124,8 @@ static void answer_write(struct node *node, const struct replica *r,
     op_answer_result(node, r, origin, result);
 }
 
-static void write_now(struct node *node, struct replica *r,
-                      const struct request *q, const struct origin *origin)
+int op_cache_write(struct node *node, struct replica *r,
+                   const struct request *q, struct session_result *result)
 {
     struct command c = { .kind = command_kind(q->op),
                          .now_ms = cache_arc_now_ms(node),
@@ -136,20 +141,28 @@ static void write_now(struct node *node, struct replica *r,
                          .ttl_ms = q->ttl_ms,
                          .flags = q->flags };
     bool adds = q->op != OP_DEL && q->op != OP_CACHE_EXPIRE;
-    struct session_result result = { 0 };
-    if (!has_keys(&c)) {
+    *result = (struct session_result){ 0 };
+    if (!has_keys(&c))
+        return DLHT_EINVAL;
+    if (adds && node->config.memory_limit &&
+        node->memory_used > node->config.memory_limit)
+        return DLHT_EFULL;
+    r->requests++;
+    return replica_write_now(r, &c, result);
+}
+
+static void write_now(struct node *node, struct replica *r,
+                      const struct request *q, const struct origin *origin)
+{
+    struct session_result result;
+    int rc = op_cache_write(node, r, q, &result);
+    if (rc == DLHT_OK)
+        answer_write(node, r, origin, &result);
+    else if (rc == DLHT_EINVAL)
         node_answer_status(node, origin, DLHT_EINVAL,
                            "a key of a hashed keyspace has its hash before it");
-        return;
-    }
-    if (adds && node->config.memory_limit &&
-        node->memory_used > node->config.memory_limit) {
+    else if (rc == DLHT_EFULL)
         answer_full(node, origin);
-        return;
-    }
-    r->requests++;
-    if (replica_write_now(r, &c, &result) == DLHT_OK)
-        answer_write(node, r, origin, &result);
     else
         node_answer_status(node, origin, DLHT_EBUSY, NULL);
 }

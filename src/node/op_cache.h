@@ -10,10 +10,14 @@
 #ifndef NODE_OP_CACHE_H
 #define NODE_OP_CACHE_H
 
+#include "base/must_use.h"
 #include "node/node_state.h"
 
 /* Whether the request may be asked of the keyspace, as far as ends and the
- * like go; false: answered. */
+ * like go. */
+bool op_cache_takes(const struct request *request, const struct keyspace *ks);
+
+/* The same; false: answered. */
 bool op_cache_allows(struct node *node, const struct request *request,
                      const struct keyspace *ks, const struct origin *origin);
 
@@ -31,5 +35,14 @@ bool op_cache_serve(struct node *node, struct replica *r,
 void op_cache_walk_begin(struct node *node, const struct request *request,
                          const struct keyspace *ks,
                          const struct origin *origin);
+
+/* Does a write of a volatile arc that is led here. DLHT_OK: *result says how it
+ * went; else nothing was done:
+ *   DLHT_EINVAL  a key has no hash before it
+ *   DLHT_EFULL   the node has as much as it may have
+ *   DLHT_ENOMEM */
+MUST_USE int op_cache_write(struct node *node, struct replica *r,
+                            const struct request *request,
+                            struct session_result *result);
 
 #endif

@@ -10,6 +10,7 @@
 #include "node/ahead.h"
 #include "node/cache_arc.h"
 #include "node/op.h"
+#include "node/op_cache.h"
 #include "node/op_merge.h"
 #include "node/quiet.h"
 #include "node/replica.h"
@@ -198,6 +199,20 @@ bool spot_del(struct node *node, const struct spot *spot, struct response *out)
     uint64_t now_ms = cache_arc_now_ms(node), count = cache_count(r->cache);
     cache_arc_del_at(r, &key, now_ms, &result);
     return tell(r, &result, now_ms, count, out);
+}
+
+bool spot_write(struct node *node, const struct spot *spot,
+                const struct request *request)
+{
+    struct session_result result;
+    if (!spot->replica || !spot->replica->cache)
+        return false;
+    struct request q = *request;
+    const struct keyspace *ks = keyspaces_find(node, spot->replica->keyspace);
+    q.key = placed_key(spot);
+    return op_cache_takes(&q, ks) && q.value.len <= VALUE_LEN_MAX &&
+           op_cache_write(node, spot->replica, &q, &result) == DLHT_OK &&
+           result.status == DLHT_OK;
 }
 
 bool spot_answer(struct node *node, const struct spot *spot, uint8_t op,

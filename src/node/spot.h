@@ -55,6 +55,12 @@ bool spot_put(struct node *node, const struct spot *spot, struct span value,
               struct response *out);
 bool spot_del(struct node *node, const struct spot *spot, struct response *out);
 
+/* Any write of one key, as the request has it but for its key: PUT and CAS with
+ * an end and flags, DEL, CACHE_EXPIRE. It is DLHT_OK, or nothing was done and
+ * false is returned. */
+bool spot_write(struct node *node, const struct spot *spot,
+                const struct request *request);
+
 /* The one of them that op says: OP_GET, OP_PUT or OP_DEL. */
 bool spot_answer(struct node *node, const struct spot *spot, uint8_t op,
                  struct span value, struct response *out);

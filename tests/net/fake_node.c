@@ -326,6 +326,13 @@ bool spot_answer(struct node *n, const struct spot *spot, uint8_t op,
     return false;
 }
 
+bool spot_write(struct node *n, const struct spot *spot,
+                const struct request *request)
+{
+    (void)n, (void)spot, (void)request;
+    return false;
+}
+
 int node_hello_check(const struct node *n, const struct hello *hello)
 {
     if (hello->version != WIRE_VERSION)

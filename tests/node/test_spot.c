@@ -152,6 +152,51 @@ Test(spot, many_are_found_at_once)
     alone_deinit(&a);
 }
 
+/* Writes as requests have them: ends are kept or set, and what an event would
+ * refuse is left to it. */
+Test(spot, writes_with_ends_and_conditions)
+{
+    struct alone a;
+    struct response s;
+    begin(&a);
+    create(&a, "unbound", true, "policy", "lru");
+    struct spot spot = find(&a, CACHE, span_str("key"));
+    struct request q = { .op = OP_PUT,
+                         .value = span_str("one"),
+                         .ttl_ms = 5000 };
+    cr_assert(spot_write(a.node, &spot, &q));
+    cr_assert(spot_get(a.node, &spot, &s));
+    cr_expect_eq(s.ttl_ms, 5000);
+    uint64_t version = s.version;
+    q = (struct request){ .op = OP_PUT,
+                          .flags = REQUEST_KEEP_TTL,
+                          .value = span_str("two") };
+    cr_assert(spot_write(a.node, &spot, &q));
+    cr_assert(spot_get(a.node, &spot, &s));
+    cr_expect_eq(s.ttl_ms, 5000);
+    cr_expect(span_equal(s.value, span_str("two")));
+    q = (struct request){ .op = OP_CAS,
+                          .value = span_str("three"),
+                          .version = version };
+    cr_expect_not(spot_write(a.node, &spot, &q), "an older version");
+    q = (struct request){ .op = OP_CACHE_EXPIRE };
+    cr_assert(spot_write(a.node, &spot, &q));
+    cr_assert(spot_get(a.node, &spot, &s));
+    cr_expect_eq(s.ttl_ms, 0);
+    cr_expect(span_equal(s.value, span_str("two")));
+    q = (struct request){ .op = OP_DEL };
+    cr_assert(spot_write(a.node, &spot, &q));
+    cr_expect_not(spot_write(a.node, &spot, &q), "it is gone");
+    q = (struct request){ .op = OP_PUT, .ttl_ms = 5000 };
+    spot = find(&a, "unbound", span_str("key"));
+    cr_assert_not_null(spot.replica);
+    cr_expect_not(spot_write(a.node, &spot, &q), "no cache");
+    spot = find(&a, RECORDS, span_str("key"));
+    q.ttl_ms = 0;
+    cr_expect_not(spot_write(a.node, &spot, &q), "not volatile");
+    alone_deinit(&a);
+}
+
 /* What asks for more than a plain get, put or del becomes an event. */
 Test(spot, requests_that_do_not_suit_are_left_alone)
 {
