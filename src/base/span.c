@@ -7,8 +7,10 @@
 uint64_t span_prefix8(struct span s)
 {
     uint8_t bytes[8] = { 0 };
-    if (s.len)
-        memcpy(bytes, s.data, s.len < 8 ? s.len : 8);
+    if (s.len >= 8)
+        memcpy(bytes, s.data, 8);
+    else if (s.len)
+        memcpy(bytes, s.data, s.len);
     uint64_t value = 0;
     for (int i = 0; i < 8; i++)
         value = value << 8 | bytes[i];

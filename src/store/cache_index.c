@@ -149,8 +149,7 @@ static bool is_key(const struct cache_index *index, uint32_t ref,
     struct cache_entry *entry = cache_entry_at(index->arena, ref);
     if (cache_entry_key_len(entry) != key.len)
         return false;
-    return key.len == 0 ||
-           memcmp(cache_entry_data(entry), key.data, key.len) == 0;
+    return span_same(cache_entry_data(entry), key.data, key.len);
 }
 
 uint32_t *cache_index_find(const struct cache_index *index, uint64_t hash,

@@ -137,8 +137,7 @@ static bool is_key(const struct records_hash *hash, uint32_t ref,
     struct records_entry *entry = records_entry_at(hash->arena, ref);
     if (entry->key_len != key.len)
         return false;
-    return key.len == 0 ||
-           memcmp(records_entry_bytes(entry), key.data, key.len) == 0;
+    return span_same(records_entry_bytes(entry), key.data, key.len);
 }
 
 uint32_t *records_hash_find(const struct records_hash *hash, uint64_t of,

@@ -44,3 +44,22 @@ Test(span, a_prefix_is_found)
     cr_expect(span_has_prefix(span_str("under"), span_empty()));
     cr_expect_not(span_has_prefix(span_str("u"), span_str("un")));
 }
+
+/* Each length, with a difference at each place and none. */
+Test(span, the_same_bytes)
+{
+    uint8_t a[40], b[40];
+    for (size_t n = 0; n < sizeof a; n++) {
+        memset(a, 0x5a, sizeof a);
+        memcpy(b, a, sizeof b);
+        b[n] = 0; /* behind the end */
+        cr_expect(span_same(a, b, n), "%zu", n);
+        b[n] = a[n];
+        for (size_t i = 0; i < n; i++) {
+            b[i] ^= 1;
+            cr_expect_not(span_same(a, b, n), "%zu at %zu", n, i);
+            b[i] ^= 1;
+        }
+    }
+    cr_expect(span_same(NULL, NULL, 0));
+}
