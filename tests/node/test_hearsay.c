@@ -13,6 +13,9 @@
 #include "dlht/err.h"
 #include "node/alone.h"
 #include "node/inspect.h"
+#include "node/recover.h"
+#include "rmi/fit.h"
+#include "rmi/key_sets.h"
 #include "wire/message.h"
 #include "wire/mp.h"
 
@@ -42,6 +45,8 @@ struct crowd {
     bool leads;                  /* whoever is told to take it, then */
     struct recover_message said; /* by the node: HAVE */
     size_t takes;
+    size_t responses; /* to requests of peers */
+    int status;       /* of the last one */
     bool taken_ends;
     char taken_hi[16];
 };
@@ -101,6 +106,10 @@ static void hear_send(struct alone *a, const struct id *to,
         c->answer = m->u.digest.answer;
         buf_reset(&c->parts);
         buf_append_span(&c->parts, m->u.digest.parts);
+    }
+    if (m->type == MESSAGE_RESPONSE) {
+        c->responses++;
+        c->status = m->u.response.status;
     }
     if (m->type == MESSAGE_RECOVER)
         note_recover(c, i, &m->u.recover);
@@ -758,5 +767,160 @@ Test(recovery, ends_as_the_chosen_copy_says, .timeout = 120)
         cr_expect(c.taken_ends);
         cr_expect_str_eq(c.taken_hi, "000001");
     }
+    end(&c);
+}
+
+/* Orders of peers to take an arc over */
+
+struct order {
+    replica_id old, fresh;
+    arc_id known;
+    keyspace_id keyspace;
+    uint64_t generation, term, last_term;
+    int status;
+    const char *why;
+};
+
+static int hear_order(struct crowd *c, arc_id arc, const struct order *o)
+{
+    char bounds[2][8];
+    struct id from = peer(3);
+    struct arc known = arc_of(o->keyspace, 0, 3, bounds);
+    struct message m = { .type = MESSAGE_RECOVER };
+    known.id = o->known;
+    m.u.recover = (struct recover_message){ .kind = RECOVER_TAKE,
+                                            .number = 1,
+                                            .arc = arc,
+                                            .replica = o->old,
+                                            .fresh = o->fresh,
+                                            .generation = o->generation,
+                                            .term = o->term,
+                                            .last_term = o->last_term,
+                                            .arc_known = &known };
+    c->said.status = 1;
+    alone_hear_from(&c->a, &from, &m);
+    return c->said.status;
+}
+
+Test(recovery, an_order_is_checked_by_who_is_to_carry_it_out, .timeout = 60)
+{
+    enum {
+        ARC = FIRST_ARC,
+        NEW = 4243
+    };
+    const uint64_t s = RECOVER_STEP, t = RECOVER_STEP;
+    const struct order before[] = {
+        { 0, NEW, 9, FAR, s + 9, t + 9, 0, DLHT_EINVAL, "of another arc" },
+        { 0, NEW, ARC, FAR, 5, t + 9, 0, DLHT_EINVAL, "not a newer one" },
+        { 0, NEW, ARC, FAR, 6, t + 9, 0, DLHT_EINVAL, "not of a recovery" },
+        { 0, NEW, ARC, FAR, s + 9, 9, 0, DLHT_EINVAL, "of an old term" },
+        { 0, NEW, ARC, 999, s + 9, t + 9, 0, DLHT_ESTALE, "unheard of" },
+        { 10, NEW, ARC, FAR, s + 9, t + 9, 0, DLHT_ESTALE, "it has none" },
+        { 0, NEW, ARC, FAR, s + 9, t + 9, 0, DLHT_OK, "to begin anew" },
+        { 0, NEW, ARC, FAR, s + 9, t + 9, 0, DLHT_OK, "told again" },
+    };
+    const struct order after[] = {
+        { 0, 5555, ARC, FAR, 2 * s, 2 * t, 0, DLHT_ESTALE, "there is one" },
+        { 10, 5555, ARC, FAR, 2 * s, 2 * t, 0, DLHT_ESTALE, "not that one" },
+        { NEW, 5555, ARC, FAR, 2 * s, 2 * t, 0, DLHT_ESTALE, "it leads" },
+        { NEW, 5555, ARC, FAR, 2 * s, 2 * t, 3 * t, DLHT_ESTALE,
+          "it has less than is thought" },
+    };
+    struct crowd c;
+    begin(&c, 11);
+    tell_keyspace(&c, FAR, "far", false);
+    alone_run(&c.a, 1000);
+    for (size_t i = 0; i < sizeof before / sizeof *before; i++) {
+        int status = hear_order(&c, ARC, &before[i]);
+        cr_expect_eq(status, before[i].status, "%s: %d", before[i].why, status);
+        cr_expect_eq(c.said.replica, status == DLHT_OK ? NEW : 0, "%s",
+                     before[i].why);
+    }
+    alone_run(&c.a, 3000);
+    for (size_t i = 0; i < sizeof after / sizeof *after; i++) {
+        int status = hear_order(&c, ARC, &after[i]);
+        cr_expect_eq(status, after[i].status, "%s: %d", after[i].why, status);
+        cr_expect_eq(c.said.replica, NEW, "%s", after[i].why);
+        cr_expect(c.said.leads, "%s", after[i].why);
+    }
+    struct request put = { .op = OP_PUT,
+                           .keyspace_name = span_str("far"),
+                           .key = span_str("0"),
+                           .value = span_str("v") };
+    cr_expect_eq(alone_ask(&c.a, &put)->status, DLHT_OK, "it is served");
+    end(&c);
+}
+
+/* Requests of peers */
+
+static void first_of_default(struct crowd *c, struct message *m)
+{
+    struct keyspace_record record;
+    for (size_t i = 0; i < inspect_keyspace_count(c->a.node); i++) {
+        const struct map *map = inspect_map(c->a.node, i, &record);
+        if (!span_equal(record.name, span_str("default")))
+            continue;
+        m->u.request.keyspace = record.id;
+        m->u.request.arc = map_at(map, 0)->id;
+        m->u.request.generation = map_at(map, 0)->generation;
+        return;
+    }
+    cr_assert_fail("there is no default");
+}
+
+static void ask_arc(struct crowd *c, uint8_t op, struct span value)
+{
+    struct id from = peer(3);
+    struct message m = { .type = MESSAGE_REQUEST, .stream = 7 };
+    m.u.request = (struct request){
+        .op = op, .flags = REQUEST_TO_ARC, .value = value, .timeout_ms = 9000
+    };
+    first_of_default(c, &m);
+    alone_hear_from(&c->a, &from, &m);
+}
+
+static void pack_model(struct buf *out)
+{
+    struct key_set set = key_set_make(KEYS_UNIFORM, 2000, 5);
+    struct fit_config config = fit_config_default();
+    struct model *model;
+    config.leaf_count = 16;
+    cr_assert_eq(fit_keys(set.keys, set.count, &config, &model), DLHT_OK);
+    cr_assert_eq(model_pack(model, out), DLHT_OK);
+    model_free(model);
+    key_set_free(&set);
+}
+
+Test(sums, are_of_a_model_and_of_few_at_once, .timeout = 60)
+{
+    enum {
+        ASKED = 100,
+        RECORDS = 3000 /* more than are summed in a turn */
+    };
+    struct crowd c;
+    struct buf packed = { 0 };
+    char key[16];
+    begin(&c, 12);
+    for (int i = 0; i < RECORDS; i++) {
+        snprintf(key, sizeof key, "k%06d", i);
+        cr_assert_eq(alone_put(&c.a, key, "v"), DLHT_OK);
+    }
+    pack_model(&packed);
+    ask_arc(&c, OP_MODEL_SUMS, span_str("no model"));
+    cr_expect_eq(c.responses, 1);
+    cr_expect_eq(c.status, DLHT_ECORRUPT, "%d", c.status);
+    ask_arc(&c, OP_MODEL_SUMS, span_of(packed.data, packed.len - 1));
+    cr_expect_eq(c.responses, 2);
+    cr_expect_eq(c.status, DLHT_ECORRUPT, "%d", c.status);
+    c.responses = 0;
+    for (size_t i = 0; i < ASKED; i++)
+        ask_arc(&c, OP_MODEL_SUMS, buf_span(&packed));
+    cr_expect_eq(c.status, DLHT_EBUSY, "%d", c.status);
+    alone_run(&c.a, 5000);
+    cr_expect_eq(c.status, DLHT_OK, "%d", c.status);
+    cr_expect_eq(c.responses, ASKED, "each is answered once: %zu", c.responses);
+    /* What is asked last is under way when the node ends. */
+    ask_arc(&c, OP_MODEL_SUMS, buf_span(&packed));
+    buf_deinit(&packed);
     end(&c);
 }
