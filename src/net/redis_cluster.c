@@ -81,7 +81,7 @@ static void split_addr(const char *addr, struct member *m)
     }
     memcpy(m->host, addr, len);
     m->host[len] = 0;
-    m->port = colon ? atoi(colon + 1) : 0;
+    m->port = addr_port(addr);
 }
 
 static void add_me(struct redis *redis, struct redis_client *client,
@@ -100,9 +100,7 @@ static void add_me(struct redis *redis, struct redis_client *client,
 /* What a client's Redis port of another node is, by this node's. */
 static int redis_port_of(const struct redis *redis, int node_port)
 {
-    const char *colon = strrchr(redis->addr, ':');
-    int mine = colon ? atoi(colon + 1) : 0;
-    return node_port + mine - redis->node_port;
+    return node_port + addr_port(redis->addr) - redis->node_port;
 }
 
 static void take_peer(struct redis *redis, struct cluster *c,
@@ -337,7 +335,7 @@ void redis_start_cluster(struct redis_call *call)
     c->job.free = cluster_free;
     c->to = to;
     c->resp3 = call->resp3;
-    strcpy(c->what, word);
+    snprintf(c->what, sizeof c->what, "%s", word);
     add_me(redis, call->client, &c->members[c->count++]);
     redis_job_init(redis, &c->job);
     struct request q = { .op = OP_PEERS };

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "net/redis_admin.h"
 #include "net/redis_start.h"
 #include "net/redis_txn.h"
 

@@ -60,12 +60,12 @@ static bool pack_hit(const struct search_query *q, const struct replica *r,
         return false;
     mp_write_array(&body, 3);
     mp_write_float(&body, (double)hit->distance);
-    if (q->meta)
+    if (q->meta) {
         meta_print(v.meta, &json);
-    if (q->meta)
         mp_write_str(&body, buf_span(&json));
-    else
+    } else {
         mp_write_nil(&body);
+    }
     if (q->vectors)
         mp_write_bin(&body, span_of(v.floats, v.dim * sizeof(float)));
     else
