@@ -120,7 +120,8 @@ static void take_peer(struct redis *redis, struct cluster *c,
     }
     struct member *m = &c->members[c->count];
     char text[PEER_ADDR_MAX];
-    if (r->bad || addr.len >= sizeof text || c->count == MEMBERS_MAX ||
+    if (r->bad || addr.len == 0 || addr.len >= sizeof text ||
+        c->count == MEMBERS_MAX ||
         !(span_equal(state, span_str("up")) ||
           span_equal(state, span_str("alive"))))
         return;
@@ -432,7 +433,7 @@ static void take_owner(struct lookup *l, struct span document)
             continue;
         }
         struct span owner = mp_read_bytes(&r);
-        if (owner.len < sizeof l->owner)
+        if (owner.len && owner.len < sizeof l->owner)
             memcpy(l->owner, owner.data, owner.len);
     }
 }
