@@ -81,7 +81,9 @@ static uint32_t read_hex4(struct json *j)
 {
     uint32_t value = 0;
     for (int i = 0; i < 4; i++) {
-        char c = j->at < j->end ? *j->at : 0;
+        char c = '\0';
+        if (j->at < j->end)
+            c = *j->at;
         uint32_t digit = c >= '0' && c <= '9'   ? (uint32_t)(c - '0')
                          : c >= 'a' && c <= 'f' ? (uint32_t)(c - 'a') + 10
                          : c >= 'A' && c <= 'F' ? (uint32_t)(c - 'A') + 10
@@ -100,7 +102,9 @@ static uint32_t read_escape(struct json *j)
 {
     static const char names[] = "\"\\/bfnrt";
     static const char means[] = "\"\\/\b\f\n\r\t";
-    char c = j->at < j->end ? *j->at++ : 0;
+    char c = '\0';
+    if (j->at < j->end)
+        c = *j->at++;
     const char *name = c ? strchr(names, c) : NULL;
     if (name)
         return (uint32_t)(uint8_t)means[name - names];
@@ -229,7 +233,7 @@ static void read_number(struct json *j, struct buf *out)
     }
     j->at += len;
     if (value == 0)
-        value = 0; /* without a sign */
+        value = fabs(value); /* without a sign */
     if (fabs(value) < 9007199254740992.0 && floor(value) == value) {
         snprintf(shortest, sizeof shortest, "%lld", (long long)value);
     } else {

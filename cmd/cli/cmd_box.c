@@ -288,7 +288,7 @@ int cmd_box_range(struct cli *cli, const struct arguments *args)
                                         args, "ranges", 0),
                                     .limit = options_number(args, "limit", 0),
                                     .keys_only = options_has(args, "count") };
-    struct dlht_box_grid grid;
+    struct dlht_box_grid grid = { 0 };
     struct printer printer = { cli, &grid };
     struct dlht_box_stats stats;
     struct dlht_box_key key;

@@ -251,8 +251,10 @@ int cmd_cas_batch(struct cli *cli, const struct arguments *args)
     struct dlht_record *records = calloc(args->count, sizeof *records);
     struct dlht_result result;
     struct dlht *d = NULL;
-    int rc = records ? CLI_DONE : cli_fail(cli, DLHT_ENOMEM, NULL);
+    int rc = CLI_DONE;
 
+    if (!records)
+        return cli_fail(cli, DLHT_ENOMEM, NULL);
     for (size_t at = 0, taken = 0; rc == CLI_DONE && at < args->count;
          at += taken)
         rc = read_change(cli, args->list + at, args->count - at,

@@ -48,7 +48,7 @@ void id_to_text(const struct id *id, char text[ID_TEXT_BYTES])
         text[2 * i] = digits[id->bytes[i] >> 4];
         text[2 * i + 1] = digits[id->bytes[i] & 15];
     }
-    text[2 * ID_BYTES] = '\0';
+    text[ID_TEXT_BYTES - 1] = '\0';
 }
 
 static int digit_value(char c)
@@ -65,7 +65,7 @@ static int digit_value(char c)
 bool id_from_text(const char *text, struct id *id)
 {
     struct id read;
-    if (strlen(text) != 2 * ID_BYTES)
+    if (strlen(text) != ID_TEXT_BYTES - 1)
         return false;
     for (size_t i = 0; i < ID_BYTES; i++) {
         int high = digit_value(text[2 * i]);

@@ -140,9 +140,9 @@ static uint64_t suspicion_ns(const struct swim *swim, uint32_t witnesses)
     uint64_t scale = peers_log2_milli(up + 1) * 30103 / 100000;
     if (scale < 1000)
         scale = 1000;
+    uint64_t scaled_ns = swim->config.period_ns / 1000 * scale;
     uint64_t shortest =
-        (uint64_t)(swim->config.suspicion_factor *
-                   (double)(swim->config.period_ns / 1000 * scale));
+        (uint64_t)(swim->config.suspicion_factor * (double)scaled_ns);
     /* Neither we nor the accused can bear witness. */
     size_t possible = up > 2 ? up - 2 : 0;
     if (possible > WITNESSES_MAX)

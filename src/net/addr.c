@@ -57,6 +57,14 @@ static bool addr_port_is_valid(const char *port)
            strtoul(port, NULL, 10) <= 65535;
 }
 
+uint16_t addr_port(const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    if (!colon || !addr_port_is_valid(colon + 1))
+        return 0;
+    return (uint16_t)strtoul(colon + 1, NULL, 10);
+}
+
 static bool addr_split(const char *text, struct addr_parts *out)
 {
     const char *colon = strrchr(text, ':');

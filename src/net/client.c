@@ -496,16 +496,21 @@ static void client_ask_peers(struct client *c)
     client_set_deadlines(c);
 }
 
+/* The node takes too long to let us in; or it owes answers and is silent. */
+static bool client_is_let_down(const struct client *c)
+{
+    if (c->state == CLIENT_CONNECTING || c->state == CLIENT_GREETING)
+        return c->now_ns >= c->retry_ns;
+    return c->state == CLIENT_UP && c->first != c->unsent &&
+           c->peers.count > 1 && c->now_ns - c->heard_ns > CLIENT_SILENCE_NS;
+}
+
 static void client_advance(struct client *c)
 {
     if (c->state == CLIENT_DOWN && c->now_ns >= c->retry_ns)
         client_begin_connect(c);
-    else if ((c->state == CLIENT_CONNECTING || c->state == CLIENT_GREETING) &&
-             c->now_ns >= c->retry_ns)
+    else if (client_is_let_down(c))
         client_drop(c);
-    else if (c->state == CLIENT_UP && c->first != c->unsent &&
-             c->peers.count > 1 && c->now_ns - c->heard_ns > CLIENT_SILENCE_NS)
-        client_drop(c); /* it owes answers and is silent */
     if (c->state == CLIENT_UP) {
         client_ask_peers(c);
         client_pack(c);

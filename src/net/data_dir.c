@@ -214,10 +214,10 @@ int data_dir_restore(struct data_dir *dir, struct node *node, uint64_t seed,
                            .log_context = context,
                            .error = error };
     int rc = checkpoint_each(r.disk, restore_arc, &r);
-    if (rc == DLHT_OK)
+    if (rc == DLHT_OK) {
         restore_graphs(&r, dir);
-    if (rc == DLHT_OK)
         rc = restore_journal(&r, seed, out);
+    }
     if (rc != DLHT_OK && error->code == DLHT_OK)
         return restore_fail(
             error, rc, "%s the data directory: %s",

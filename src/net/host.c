@@ -574,7 +574,7 @@ static size_t host_callers_max(void)
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
         limit.rlim_cur >= DOOR_CALLERS_MAX + HOST_FILES_RESERVE)
         return DOOR_CALLERS_MAX;
-    if (limit.rlim_cur < 2 * HOST_FILES_RESERVE)
+    if (limit.rlim_cur / 2 < HOST_FILES_RESERVE)
         return HOST_FILES_RESERVE;
     return (size_t)limit.rlim_cur - HOST_FILES_RESERVE;
 }
@@ -681,12 +681,11 @@ static int host_listen_redis(struct host *h, const struct host_config *config,
                              : "cannot listen on '%s' for Redis clients: "
                                "choose an address of this machine",
                          listen);
-    const char *port = strrchr(h->address, ':');
     struct redis_config redis = {
         .addr = h->redis_addr,
         .listen_fd = fd,
         .callers_max = host_callers_max() / 2,
-        .node_port = (uint16_t)(port ? atoi(port + 1) : 0),
+        .node_port = addr_port(h->address),
         .ask = config->redis_ask,
         .seed = sys_random(),
         .calls = { .context = h,

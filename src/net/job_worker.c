@@ -18,7 +18,8 @@
 #include "store/graph_file.h"
 
 enum {
-    JOB_NICE = 10 /* a job must not starve either: a model waits for it */
+    JOB_NICE = 10, /* a job must not starve either: a model waits for it */
+    NICE_MAX = 19
 };
 
 struct slot {
@@ -73,8 +74,10 @@ static void worker_do_next(struct job_worker *w)
 static void *worker_main(void *context)
 {
     struct job_worker *w = context;
-    /* In Linux 0 is this thread, not the process. */
-    (void)setpriority(PRIO_PROCESS, 0, JOB_NICE);
+    /* In Linux 0 is this thread, not the process. By the same number whatever
+     * the program runs at: who may, would else outrun it. */
+    int nice = getpriority(PRIO_PROCESS, 0) + JOB_NICE;
+    (void)setpriority(PRIO_PROCESS, 0, nice < NICE_MAX ? nice : NICE_MAX);
     pthread_mutex_lock(&w->lock);
     while (!w->stop) {
         if (w->done < w->added)

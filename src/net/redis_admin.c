@@ -39,11 +39,11 @@ void redis_write_subcommand(struct redis_call *call, const char *container)
 bool redis_sub_is(struct redis_call *call, const char *word, size_t count_min,
                   size_t count_max, bool *wrong)
 {
-    char line[128];
     if (!resp_is(call->args[1], word))
         return false;
     *wrong = call->count < count_min || call->count > count_max;
     if (*wrong) {
+        char line[128];
         snprintf(line, sizeof line,
                  "ERR wrong number of arguments for '%s|%s' command",
                  call->command->name, word);

@@ -81,7 +81,7 @@ static void split_addr(const char *addr, struct member *m)
     }
     memcpy(m->host, addr, len);
     m->host[len] = 0;
-    m->port = colon ? atoi(colon + 1) : 0;
+    m->port = addr_port(addr);
 }
 
 static void add_me(struct redis *redis, struct redis_client *client,
@@ -100,9 +100,7 @@ static void add_me(struct redis *redis, struct redis_client *client,
 /* What a client's Redis port of another node is, by this node's. */
 static int redis_port_of(const struct redis *redis, int node_port)
 {
-    const char *colon = strrchr(redis->addr, ':');
-    int mine = colon ? atoi(colon + 1) : 0;
-    return node_port + mine - redis->node_port;
+    return node_port + addr_port(redis->addr) - redis->node_port;
 }
 
 static void take_peer(struct redis *redis, struct cluster *c,
@@ -122,7 +120,8 @@ static void take_peer(struct redis *redis, struct cluster *c,
     }
     struct member *m = &c->members[c->count];
     char text[PEER_ADDR_MAX];
-    if (r->bad || addr.len >= sizeof text || c->count == MEMBERS_MAX ||
+    if (r->bad || addr.len == 0 || addr.len >= sizeof text ||
+        c->count == MEMBERS_MAX ||
         !(span_equal(state, span_str("up")) ||
           span_equal(state, span_str("alive"))))
         return;
@@ -337,7 +336,7 @@ void redis_start_cluster(struct redis_call *call)
     c->job.free = cluster_free;
     c->to = to;
     c->resp3 = call->resp3;
-    strcpy(c->what, word);
+    snprintf(c->what, sizeof c->what, "%s", word);
     add_me(redis, call->client, &c->members[c->count++]);
     redis_job_init(redis, &c->job);
     struct request q = { .op = OP_PEERS };
@@ -434,7 +433,7 @@ static void take_owner(struct lookup *l, struct span document)
             continue;
         }
         struct span owner = mp_read_bytes(&r);
-        if (owner.len < sizeof l->owner)
+        if (owner.len && owner.len < sizeof l->owner)
             memcpy(l->owner, owner.data, owner.len);
     }
 }

@@ -238,10 +238,10 @@ void redis_start_info(struct redis_call *call)
     info->sections = sections_of(call);
     info->open = 1;
     redis_job_init(redis, &info->job);
-    for (uint8_t i = 0; i < REDIS_DBS_MAX; i++) {
+    for (uint32_t i = 0; i < REDIS_DBS_MAX; i++) {
         struct request q = { .op = OP_COUNT,
                              .flags = REQUEST_SCAN,
-                             .keyspace_name = redis_db_name(redis, i),
+                             .keyspace_name = redis_db_name(redis, (uint8_t)i),
                              .timeout_ms = 1000 };
         info->counts[i] = -1;
         if (!(info->sections & SECTION_KEYSPACE) || !q.keyspace_name.len)
@@ -289,10 +289,11 @@ static bool setting_is_wanted(const struct redis_call *call, size_t i)
         struct span word = call->args[k];
         if (word.len > sizeof lower)
             continue;
-        for (size_t c = 0; c < word.len; c++)
-            lower[c] = word.data[c] >= 'A' && word.data[c] <= 'Z'
-                           ? (char)(word.data[c] + 32)
-                           : (char)word.data[c];
+        for (size_t c = 0; c < word.len; c++) {
+            lower[c] = (char)word.data[c];
+            if (lower[c] >= 'A' && lower[c] <= 'Z')
+                lower[c] = (char)(lower[c] + 32);
+        }
         if (resp_glob(span_of(lower, word.len), span_str(settings[i].name)))
             return true;
     }

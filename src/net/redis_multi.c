@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "net/redis_admin.h"
 #include "net/redis_start.h"
 #include "net/redis_txn.h"
 
@@ -291,6 +292,19 @@ static void watch_step(struct redis *redis, struct redis_job *job)
     redis_job_end(redis, job);
 }
 
+/* False: no memory. */
+static bool name_keys(struct watch *w, const struct redis_call *call)
+{
+    for (size_t i = 1; i < call->count; i++) {
+        struct watched *key = &w->keys[w->count++];
+        key->db = call->db;
+        buf_append_span(&key->name, call->args[i]);
+        if (key->name.failed)
+            return false;
+    }
+    return true;
+}
+
 void redis_start_watch(struct redis_call *call)
 {
     struct redis *redis = call->redis;
@@ -303,14 +317,7 @@ void redis_start_watch(struct redis_call *call)
         return;
     }
     struct watch *w = calloc(1, sizeof *w + count * sizeof(struct watched));
-    bool copied = w != NULL;
-    for (size_t i = 0; copied && i < count; i++) {
-        w->count++;
-        w->keys[i].db = call->db;
-        buf_append_span(&w->keys[i].name, call->args[i + 1]);
-        copied = !w->keys[i].name.failed;
-    }
-    if (!copied) {
+    if (!w || !name_keys(w, call)) {
         struct response none = { .status = DLHT_ENOMEM };
         if (w)
             watch_free(&w->job);

@@ -18,6 +18,4 @@ void redis_run_multi(struct redis_call *call);
 void redis_run_discard(struct redis_call *call);
 void redis_run_unwatch(struct redis_call *call);
 
-void redis_run_select(struct redis_call *call); /* redis_admin.c */
-
 #endif

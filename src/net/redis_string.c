@@ -150,7 +150,7 @@ static bool read_set_options(struct redis_call *call, struct set_options *o)
 {
     for (size_t i = 3; i < call->count; i++) {
         struct span word = call->args[i];
-        enum end_word end = END_NONE;
+        enum end_word end;
         if (resp_is(word, "nx") && !o->xx) {
             o->nx = true;
         } else if (resp_is(word, "xx") && !o->nx) {

@@ -197,7 +197,7 @@ static uint32_t name_hash(const uint8_t *name, size_t len)
 
 void redis_commands_init(struct redis *redis)
 {
-    for (uint16_t i = 0; i < COMMAND_COUNT; i++) {
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
         const char *name = commands[i].name;
         uint32_t at = name_hash((const uint8_t *)name, strlen(name));
         while (redis->by_name[at & (REDIS_NAMES - 1)])
@@ -390,13 +390,11 @@ static void command_keys(struct redis_call *call)
 void redis_command_command(struct redis_call *call)
 {
     bool wrong;
-    if (call->count == 1) {
+    if (call->count == 1 || redis_sub_is(call, "info", 2, SIZE_MAX, &wrong)) {
         command_info(call);
     } else if (redis_sub_is(call, "count", 2, 2, &wrong)) {
         if (!wrong)
             resp_write_int(call->out, COMMAND_COUNT);
-    } else if (redis_sub_is(call, "info", 2, SIZE_MAX, &wrong)) {
-        command_info(call);
     } else if (redis_sub_is(call, "docs", 2, SIZE_MAX, &wrong)) {
         command_docs(call);
     } else if (redis_sub_is(call, "list", 2, 2, &wrong)) {

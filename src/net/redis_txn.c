@@ -459,8 +459,11 @@ static void txn_reply(struct redis *redis, struct redis_job *job, uint32_t part,
 {
     struct redis_txn *txn = (struct redis_txn *)job;
     int status = response->status;
+    bool of_key = txn->phase == TXN_LOAD || txn->phase == TXN_VERIFY ||
+                  txn->phase == TXN_LOOKUP;
     struct redis_key *key = part < txn->key_count ? &txn->keys[part] : NULL;
     bool read = status == DLHT_OK || status == DLHT_ENOTFOUND;
+    assert(key || !of_key);
     if (read && (txn->phase == TXN_LOAD || txn->phase == TXN_VERIFY))
         txn->read += response->value.len;
     if (txn->read > REDIS_TXN_READ_MAX) {

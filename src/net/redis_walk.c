@@ -248,10 +248,8 @@ static void walk_reply(struct redis *redis, struct redis_job *job,
         w->changed = w->changed || response->status == DLHT_OK ||
                      response->status == DLHT_EUNKNOWN ||
                      response->status == DLHT_ETIMEOUT;
-    if (w->flushing && response->status == DLHT_OK) {
-        w->more = false;
-    } else if (w->flushing) {
-        w->more = true; /* no cache: key by key */
+    if (w->flushing) {
+        w->more = response->status != DLHT_OK; /* no cache: key by key */
     } else if (w->all_dbs && response->status == DLHT_ENOKEYSPACE) {
         w->more = false; /* a number whose keyspace is not made yet */
     } else if (w->deleting && (response->status == DLHT_OK ||

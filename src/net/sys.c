@@ -35,13 +35,15 @@ uint64_t sys_wall_us(void)
 
 uint64_t sys_memory(void)
 {
-    unsigned long long total, resident = 0;
+    char line[128] = "", *end;
     FILE *f = fopen("/proc/self/statm", "re");
     if (!f)
         return 0;
-    if (fscanf(f, "%llu %llu", &total, &resident) != 2)
-        resident = 0;
+    if (!fgets(line, sizeof line, f))
+        line[0] = '\0';
     fclose(f);
+    (void)strtoull(line, &end, 10); /* of the address space */
+    uint64_t resident = strtoull(end, NULL, 10);
     return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 

@@ -49,7 +49,10 @@ int cache_arc_begin(struct node *node, struct replica *r)
 
 static uint64_t part_of(uint64_t bound, size_t arcs)
 {
-    return bound == 0 ? 0 : bound / arcs ? bound / arcs : 1;
+    if (bound == 0)
+        return 0;
+    uint64_t part = bound / arcs;
+    return part ? part : 1;
 }
 
 void cache_arc_share(struct node *node, keyspace_id keyspace)

@@ -211,12 +211,13 @@ static void settle(struct node *node, struct node_collection *nc)
     if (info.kept && node->now_ns - g->claimed_ns < gap_ns(node) / SETTLE_SHARE)
         return;
     struct span name = name_of(node, nc->keyspace);
+    uint64_t brought_up = info.changes + info.waiting + info.kept;
     node_log(node, LOG_INFO,
              "graph of '%.*s': %llu of the %llu vectors in its file were met, "
              "%llu changes brought it up",
              (int)name.len, (const char *)name.data,
              (unsigned long long)info.claimed, (unsigned long long)info.adopted,
-             (unsigned long long)(info.changes + info.waiting + info.kept));
+             (unsigned long long)brought_up);
     collection_drop_kept(nc->c);
     g->phase = GRAPH_SETTLED;
     node_wake_at(node, node->now_ns);

@@ -241,10 +241,10 @@ void node_restore_older(struct node *node, arc_id arc);
  * then stops with exit code 4. */
 MUST_USE int node_quarantine(struct node *node, arc_id arc);
 /* Then, of a journal: what must be in it before it looks sound again, as
- * journal_config.mended wants it; node is the context.
+ * journal_config.mended wants it; context is the node.
  *   DLHT_ENOMEM, or what take returned */
-MUST_USE int node_quarantined(void *node, journal_replay_fn take,
-                              void *context);
+MUST_USE int node_quarantined(void *context, journal_replay_fn take,
+                              void *take_context);
 
 /* Never blocks, never calls back. Returns DLHT_OK, or DLHT_ENOMEM: the event
  * is as if it had not come (a message lost, a request answered EBUSY). */

@@ -60,12 +60,12 @@ static bool pack_hit(const struct search_query *q, const struct replica *r,
         return false;
     mp_write_array(&body, 3);
     mp_write_float(&body, (double)hit->distance);
-    if (q->meta)
+    if (q->meta) {
         meta_print(v.meta, &json);
-    if (q->meta)
         mp_write_str(&body, buf_span(&json));
-    else
+    } else {
         mp_write_nil(&body);
+    }
     if (q->vectors)
         mp_write_bin(&body, span_of(v.floats, v.dim * sizeof(float)));
     else
@@ -505,6 +505,7 @@ static void confirm_arcs(struct node *node, struct serving *s, uint16_t flags)
     bool *asked = mem_zero(s->count, sizeof *asked);
     s->open = 1; /* so that no answer ends it under us */
     for (size_t i = 0; asked && i < s->count; i++) {
+        /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): all are set */
         struct replica *r = node_replica(node, s->arcs[i].mark.arc);
         if (asked[i] || s->arcs[i].state != ASKED_WAITS || !r || r->empty)
             continue;

@@ -65,6 +65,7 @@ struct incoming {
 
 void arc_state_pack(const struct replica *r, struct buf *out)
 {
+    const struct sessions none = { 0 };
     mp_write_uint(out, STATE_VERSION);
     codec_pack_arc(out, r->arc);
     mp_write_uint(out, r->self);
@@ -73,8 +74,7 @@ void arc_state_pack(const struct replica *r, struct buf *out)
     codec_pack_members(out, &r->applied_members);
     mp_write_uint(out, r->counter);
     mp_write_uint(out, r->time_ms);
-    sessions_pack(DLHT_MUTANT == 19 ? &(struct sessions){ 0 } : &r->sessions,
-                  out);
+    sessions_pack(DLHT_MUTANT == 19 ? &none : &r->sessions, out);
     op_merge_pack_state(&r->merge, out);
 }
 

@@ -177,7 +177,8 @@ static struct cut cut_of(const struct hashring *ring, uint64_t sample,
     if (len == 0 && m->share > 0.5)
         len = UINT64_MAX;
     double part = ring->owners[i] == owner ? 0x1p64 : wanted * 0x1p64;
-    uint64_t taken = part < (double)(len / 2) ? (uint64_t)part : len / 2;
+    uint64_t half = len / 2;
+    uint64_t taken = part < (double)half ? (uint64_t)part : half;
     return (struct cut){ .place = from + taken,
                          .len = (double)taken * 0x1p-64,
                          .load = m->share / m->weight,

@@ -73,7 +73,9 @@ static char peek(struct reader *r)
     while (r->at < r->text.len && r->text.data[r->at] &&
            strchr(" \t\r\n", r->text.data[r->at]))
         r->at++;
-    return r->at < r->text.len ? (char)r->text.data[r->at] : 0;
+    if (r->at == r->text.len)
+        return '\0';
+    return (char)r->text.data[r->at];
 }
 
 static bool accept(struct reader *r, char c)

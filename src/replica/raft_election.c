@@ -275,10 +275,8 @@ void raft_campaign(struct raft *raft, uint64_t now_ns)
         raft->now_ns = now_ns;
     if (raft->role == RAFT_LEADER || !raft_members_may_stand(raft))
         return;
-    if (raft->founding) {
-        stand(raft, false);
-    } else if (raft_members_needs_nobody(raft) &&
-               !raft_election_hears_leader(raft)) {
+    if (raft->founding || (raft_members_needs_nobody(raft) &&
+                           !raft_election_hears_leader(raft))) {
         stand(raft, false);
     } else if (must_hold_back(raft)) {
         if (free_ns(raft) < raft->election_ns)

@@ -193,7 +193,7 @@ void raft_log_drop_front(struct raft_log *log, uint64_t index)
     log->base_end = end;
     /* Thousands of logs that were long once must not keep their arrays; if
      * there is no memory for smaller ones, the big ones stay. */
-    if (log->cap > 4 * CAP_MIN && log->count < log->cap / 8)
+    if (log->cap > (size_t)4 * CAP_MIN && log->count < log->cap / 8)
         (void)!move_to(log, log->count * 2 + CAP_MIN);
 }
 

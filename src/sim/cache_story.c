@@ -249,15 +249,16 @@ static void judge_order(struct client *c, const struct key *k,
 static void judge(struct client *c, struct span value)
 {
     struct cache_story *t = c->story;
-    size_t key, number;
-    char text[VALUE_MAX];
+    char text[VALUE_MAX], *end;
     size_t len = value.len < VALUE_MAX - 1 ? value.len : VALUE_MAX - 1;
     if (len)
         memcpy(text, value.data, len);
     text[len] = 0;
     const struct key *k = &t->keys[c->at];
-    if (sscanf(text, "%zu.%zu.", &key, &number) != 2 || key != c->at ||
-        number >= k->count || k->writes[number].removes) {
+    size_t key = strtoull(text, &end, 10);
+    size_t number = *end == '.' ? strtoull(end + 1, &end, 10) : SIZE_MAX;
+    if (*end != '.' || key != c->at || number >= k->count ||
+        k->writes[number].removes) {
         world_fail(t->world, "cache_invented", "%s: nobody put '%s'", c->key,
                    text);
         return;

@@ -245,8 +245,9 @@ void plan_any_large(struct plan *p)
     p->workload.range = 2;
     p->world.node.vnodes = (uint32_t)rng_range(&rng, 1, peers <= 64 ? 4 : 1);
     p->world.node.map_fingers = rng_chance(&rng, 0.4);
-    set_kinds(p, draw_kinds(&rng) & draw_kinds(&rng),
-              FAULT_ALL & ~(uint32_t)(FAULT_TRAIN | FAULT_BLACKOUT));
+    uint32_t kinds = draw_kinds(&rng);
+    kinds &= draw_kinds(&rng);
+    set_kinds(p, kinds, FAULT_ALL & ~(uint32_t)(FAULT_TRAIN | FAULT_BLACKOUT));
     if (p->fault.kinds & FAULT_JOIN)
         p->world.peer_count += peers / 32 < WORLD_PEERS_MAX - peers
                                    ? peers / 32

@@ -144,9 +144,9 @@ void plan_changes(struct plan *p)
     p->world.node.map_fingers = false;
     p->world.node.quiet_ns = 0;
     p->world.node.down_out_ns = 5 * WORLD_S;
-    p->world.net.delay_min_ns = 50 * 1000;
-    p->world.net.delay_max_ns = 200 * 1000;
-    p->world.net.jitter_ns = 100 * 1000;
+    p->world.net.delay_min_ns = 50000;
+    p->world.net.delay_max_ns = 200000;
+    p->world.net.jitter_ns = 100000;
     p->world.disk.sync_max_ns = WORLD_MS;
     p->world.disk.slow_chance = 0;
     p->workload = (struct workload_config){ .seed = p->workload.seed,

@@ -61,7 +61,10 @@ static void draw_peers(struct settled *s, struct world *world, struct rng *rng)
 /* The place i / count of the way from "a" to behind "z". */
 static void draw_cut(char cut[LETTERS + 1], size_t i, size_t count)
 {
-    uint64_t places = 26 * 26 * 26 * 26 * 26, at = places * i / count;
+    uint64_t places = 1;
+    for (size_t k = 0; k < LETTERS; k++)
+        places *= 26;
+    uint64_t at = places * i / count;
     for (size_t k = LETTERS; k-- > 0; at /= 26)
         cut[k] = (char)('a' + at % 26);
     cut[LETTERS] = 0;

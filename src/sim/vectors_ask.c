@@ -138,7 +138,6 @@ static void ask_put(struct seeker *s)
 {
     bool plain = rng_chance(&s->story->rng, 0.2); /* as a record */
     size_t id = draw_id(s);
-    float vector[PAST_DIM_MAX];
     struct buf json = { 0 };
     reset(s, s->room, SEEK_PUT, plain ? OP_PUT : OP_VECTOR_PUT);
     uint64_t value = note(s, id, true);
@@ -146,6 +145,7 @@ static void ask_put(struct seeker *s)
     if (plain) {
         add_record(s, value, &s->body);
     } else {
+        float vector[PAST_DIM_MAX];
         past_vector(s->room->past, value, vector);
         past_meta(s->room->past, value, &json);
         mp_write_map(&s->body, 2);

@@ -176,7 +176,7 @@ static unsigned levels_turning(uint64_t tick)
 static uint32_t list_from(const struct cache_wheel *wheel, unsigned level,
                           uint32_t from)
 {
-    const uint32_t *heads = wheel->heads + level * CACHE_WHEEL_SLOTS;
+    const uint32_t *heads = wheel->heads + (size_t)level * CACHE_WHEEL_SLOTS;
     while (from < CACHE_WHEEL_SLOTS && heads[from] == 0)
         from++;
     return from;

@@ -132,7 +132,7 @@ static int write_out(struct checkpoint_writer *w)
         return w->failed;
     w->failed = disk_write(w->disk, w->handle, w->end, w->out.data, w->out.len);
     w->end += w->out.len;
-    if (w->out.cap > 4 * WRITE_BYTES)
+    if (w->out.cap > (size_t)4 * WRITE_BYTES)
         buf_deinit(&w->out);
     buf_reset(&w->out);
     return w->failed;

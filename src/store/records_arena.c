@@ -104,7 +104,7 @@ static size_t kind_bytes(unsigned kind)
     if (kind >= RECORDS_ARENA_KIND_SLAB)
         kind = kind - RECORDS_ARENA_KIND_SLAB + SLAB_CLASS;
     if (kind < 16)
-        return (kind + 1) * 8;
+        return (size_t)(kind + 1) * 8;
     size_t base = (size_t)128 << (kind - 16) / 8;
     return base + base / 8 * ((kind - 16) % 8 + 1);
 }

@@ -19,7 +19,7 @@ struct drift_config drift_config_default(void)
                                   .trend_max = 0.2,
                                   .volume_count = 0,
                                   .volume_share = 0.4,
-                                  .stale_ns = 24 * 3600 * second,
+                                  .stale_ns = 86400 * second,
                                   .distribution_max = 0.01,
                                   .hot_leaf_max = 4,
                                   .keys_min = 1000,
@@ -90,11 +90,12 @@ static bool drift_has_trend(const struct drift *drift, double trend_max)
     if (drift->error_count < DRIFT_CHECKS)
         return false;
     double half[2] = { 0, 0 }; /* older, newer */
+    size_t each = DRIFT_CHECKS / 2;
     for (size_t i = 0; i < DRIFT_CHECKS; i++) {
         size_t at = (drift->error_count + i) % DRIFT_CHECKS;
-        half[i / (DRIFT_CHECKS / 2)] += drift->errors[at];
+        half[i / each] += drift->errors[at];
     }
-    double floor = DRIFT_TREND_ERROR_MIN * (DRIFT_CHECKS / 2);
+    double floor = DRIFT_TREND_ERROR_MIN * (double)each;
     return half[1] >= floor && half[1] >= half[0] * (1 + trend_max);
 }
 

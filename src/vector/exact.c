@@ -247,7 +247,8 @@ int exact_many(const struct exact_set *set, const float *queries,
                   ? NULL
                   : mem_array(count * m->keep, sizeof *m->kept);
     m->tops = mem_array(count, sizeof *m->tops);
-    m->products = mem_array(BLOCK_QUERIES * BLOCK_ROWS, sizeof *m->products);
+    m->products =
+        mem_array((size_t)BLOCK_QUERIES * BLOCK_ROWS, sizeof *m->products);
     if (m->kept && m->tops && m->products) {
         openblas_set_num_threads(1);
         for (size_t q = 0; q < count; q++)

@@ -312,7 +312,7 @@ static void fill_row(struct hnsw *h, struct body *b, uint32_t row, float length)
         memcpy(body_vector(h, b, row), h->beam.vector,
                h->item_bytes[ARRAY_FLOATS]);
     if (h->early && row < HNSW_EARLY_ROWS)
-        memcpy(h->early + row * h->config.dim, h->beam.vector,
+        memcpy(h->early + (size_t)row * h->config.dim, h->beam.vector,
                h->config.dim * sizeof(float));
     if (h->item_bytes[ARRAY_NORMS])
         ((float *)b->arrays[ARRAY_NORMS])[row] = length;

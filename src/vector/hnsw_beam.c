@@ -119,7 +119,7 @@ static inline void ask_for_codes(const struct body *b, const uint32_t *ids,
                                  size_t count)
 {
     size_t stride = b->quant->stride;
-    for (size_t at = 0; at < stride && at < CODE_LINES * QUANT_LINE;
+    for (size_t at = 0; at < stride && at < (size_t)CODE_LINES * QUANT_LINE;
          at += QUANT_LINE)
         for (size_t i = 0; i < count; i++)
             prefetch_line(body_code(b, ids[i]) + at);

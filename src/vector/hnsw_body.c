@@ -276,7 +276,7 @@ static void encode_row(struct hnsw *h, const struct body *old, struct body *b,
     if (h->item_bytes[ARRAY_FLOATS])
         vector = body_vector(h, b, row);
     else if (h->early && row < HNSW_EARLY_ROWS)
-        vector = h->early + row * h->config.dim;
+        vector = h->early + (size_t)row * h->config.dim;
     else
         quant_decode(old->quant, body_code(old, row), scratch);
     uint8_t *codes = b->arrays[ARRAY_CODES];

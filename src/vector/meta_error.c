@@ -16,7 +16,11 @@ static void show(struct span found, char out[META_ERROR_FOUND_MAX + 4])
         len--;
     for (size_t i = 0; i < len; i++) {
         uint8_t c = found.data[i];
-        out[n++] = c < 0x20 || c == 0x7f || c >= 0xf8 ? '?' : (char)c;
+        bool odd = c < 0x20 || c == 0x7f || c >= 0xf8;
+        out[n] = '?';
+        if (!odd)
+            out[n] = (char)c;
+        n++;
     }
     for (int i = 0; cut && i < 3; i++)
         out[n++] = '.';

@@ -147,10 +147,10 @@ static int read_name(struct parse *p)
 {
     uint8_t escaped[META_ESCAPED_MAX];
     const uint8_t *bytes;
-    size_t len, from = p->at, before = p->path_len;
+    size_t len, before = p->path_len;
     if (peek(p) != '"')
         return wrong(p, "a name between '\"' would be right");
-    from = p->at++;
+    size_t from = p->at++;
     if (before > 0 && before < META_NAME_MAX)
         p->path[p->path_len++] = '.';
     size_t start = p->path_len;

@@ -82,7 +82,8 @@ bool quant_differs(const struct quant *a, const struct quant *b)
     double shift = 0;
     for (size_t j = 0; j < a->dim; j++)
         shift = fmax(shift, fabs((double)a->offset[j] - (double)b->offset[j]));
-    return shift * (double)b->scale > CODE_MAX / 8;
+    const int far = CODE_MAX / 8;
+    return shift * (double)b->scale > far;
 }
 
 static void encode_i8(const struct quant *q, const float *vector, int8_t *code)

@@ -172,7 +172,7 @@ static void unpack_digest(struct mp_reader *r, struct message *m)
     m->u.digest.arcs = fields_uint(&f, UINT64_MAX);
     m->u.digest.keyspaces = fields_uint(&f, UINT64_MAX);
     m->u.digest.answer = fields_bool(&f);
-    m->u.digest.parts = fields_bytes(&f, 4 * DIGEST_PARTS_MAX);
+    m->u.digest.parts = fields_bytes(&f, (size_t)4 * DIGEST_PARTS_MAX);
     fields_close(&f);
 }
 
@@ -449,7 +449,7 @@ static int pack_model(const struct model_message *m, struct buf *b)
 static void unpack_model_counts(struct mp_reader *r, struct codec_arena *arena,
                                 struct model_message *m)
 {
-    size_t numbers = body_count(r, 4 * MESSAGE_COUNTS_MAX);
+    size_t numbers = body_count(r, (size_t)4 * MESSAGE_COUNTS_MAX);
     size_t count = numbers / 4;
     struct model_count *list = body_array(arena, r, count, sizeof *list, 4);
     for (size_t i = 0; i < count && !r->bad; i++) {

@@ -124,7 +124,7 @@ static void unpack_route(struct fields_in *f, struct request *q)
     q->arc = fields_uint(&route, UINT64_MAX);
     q->generation = fields_uint(&route, UINT64_MAX);
     q->hops = (uint8_t)fields_uint(&route, UINT8_MAX);
-    q->avoid = fields_bytes(&route, 8 * REQUEST_AVOID_MAX);
+    q->avoid = fields_bytes(&route, (size_t)8 * REQUEST_AVOID_MAX);
     fields_close(&route);
 }
 

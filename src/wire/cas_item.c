@@ -15,8 +15,8 @@ enum {
 
 struct cas_item cas_item_read(struct mp_reader *r)
 {
-    struct cas_item item = { .key = mp_read_bytes(r),
-                             .value = mp_read_bytes(r) };
+    struct cas_item item = { .key = mp_read_bytes(r) };
+    item.value = mp_read_bytes(r); /* members may be set in any order */
     struct span condition = mp_read_bytes(r);
     item.any_version = condition.len < VERSION_BYTES;
     size_t at = item.any_version ? 0 : VERSION_BYTES;

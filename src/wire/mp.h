@@ -118,10 +118,10 @@ void mp_read_fixed(struct mp_reader *r, void *out, size_t len);
 static inline size_t mp_read_array(struct mp_reader *r)
 {
     if (r->at < r->end && (*r->at & 0xf0) == 0x90) {
-        size_t count = *r->at & 0x0fu;
-        if (count < mp_left(r)) {
+        size_t elements = *r->at & 0x0fu;
+        if (elements < mp_left(r)) {
             r->at++;
-            return count;
+            return elements;
         }
     }
     return mp_read_array_wide(r);

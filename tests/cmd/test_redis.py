@@ -88,8 +88,8 @@ class Conn:
     """One connection, which reads whole answers as they are."""
 
     def __init__(self, port):
-        self.s = socket.create_connection(("127.0.0.1", port), 10)
-        self.s.settimeout(10)
+        self.s = socket.create_connection(("127.0.0.1", port), 60)
+        self.s.settimeout(60) # where a sanitizer watches
         self.held = b""
 
     def fill(self):

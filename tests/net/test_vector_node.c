@@ -28,7 +28,9 @@ struct world {
 };
 
 static struct world world;
-static const struct dlht_options docs = { .keyspace = "docs" };
+/* It may take long where a sanitizer watches. */
+static const struct dlht_options docs = { .keyspace = "docs",
+                                          .timeout_ms = 60000 };
 
 static float draw(void)
 {

@@ -28,6 +28,8 @@ static void step(struct alone *a, struct event *event)
             e->u.job.run(e->u.job.data);
             a->job = e->u.job.number;
         }
+        if (e->kind == EFFECT_SEND && a->sends)
+            a->sends(a, &e->u.send.to, &e->u.send.message);
         if (e->kind != EFFECT_REPLY)
             continue;
         cr_assert_not(a->answered, "one answer a request");
@@ -67,6 +69,8 @@ void alone_run(struct alone *a, uint64_t ms)
         a->now_ns += 10 * 1000000;
         if (node_next_timeout_ns(a->node) <= a->now_ns)
             turn(a, EVENT_TICK);
+        if (a->idle)
+            a->idle(a);
     }
 }
 
@@ -102,7 +106,8 @@ const struct response *alone_ask(struct alone *a, const struct request *request)
     step(a, &event);
     struct event flush = { .kind = EVENT_FLUSH };
     step(a, &flush);
-    for (int i = 0; i < 100 && !a->answered; i++)
+    uint64_t patience_ms = a->patience_ms ? a->patience_ms : 1000;
+    for (uint64_t ms = 0; ms < patience_ms && !a->answered; ms += 10)
         alone_run(a, 10);
     cr_assert(a->answered, "op %d is answered", request->op);
     return &a->response;
@@ -110,8 +115,15 @@ const struct response *alone_ask(struct alone *a, const struct request *request)
 
 void alone_hear(struct alone *a, const struct message *message)
 {
+    struct id whoever = { { 0xee } };
+    alone_hear_from(a, &whoever, message);
+}
+
+void alone_hear_from(struct alone *a, const struct id *from,
+                     const struct message *message)
+{
     struct event event = { .kind = EVENT_MESSAGE };
-    event.u.message.from.bytes[0] = 0xee; /* whoever that is */
+    event.u.message.from = *from;
     event.u.message.message = message;
     step(a, &event);
     struct event flush = { .kind = EVENT_FLUSH };

@@ -17,6 +17,12 @@ struct alone {
     uint64_t job;             /* 0: none is to be told of */
     struct response response; /* spans into kept */
     struct buf kept;
+    /* Set after alone_init where they are wanted: */
+    uint64_t patience_ms; /* for an answer; 0: 1000 */
+    /* What it sends, good until that returns, which must not step. */
+    void (*sends)(struct alone *a, const struct id *to,
+                  const struct message *message);
+    void (*idle)(struct alone *a); /* every ten milliseconds */
 };
 
 void alone_init(struct alone *a, uint64_t seed);
@@ -25,13 +31,15 @@ void alone_deinit(struct alone *a);
 /* Lets time pass, tick by tick, with a flush after each. */
 void alone_run(struct alone *a, uint64_t ms);
 
-/* Asks, and lets at most a virtual second pass until the answer, which is
- * valid until the next call. */
+/* Asks, and lets at most a virtual second pass (patience_ms) until the answer,
+ * which is valid until the next call. */
 const struct response *alone_ask(struct alone *a,
                                  const struct request *request);
 
 /* A message comes from a peer. */
 void alone_hear(struct alone *a, const struct message *message);
+void alone_hear_from(struct alone *a, const struct id *from,
+                     const struct message *message);
 
 int alone_put(struct alone *a, const char *key, const char *value);
 

@@ -576,3 +576,80 @@ Test(cache_ops, generations_grow_with_term_and_count)
         before = now;
     }
 }
+
+static bool says(struct span s, const char *words)
+{
+    size_t len = strlen(words);
+    for (size_t i = 0; i + len <= s.len; i++)
+        if (memcmp(s.data + i, words, len) == 0)
+            return true;
+    return false;
+}
+
+static const struct response *set_option(struct alone *a, const char *keyspace,
+                                         const char *name, const char *value)
+{
+    struct buf doc = { 0 };
+    mp_write_map(&doc, 2);
+    mp_write_cstr(&doc, "name");
+    mp_write_cstr(&doc, keyspace);
+    mp_write_cstr(&doc, "options");
+    mp_write_map(&doc, 1);
+    mp_write_cstr(&doc, name);
+    mp_write_cstr(&doc, value);
+    struct request q = { .op = OP_KEYSPACE_SET, .value = buf_span(&doc) };
+    const struct response *r = alone_ask(a, &q);
+    buf_deinit(&doc);
+    return r;
+}
+
+/* One after the other. */
+static const struct {
+    const char *keyspace, *name, *value;
+    int status;
+    const char *text;
+} changes[] = {
+    { "c", "max-items", "default", DLHT_EINVAL, "one bound must stay" },
+    { "c", "max-items", "many", DLHT_EINVAL, "" },
+    { "c", "max-bytes", "1048576", DLHT_OK, "" },
+    { "c", "max-items", "default", DLHT_OK, "" },
+    { "c", "max-bytes", "default", DLHT_EINVAL, "one bound must stay" },
+    { "c", "policy", "lru", DLHT_EINVAL, "of a cache only bounds" },
+    { "c", "policy", "default", DLHT_EINVAL, "of a cache only bounds" },
+    { "c", "replicas", "3", DLHT_EINVAL, "a volatile keyspace has one copy" },
+    { "c", "replicas", "1", DLHT_OK, "" },
+    { "c", "vector-ef", "9", DLHT_EINVAL, "this keyspace is no collection" },
+    { "plain", "max-items", "9", DLHT_EINVAL, "of a cache only bounds" },
+    { "default", "max-items", "9", DLHT_EINVAL, "this is of volatile" },
+    { "default", "policy", "lru", DLHT_EINVAL, "this is of volatile" },
+};
+
+Test(cache_ops, bounds_change_and_nothing_else, .timeout = 60)
+{
+    static const char *const none[] = { NULL };
+    struct alone a;
+    begin(&a, 13, "max-items", "1000");
+    create(&a, "plain", none);
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        const struct response *r = set_option(
+            &a, changes[i].keyspace, changes[i].name, changes[i].value);
+        cr_expect_eq(r->status, changes[i].status, "row %zu: %d", i, r->status);
+        cr_expect(says(r->text, changes[i].text), "row %zu: %.*s", i,
+                  (int)r->text.len, (const char *)r->text.data);
+        alone_run(&a, 200);
+    }
+    cr_expect_eq(stat_of(&a, "count_max"), 0);
+    cr_expect_leq(stat_of(&a, "bytes_max"), 1048576);
+    cr_expect_geq(stat_of(&a, "bytes_max"), 1048576 / 2, "of all its arcs");
+    struct buf doc = { 0 };
+    mp_write_map(&doc, 1);
+    mp_write_cstr(&doc, "name");
+    mp_write_cstr(&doc, NAME);
+    struct request show = { .op = OP_KEYSPACE_SHOW, .value = buf_span(&doc) };
+    const struct response *r = alone_ask(&a, &show);
+    cr_expect_eq(r->status, DLHT_OK);
+    cr_expect(says(r->value, "max-bytes") && says(r->value, "1048576") &&
+              says(r->value, "s3fifo"));
+    buf_deinit(&doc);
+    alone_deinit(&a);
+}

@@ -391,6 +391,8 @@ Test(model, is_trained_exported_and_imported, .timeout = 120)
     cr_assert_eq(response->status, DLHT_OK);
     r = reader_of(response->value, "epoch");
     cr_expect_eq(mp_read_uint(&r), 0, "there was none");
+    struct request none = { .op = OP_COUNT, .flags = REQUEST_ESTIMATE };
+    cr_expect_eq(alone_ask(&a, &none)->status, DLHT_ENOTSUP);
     alone_run(&a, 10000);
     response = ask(&a, OP_MODEL, "action=train wait=!");
     cr_assert_eq(response->status, DLHT_OK, "%.*s", (int)response->text.len,
@@ -400,6 +402,21 @@ Test(model, is_trained_exported_and_imported, .timeout = 120)
     cr_expect_geq(epoch, 1, "the first round has published");
     response = ask(&a, OP_MODEL, "action=history");
     cr_assert_eq(response->status, DLHT_OK);
+
+    struct request estimate = { .op = OP_COUNT, .flags = REQUEST_ESTIMATE };
+    response = alone_ask(&a, &estimate);
+    cr_expect_eq(response->status, DLHT_OK);
+    cr_expect_eq(response->count, 400, "of all keys it is exact");
+    estimate.flags |= REQUEST_HAS_END;
+    estimate.key = span_str("k000100");
+    estimate.end = span_str("k010000");
+    response = alone_ask(&a, &estimate);
+    cr_expect(response->count + response->version >= 90 &&
+                  response->count <= 90 + response->version,
+              "%lu, off by %lu at most", (unsigned long)response->count,
+              (unsigned long)response->version);
+    estimate.key = span_str("k010000");
+    cr_expect_eq(alone_ask(&a, &estimate)->count, 0, "an empty range");
 
     response = lookup(&a, "k000100", "");
     r = reader_of(response->value, "model");

@@ -420,3 +420,62 @@ Test(vector_documents, a_collection_has_its_own_verbs_only)
     buf_deinit(&doc);
     alone_deinit(&a);
 }
+
+static int set_option(struct alone *a, const char *keyspace, const char *name,
+                      const char *value)
+{
+    struct buf doc = { 0 };
+    mp_write_map(&doc, 2);
+    mp_write_cstr(&doc, "name");
+    mp_write_cstr(&doc, keyspace);
+    mp_write_cstr(&doc, "options");
+    mp_write_map(&doc, 1);
+    mp_write_cstr(&doc, name);
+    mp_write_cstr(&doc, value);
+    const struct response *r = ask(a, OP_KEYSPACE_SET, NULL, &doc);
+    int status = r->status;
+    cr_expect(status == DLHT_OK || r->text.len > 0, "%s: no sentence", name);
+    buf_deinit(&doc);
+    return status;
+}
+
+Test(vector_documents, of_a_collection_only_ef_changes)
+{
+    static const char *const options[] = { "vector-dim", "3", NULL };
+    static const struct {
+        const char *keyspace, *name, *value;
+        int status;
+    } rows[] = {
+        { "docs", "vector-ef", "77", DLHT_OK },
+        { "docs", "vector-ef", "0", DLHT_EINVAL },
+        { "docs", "vector-dim", "4", DLHT_EINVAL },
+        { "docs", "vector-metric", "l2", DLHT_EINVAL },
+        { "docs", "vector-colour", "red", DLHT_EINVAL },
+        { "docs", "vector-ef", "default", DLHT_OK },
+        { "docs", "vector-ef", "88", DLHT_OK },
+        { "default", "vector-ef", "77", DLHT_EINVAL },
+        { "default", "vector-dim", "3", DLHT_EINVAL },
+    };
+    struct alone a;
+    struct buf doc = { 0 };
+    alone_init(&a, 9);
+    cr_assert_eq(create(&a, "docs", options), DLHT_OK);
+    alone_run(&a, 500);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        cr_expect_eq(
+            set_option(&a, rows[i].keyspace, rows[i].name, rows[i].value),
+            rows[i].status, "row %zu", i);
+        alone_run(&a, 200);
+    }
+    mp_write_map(&doc, 1);
+    mp_write_cstr(&doc, "name");
+    mp_write_cstr(&doc, "docs");
+    const struct response *r = ask(&a, OP_KEYSPACE_SHOW, NULL, &doc);
+    cr_expect_eq(r->status, DLHT_OK);
+    bool told = false;
+    for (size_t i = 0; i + 2 <= r->value.len; i++)
+        told = told || memcmp(r->value.data + i, "88", 2) == 0;
+    cr_expect(told, "what was set last is shown");
+    buf_deinit(&doc);
+    alone_deinit(&a);
+}

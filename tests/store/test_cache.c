@@ -823,3 +823,52 @@ Test(cache, does_the_same_from_the_same_seed)
     }
     cr_assert_eq(digests[0], digests[1]);
 }
+
+/* 2 MiB of buckets are a segment: three of them, and back; a segment that there
+ * is no memory for is made later. */
+Test(cache, a_large_index_grows_and_shrinks_by_segments, .timeout = 60)
+{
+    enum {
+        LACK = 325000, /* the second segment begins at about 327,680 */
+        COUNT = 700000,
+        KEPT = 1000
+    };
+    struct ration ration = { .takes_left = -1 };
+    struct records_pages pages = { ration_take, ration_give, &ration };
+    struct cache_config config = cache_config_default();
+    config.pages = &pages;
+    struct cache *cache = cache_of(config);
+    bool *is_there = calloc(COUNT, sizeof *is_there);
+    size_t there = 0;
+    for (uint64_t n = 0; n < COUNT; n++) {
+        uint8_t bytes[16];
+        struct cache_key key = cache_key_of(cache, number_key(bytes, n));
+        ration.takes_left = n >= LACK && n < LACK + 10000 ? 0 : -1;
+        int rc = cache_put(cache, &key, 1, &forever, NULL);
+        is_there[n] = rc == DLHT_OK;
+        if (rc != DLHT_OK)
+            cr_assert(rc == DLHT_ENOMEM && ration.takes_left == 0);
+        there += rc == DLHT_OK;
+    }
+    cr_assert_gt(ration.refused, 0);
+    cr_assert_eq(stats_of(cache).count, there);
+    cache_check(cache);
+    size_t wrong = 0;
+    for (uint64_t n = 0; n < COUNT; n++)
+        wrong += has_number(cache, 1, n) != is_there[n];
+    size_t most = ration.outstanding;
+    for (uint64_t n = KEPT; n < COUNT; n++) {
+        uint8_t bytes[16];
+        struct cache_key key = cache_key_of(cache, number_key(bytes, n));
+        wrong += cache_remove(cache, &key, 1) != is_there[n];
+    }
+    for (uint64_t n = 0; n < KEPT; n++)
+        wrong += !has_number(cache, 1, n);
+    cr_assert_eq(wrong, 0);
+    cr_assert_eq(stats_of(cache).count, KEPT);
+    cache_check(cache);
+    cr_assert_lt(ration.outstanding, most);
+    cache_free(cache);
+    cr_assert_eq(ration.outstanding, 0);
+    free(is_there);
+}

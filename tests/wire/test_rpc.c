@@ -11,6 +11,7 @@
 
 #include "base/rng.h"
 #include "dlht/err.h"
+#include "wire/cas_item.h"
 #include "wire/codec.h"
 #include "wire/mp.h"
 
@@ -123,6 +124,16 @@ static const struct {
           "2\x81\xa3"
           "all\xc3"),
       "1 op=7 flags=32 item=x item=1 item=y item=2" },
+    { LIT("\x94\x00\x01\xa9"
+          "cas_batch\x91\x91\x93\xa1k\xc0\xa1v"),
+      "1 op=29 item=k item=v" },
+    { LIT("\x94\x00\x01\xa9"
+          "cas_batch\x92\x91\x93\xa1k\xc0\xc0\x81\xa3"
+          "all\xc3"),
+      "1 op=29 flags=32 item=k item=\x01" },
+    { LIT("\x94\x00\x01\xa9"
+          "cas_batch\x91\x90"),
+      "1 op=29" },
     { LIT("\x94\x00\x01\xa5range\x90"), "1 op=8" },
     { LIT("\x94\x00\x01\xa5range\x92\xa1"
           "a\xa1"
@@ -165,6 +176,17 @@ static const struct {
           "error\xa3off"),
       "1 op=20 document=28" },
     { LIT("\x94\x00\x01\xadkeyspace_show\x91\xa2ks"), "1 op=21 document=9" },
+    { LIT("\x94\x00\x01\xa7"
+          "balance\x91\xa5pause"),
+      "1 op=26 document=14" },
+    { LIT("\x94\x00\x01\xa8peer_set\x92\xa3h:1\x81\xa6weight\xa1"
+          "2"),
+      "1 op=27 document=28" },
+    { LIT("\x94\x00\x01\xa7recover\x91\x07"), "1 op=28 document=6" },
+    { LIT("\x94\x00\x01\xa7recover\x92\xa4"
+          "0xab\x81\xa5"
+          "empty\xc3"),
+      "1 op=28 document=17" },
     { LIT("\x94\x00\x01\xa8presplit\x92\x92\xa1"
           "b\xc4\x01"
           "c\x81\xa8keyspace\xa2ks"),
@@ -207,12 +229,12 @@ Test(rpc, understands_every_method)
                          calls[i].meant);
         seen[call.request.op] = true;
     }
-    for (int op = OP_PING; op <= OP_PRESPLIT; op++)
-        cr_expect_neq(seen[op], op == OP_ARC_INFO, "op %d has a row", op);
-    for (int op = OP_VECTOR_PUT; op <= OP_SEARCH_PEER; op++)
-        cr_expect_neq(seen[op], op == OP_SEARCH_PEER, "op %d has a row", op);
-    for (int op = OP_CACHE_EXPIRE; op <= OP_CACHE_LEASE; op++)
-        cr_expect(seen[op], "op %d has a row", op);
+    for (int op = OP_PING; op <= OP_CACHE_LEASE; op++) {
+        bool of_peers = op == OP_ARC_INFO || op == OP_MODEL_REPORT ||
+                        op == OP_MODEL_SUMS || op == OP_MERGE ||
+                        op == OP_SEARCH_PEER || op == OP_SEARCH_CONFIRM;
+        cr_expect_neq(seen[op], of_peers, "op %d has a row", op);
+    }
     buf_deinit(&scratch);
 }
 
@@ -274,6 +296,25 @@ static const struct {
     { LIT("\x94\x00\x07\xa5"
           "batch\x91\xc0"),
       DLHT_EINVAL, "records are" },
+    { LIT("\x94\x00\x07\xa9"
+          "cas_batch\x91\xa1k"),
+      DLHT_EINVAL, "records are an array" },
+    { LIT("\x94\x00\x07\xa9"
+          "cas_batch\x91\x91\x92\xa1k\xc0"),
+      DLHT_EINVAL, "a record is [key, version" },
+    { LIT("\x94\x00\x07\xa9"
+          "cas_batch\x91\x91\x93\xa0\xc0\xc0"),
+      DLHT_EINVAL, "a key is" },
+    { LIT("\x94\x00\x07\xa9"
+          "cas_batch\x91\x91\x93\xa1k\xff\xc0"),
+      DLHT_EINVAL, "a version is" },
+    { LIT("\x94\x00\x07\xa9"
+          "cas_batch\x91\x91\x93\xa1k\x01\x05"),
+      DLHT_EINVAL, "a value is" },
+    { LIT("\x94\x00\x07\xa7recover\x91\xff"), DLHT_EINVAL, "an arc is" },
+    { LIT("\x94\x00\x07\xa7recover\x91\xa0"), DLHT_EINVAL, "an arc is" },
+    { LIT("\x94\x00\x07\xa7recover\x91\xb3nineteen characters"), DLHT_EINVAL,
+      "an arc is" },
     { LIT("\x94\x00\x07\xa5range\x91\x05"), DLHT_EINVAL, "a bound is" },
     { LIT("\x94\x00\x07\xa5range\x92\x80\xc0"), DLHT_EINVAL, "too many" },
     { LIT("\x94\x00\x07\xa3get\x92\xa1k\x81\xa3"
@@ -479,6 +520,10 @@ static const struct {
       { .list = LIT("\xa1x\xc4\x01y\x05"), .list_count = 1 },
       LIT("\xc0\x91\x93\xc4\x01x\xc4\x01y\x05") },
     { OP_BATCH, { .count = 300 }, LIT("\xc0\xcd\x01\x2c") },
+    { OP_CAS_BATCH, { .version = 9, .count = 2 }, LIT("\xc0\x92\xc3\x09") },
+    { OP_CAS_BATCH,
+      { .status = DLHT_EMISMATCH, .version = 3, .count = 1 },
+      LIT("\xc0\x93\xc2\x03\x01") },
     { OP_COUNT, { 0 }, LIT("\xc0\x00") },
     { OP_RANGE,
       { .list = LIT("\xa1x\xa1y\x05"),
@@ -680,8 +725,8 @@ Test(rpc, counts_to_each_limit_and_no_further)
     static const struct {
         const char *method;
         bool map;
-    } table[] = { { "mget", false }, { "batch", true } };
-    for (size_t i = 0; i < 2; i++)
+    } table[] = { { "mget", false }, { "batch", true }, { "presplit", false } };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         for (size_t more = 0; more < 2; more++) {
             struct buf b = { 0 }, scratch = { 0 };
             struct rpc_call call;
@@ -701,4 +746,40 @@ Test(rpc, counts_to_each_limit_and_no_further)
             buf_deinit(&b);
             buf_deinit(&scratch);
         }
+}
+
+/* Versions of conditions are read back as they came. */
+Test(rpc, conditions_keep_their_versions)
+{
+    static const uint64_t versions[] = { 0, 1, 255, UINT64_C(1) << 40,
+                                         UINT64_MAX };
+    for (size_t more = 0; more < 2; more++) {
+        size_t count = more ? BATCH_COUNT_MAX + 1 : 5;
+        struct buf b = { 0 }, scratch = { 0 };
+        struct rpc_call call;
+        struct mp_reader r;
+        const char *text;
+        buf_append(&b, "\x94\x00\x07", 3);
+        mp_write_cstr(&b, "cas_batch");
+        mp_write_array(&b, 1);
+        mp_write_array(&b, count);
+        for (size_t i = 0; i < count; i++) {
+            mp_write_array(&b, 3);
+            mp_write_cstr(&b, "k");
+            mp_write_uint(&b, versions[i % 5]);
+            mp_write_cstr(&b, "v");
+        }
+        int rc = rpc_unpack(buf_span(&b), &scratch, &call, &text);
+        cr_assert_eq(rc, more ? DLHT_EINVAL : DLHT_OK);
+        mp_reader_init(&r, call.request.list);
+        for (size_t i = 0; !more && i < count; i++) {
+            struct cas_item item = cas_item_read(&r);
+            cr_expect(!r.bad && !item.any_version && !item.remove);
+            cr_expect_eq(item.version, versions[i], "%zu", i);
+            cr_expect(span_equal(item.key, span_str("k")));
+            cr_expect(span_equal(item.value, span_str("v")));
+        }
+        buf_deinit(&b);
+        buf_deinit(&scratch);
+    }
 }
