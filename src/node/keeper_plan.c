@@ -528,13 +528,14 @@ static bool is_all_told(struct node *node, const struct keyspace *ks)
 }
 
 /* Arcs that may have a copy at the peer though no fresh report says so: their
- * leader is down, or has just begun to lead. */
+ * leader is down, or has just begun to lead. Who was started anew and cut off
+ * from who knows may not have heard yet of one that is led by nobody. */
 static size_t count_untold(struct node *node, const struct keyspace *ks,
                            const struct id *peer)
 {
     if (node->config.map_fingers && ks->record.id != SYSTEM_KEYSPACE)
         return !is_all_told(node, ks);
-    size_t count = 0;
+    size_t count = !map_is_whole(ks->map);
     for (size_t i = 0; i < map_count(ks->map); i++) {
         const struct arc *arc = map_at(ks->map, i);
         if (!arc_member_of(arc, peer))
