@@ -58,7 +58,8 @@ struct arc_report keeper_report_of(struct node *node, struct replica *r)
                                  .bytes = replica_data_bytes(r),
                                  .requests = r->requests,
                                  .changes = r->changes,
-                                 .lost = r->lost_mask };
+                                 .lost = r->lost_mask,
+                                 .awaits = op_merge_awaits(node, r) };
     report.busy = r->splitting || raft_is_changing(r->raft) ||
                   r->applied_term != raft_term(r->raft) || op_merge_is_busy(r);
     for (size_t i = 0; i < r->arc->member_count; i++) {

@@ -557,7 +557,7 @@ int keeper_leave(struct node *node, const struct id *peer, size_t *left)
         return DLHT_ENOTOWNER;
     for (size_t i = 0; i < k->count; i++)
         if (keeper_is_fresh(node, &k->list[i]) &&
-            arc_member_of(k->list[i].arc, peer))
+            (k->list[i].report.awaits || arc_member_of(k->list[i].arc, peer)))
             ++*left;
     for (size_t i = 0; i < node->keyspace_count; i++)
         if (!node->keyspaces[i].record.dropped)
