@@ -12,8 +12,9 @@
 #include "placement/planner_state.h"
 
 /* What an arc costs its peers beside its records. Without it a ring of next to
- * nothing would never rest: each put would change who is the fullest. */
-#define ARC_BYTES 1024
+ * nothing would never rest: each put would change who is the fullest. Values of
+ * tens of KiB in a few arcs of a few keys did so with less. */
+#define ARC_BYTES 16384
 
 struct plan_step *planner_add(struct planner *p, enum plan_kind kind,
                               enum plan_reason reason, size_t arc)
