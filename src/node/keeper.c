@@ -108,13 +108,16 @@ double keeper_rate_of(const struct heard *h)
                               : RATE_WEIGHT_LEAST);
 }
 
-/* Requests since the report before, as a rate into the average. */
-static void average(struct heard *h, uint64_t requests, uint64_t passed_ns)
+/* Requests since the report before, as a rate into the average; and bytes: in a
+ * ring of next to nothing each put changes who is the fullest. */
+static void average(struct heard *h, uint64_t requests, uint64_t bytes,
+                    uint64_t passed_ns)
 {
     if (passed_ns == 0)
         return;
     double share = (double)passed_ns / ((double)passed_ns + RATE_NS);
     double rate = (double)requests * (double)NS_PER_S / (double)passed_ns;
+    h->bytes_usual += share * ((double)bytes - h->bytes_usual);
     h->rate_sum += share * (rate - h->rate_sum);
     h->rate_weight += share * (1 - h->rate_weight);
 }
@@ -148,6 +151,12 @@ static void inherit(struct node *node, struct heard *part)
     part->rate_sum = rate * (share < 1 ? share : 1);
 }
 
+static bool has_bounds_of(const struct arc *a, const struct arc *b)
+{
+    return span_equal(a->lo, b->lo) && a->has_hi == b->has_hi &&
+           (!a->has_hi || span_equal(a->hi, b->hi));
+}
+
 /* The arc's end came nearer: it was cut; or went away: it swallowed the next
  * one. */
 static void follow_bounds(struct node *node, struct heard *h,
@@ -155,8 +164,7 @@ static void follow_bounds(struct node *node, struct heard *h,
 {
     struct keeper *k = node->keeper;
     const struct arc *old = h->arc, *new = &now->arc;
-    if (old->has_hi == new->has_hi &&
-        (!old->has_hi || span_equal(old->hi, new->hi)))
+    if (has_bounds_of(old, new))
         return;
     if (new->has_hi && arc_has(old, new->hi)) {
         h->cut_ns = node->now_ns;
@@ -254,7 +262,7 @@ static void hear(struct node *node, const struct id *from,
     struct keeper *k = node->keeper;
     size_t at;
     struct heard *h = keeper_find_heard(k, report->arc.id, &at);
-    bool is_new = h == NULL;
+    bool is_new = h == NULL, same = false;
     if (is_new) {
         h = add_heard(k, &report->arc, at);
         if (!h)
@@ -270,11 +278,14 @@ static void hear(struct node *node, const struct id *from,
             follow_bounds(node, h, report);
             follow_members(node, h->arc, report);
         }
-        average(h, report->requests, node->now_ns - h->at_ns);
+        average(h, report->requests, report->bytes, node->now_ns - h->at_ns);
+        same = has_bounds_of(h->arc, &report->arc);
         if (arc_assign(&h->arc, &report->arc) != DLHT_OK)
             return;
     }
     h->report = *report;
+    if (!same)
+        h->bytes_usual = (double)report->bytes;
     h->at_ns = node->now_ns;
     if (!report->busy &&
         (is_done(h) || node->now_ns - h->step_ns > STEP_DONE_NS))

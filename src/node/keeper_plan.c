@@ -106,6 +106,7 @@ static size_t gather_arcs(struct node *node, struct plan_arc *arcs)
         out->arc = h->arc;
         out->keys = h->report.keys;
         out->bytes = h->report.bytes;
+        out->bytes_usual = (uint64_t)h->bytes_usual;
         out->requests = (uint64_t)(keeper_rate_of(h) + 0.5);
         out->caught_up = h->report.caught_up;
         out->lost = h->report.lost;

@@ -12,9 +12,8 @@
 #include "placement/planner_state.h"
 
 /* What an arc costs its peers beside its records. Without it a ring of next to
- * nothing would never rest: each put would change who is the fullest. Values of
- * tens of KiB in a few arcs of a few keys did so with less. */
-#define ARC_BYTES 16384
+ * nothing would never rest: each put would change who is the fullest. */
+#define ARC_BYTES 1024
 
 struct plan_step *planner_add(struct planner *p, enum plan_kind kind,
                               enum plan_reason reason, size_t arc)
@@ -204,7 +203,9 @@ static void weigh_arcs(struct planner *p)
 {
     double all_bytes = 0, all_requests = 0;
     for (size_t i = 0; i < p->in->arc_count; i++) {
-        p->arcs[i].bytes = (double)p->in->arcs[i].bytes + ARC_BYTES;
+        const struct plan_arc *a = &p->in->arcs[i];
+        p->arcs[i].bytes =
+            (double)(a->bytes_usual ? a->bytes_usual : a->bytes) + ARC_BYTES;
         all_bytes += p->arcs[i].bytes;
         all_requests += (double)p->in->arcs[i].requests;
     }
