@@ -508,7 +508,7 @@ static bool is_fresh_of(const struct node *node, const struct heard *h,
     return h->arc->keyspace == ks->record.id && keeper_is_fresh(node, h);
 }
 
-/* With pointers for maps: fresh reports leave no part of the keyspace out. */
+/* Fresh reports leave no part of the keyspace out. */
 static bool is_all_told(struct node *node, const struct keyspace *ks)
 {
     const struct keeper *k = node->keeper;
@@ -529,14 +529,17 @@ static bool is_all_told(struct node *node, const struct keyspace *ks)
 }
 
 /* Arcs that may have a copy at the peer though no fresh report says so: their
- * leader is down, or has just begun to lead. Who was started anew and cut off
- * from who knows may not have heard yet of one that is led by nobody. */
+ * leader is down, or has just begun to lead. The map does not tell of all of
+ * them: who was started anew knows the first arcs of the keyspace, and what has
+ * become of them since only as far as those tell who are there. */
 static size_t count_untold(struct node *node, const struct keyspace *ks,
                            const struct id *peer)
 {
-    if (node->config.map_fingers && ks->record.id != SYSTEM_KEYSPACE)
-        return !is_all_told(node, ks);
-    size_t count = !map_is_whole(ks->map);
+    bool system = ks->record.id == SYSTEM_KEYSPACE;
+    bool told = system || is_all_told(node, ks);
+    if (node->config.map_fingers && !system)
+        return !told;
+    size_t count = 0;
     for (size_t i = 0; i < map_count(ks->map); i++) {
         const struct arc *arc = map_at(ks->map, i);
         if (!arc_member_of(arc, peer))
@@ -547,7 +550,7 @@ static size_t count_untold(struct node *node, const struct keyspace *ks,
             h->arc->generation < arc->generation)
             count++;
     }
-    return count;
+    return count || told ? count : 1;
 }
 
 int keeper_leave(struct node *node, const struct id *peer, size_t *left)
