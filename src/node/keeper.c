@@ -14,6 +14,7 @@
 #include "node/keyspaces.h"
 #include "node/latency.h"
 #include "node/op_merge.h"
+#include "node/quiet.h"
 #include "node/replica.h"
 #include "node/reports.h"
 #include "node/volatile.h"
@@ -31,6 +32,7 @@ enum {
 #define RATE_WEIGHT_LEAST 0.15
 #define INHERIT_NS (UINT64_C(10000) * NS_PER_MS)
 #define STEP_DONE_NS (UINT64_C(2000) * NS_PER_MS)
+#define PARTING_NS (UINT64_C(1000) * NS_PER_MS)
 
 int keeper_new(struct keeper **out)
 {
@@ -56,7 +58,8 @@ struct arc_report keeper_report_of(struct node *node, struct replica *r)
                                  .bytes = replica_data_bytes(r),
                                  .requests = r->requests,
                                  .changes = r->changes,
-                                 .lost = r->lost_mask };
+                                 .lost = r->lost_mask,
+                                 .awaits = op_merge_awaits(node, r) };
     report.busy = r->splitting || raft_is_changing(r->raft) ||
                   r->applied_term != raft_term(r->raft) || op_merge_is_busy(r);
     for (size_t i = 0; i < r->arc->member_count; i++) {
@@ -105,13 +108,16 @@ double keeper_rate_of(const struct heard *h)
                               : RATE_WEIGHT_LEAST);
 }
 
-/* Requests since the report before, as a rate into the average. */
-static void average(struct heard *h, uint64_t requests, uint64_t passed_ns)
+/* Requests since the report before, as a rate into the average; and bytes: in a
+ * ring of next to nothing each put changes who is the fullest. */
+static void average(struct heard *h, uint64_t requests, uint64_t bytes,
+                    uint64_t passed_ns)
 {
     if (passed_ns == 0)
         return;
     double share = (double)passed_ns / ((double)passed_ns + RATE_NS);
     double rate = (double)requests * (double)NS_PER_S / (double)passed_ns;
+    h->bytes_usual += share * ((double)bytes - h->bytes_usual);
     h->rate_sum += share * (rate - h->rate_sum);
     h->rate_weight += share * (1 - h->rate_weight);
 }
@@ -145,6 +151,12 @@ static void inherit(struct node *node, struct heard *part)
     part->rate_sum = rate * (share < 1 ? share : 1);
 }
 
+static bool has_bounds_of(const struct arc *a, const struct arc *b)
+{
+    return span_equal(a->lo, b->lo) && a->has_hi == b->has_hi &&
+           (!a->has_hi || span_equal(a->hi, b->hi));
+}
+
 /* The arc's end came nearer: it was cut; or went away: it swallowed the next
  * one. */
 static void follow_bounds(struct node *node, struct heard *h,
@@ -152,8 +164,7 @@ static void follow_bounds(struct node *node, struct heard *h,
 {
     struct keeper *k = node->keeper;
     const struct arc *old = h->arc, *new = &now->arc;
-    if (old->has_hi == new->has_hi &&
-        (!old->has_hi || span_equal(old->hi, new->hi)))
+    if (has_bounds_of(old, new))
         return;
     if (new->has_hi && arc_has(old, new->hi)) {
         h->cut_ns = node->now_ns;
@@ -251,7 +262,7 @@ static void hear(struct node *node, const struct id *from,
     struct keeper *k = node->keeper;
     size_t at;
     struct heard *h = keeper_find_heard(k, report->arc.id, &at);
-    bool is_new = h == NULL;
+    bool is_new = h == NULL, same = false;
     if (is_new) {
         h = add_heard(k, &report->arc, at);
         if (!h)
@@ -267,11 +278,14 @@ static void hear(struct node *node, const struct id *from,
             follow_bounds(node, h, report);
             follow_members(node, h->arc, report);
         }
-        average(h, report->requests, node->now_ns - h->at_ns);
+        average(h, report->requests, report->bytes, node->now_ns - h->at_ns);
+        same = has_bounds_of(h->arc, &report->arc);
         if (arc_assign(&h->arc, &report->arc) != DLHT_OK)
             return;
     }
     h->report = *report;
+    if (!same)
+        h->bytes_usual = (double)report->bytes;
     h->at_ns = node->now_ns;
     if (!report->busy &&
         (is_done(h) || node->now_ns - h->step_ns > STEP_DONE_NS))
@@ -423,11 +437,12 @@ static bool next_members(struct node *node, const struct replica *r,
     }
 }
 
-/* Of the voters that there would be, so many have everything that the group
- * could go on at once. A plan may be of a time before one of them lost its
- * disk: the next one will know. */
+/* Of the voters that there would be, so many have everything, and answered what
+ * was sent since then, that the group could go on at once. A plan may be of a
+ * time before one of them lost its disk: the next one will know. */
 static bool would_agree(const struct node *node, const struct replica *r,
-                        const struct arc_member *members, size_t count)
+                        const struct arc_member *members, size_t count,
+                        uint64_t since_ns)
 {
     size_t voters = 0, sound = 0;
     for (size_t i = 0; i < count; i++) {
@@ -446,7 +461,7 @@ static bool would_agree(const struct node *node, const struct replica *r,
         sound +=
             !lost &&
             raft_progress_of(r->raft, node->now_ns, members[i].replica, &p) &&
-            p.active && p.caught_up;
+            p.active && p.caught_up && p.stamp >= since_ns;
     }
     return sound > voters / 2;
 }
@@ -497,6 +512,58 @@ static int hand_to(struct node *node, struct replica *r, replica_id to)
     return raft_transfer(r->raft, node->now_ns, to);
 }
 
+/* What it asks for is in the log at once, and for good: the others are to be
+ * enough to agree on it now, and not only when they last spoke. Between two and
+ * three voters one that just lost its disk would leave no majority. */
+static int begin_parting(struct node *node, struct replica *r,
+                         const struct step *step)
+{
+    struct arc_member members[ARC_MEMBERS_MAX];
+    size_t count;
+    if (!next_members(node, r, step, members, &count))
+        return DLHT_EINVAL;
+    int rc = replica_may_change(node, r);
+    if (rc != DLHT_OK || r->parting_ns)
+        return rc != DLHT_OK ? rc : (int)DLHT_EBUSY;
+    r->parting_ns = node->now_ns;
+    r->parting_generation = r->arc->generation;
+    r->parting_kind = (uint8_t)step->kind;
+    r->parting_peer = step->peer;
+    quiet_wake(node, r);
+    raft_announce(r->raft);
+    replica_touch(node, r);
+    keeper_go_on(node, r);
+    return DLHT_OK;
+}
+
+static int part(struct node *node, struct replica *r)
+{
+    struct step step = { .kind = r->parting_kind, .peer = r->parting_peer };
+    struct arc_member members[ARC_MEMBERS_MAX];
+    size_t count;
+    if (r->arc->generation != r->parting_generation ||
+        !next_members(node, r, &step, members, &count))
+        return DLHT_EINVAL;
+    if (!would_agree(node, r, members, count, r->parting_ns))
+        return DLHT_EBUSY;
+    return replica_change(node, r, members, count);
+}
+
+void keeper_go_on(struct node *node, struct replica *r)
+{
+    if (r->parting_ns == 0)
+        return;
+    bool late = node->now_ns - r->parting_ns > PARTING_NS;
+    int rc = replica_leads(r) ? part(node, r) : (int)DLHT_ENOTOWNER;
+    if (rc == DLHT_EBUSY && !late) {
+        node_wake_at(node, node->now_ns + NODE_TICK_NS);
+        return;
+    }
+    node_log(node, LOG_DEBUG, "arc %016llx: step %d after asking: %s",
+             (unsigned long long)r->id, r->parting_kind, dlht_strerror(rc));
+    r->parting_ns = 0;
+}
+
 void keeper_receive_step(struct node *node, const struct step *step)
 {
     struct replica *r = node_replica(node, step->arc);
@@ -512,13 +579,15 @@ void keeper_receive_step(struct node *node, const struct step *step)
     } else if (step->kind == STEP_TRANSFER) {
         const struct arc_member *to = arc_member_of(r->arc, &step->peer);
         rc = to ? hand_to(node, r, to->replica) : DLHT_EINVAL;
+    } else if (step->kind == STEP_REMOVE || step->kind == STEP_DEMOTE) {
+        rc = begin_parting(node, r, step);
     } else {
         struct arc_member members[ARC_MEMBERS_MAX];
         size_t count;
         if (!next_members(node, r, step, members, &count))
             rc = DLHT_EINVAL;
         else if (step->kind != STEP_ADD &&
-                 !would_agree(node, r, members, count))
+                 !would_agree(node, r, members, count, 0))
             rc = DLHT_EBUSY;
         else
             rc = replica_change(node, r, members, count);

@@ -36,6 +36,9 @@ void keeper_totals(const struct node *node, const struct keyspace *ks,
 size_t keeper_cut(struct node *node, const struct keyspace *ks,
                   const struct span *keys, size_t count);
 
+/* A voter of r is to go, as soon as the others have answered. */
+void keeper_go_on(struct node *node, struct replica *r);
+
 /* What this node, as the leader of r, would report. */
 struct arc_report keeper_report_of(struct node *node, struct replica *r);
 

@@ -106,6 +106,7 @@ static size_t gather_arcs(struct node *node, struct plan_arc *arcs)
         out->arc = h->arc;
         out->keys = h->report.keys;
         out->bytes = h->report.bytes;
+        out->bytes_usual = (uint64_t)h->bytes_usual;
         out->requests = (uint64_t)(keeper_rate_of(h) + 0.5);
         out->caught_up = h->report.caught_up;
         out->lost = h->report.lost;
@@ -507,7 +508,7 @@ static bool is_fresh_of(const struct node *node, const struct heard *h,
     return h->arc->keyspace == ks->record.id && keeper_is_fresh(node, h);
 }
 
-/* With pointers for maps: fresh reports leave no part of the keyspace out. */
+/* Fresh reports leave no part of the keyspace out. */
 static bool is_all_told(struct node *node, const struct keyspace *ks)
 {
     const struct keeper *k = node->keeper;
@@ -528,12 +529,16 @@ static bool is_all_told(struct node *node, const struct keyspace *ks)
 }
 
 /* Arcs that may have a copy at the peer though no fresh report says so: their
- * leader is down, or has just begun to lead. */
+ * leader is down, or has just begun to lead. The map does not tell of all of
+ * them: who was started anew knows the first arcs of the keyspace, and what has
+ * become of them since only as far as those tell who are there. */
 static size_t count_untold(struct node *node, const struct keyspace *ks,
                            const struct id *peer)
 {
-    if (node->config.map_fingers && ks->record.id != SYSTEM_KEYSPACE)
-        return !is_all_told(node, ks);
+    bool system = ks->record.id == SYSTEM_KEYSPACE;
+    bool told = system || is_all_told(node, ks);
+    if (node->config.map_fingers && !system)
+        return !told;
     size_t count = 0;
     for (size_t i = 0; i < map_count(ks->map); i++) {
         const struct arc *arc = map_at(ks->map, i);
@@ -545,7 +550,7 @@ static size_t count_untold(struct node *node, const struct keyspace *ks,
             h->arc->generation < arc->generation)
             count++;
     }
-    return count;
+    return count || told ? count : 1;
 }
 
 int keeper_leave(struct node *node, const struct id *peer, size_t *left)
@@ -556,7 +561,7 @@ int keeper_leave(struct node *node, const struct id *peer, size_t *left)
         return DLHT_ENOTOWNER;
     for (size_t i = 0; i < k->count; i++)
         if (keeper_is_fresh(node, &k->list[i]) &&
-            arc_member_of(k->list[i].arc, peer))
+            (k->list[i].report.awaits || arc_member_of(k->list[i].arc, peer)))
             ++*left;
     for (size_t i = 0; i < node->keyspace_count; i++)
         if (!node->keyspaces[i].record.dropped)

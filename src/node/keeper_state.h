@@ -35,6 +35,7 @@ struct heard {
     uint64_t cut_generation; /* that a SPLIT was last sent for */
     /* Requests a second: an average whose weight falls by half in 42 s. */
     double rate_sum, rate_weight;
+    double bytes_usual; /* averaged likewise, since its bounds changed last */
     /* Before it was last cut, so that its parts inherit. */
     uint64_t cut_ns;
     double cut_rate;

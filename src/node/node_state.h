@@ -163,6 +163,11 @@ struct replica {
     uint64_t changes;   /* keys that came or went since the last report */
     uint16_t lost_mask; /* members that said they lost their replica */
     struct outgoing *outgoing[RAFT_MEMBERS_MAX];
+    uint64_t parting_ns; /* keeper.c: a voter is to go; asked then whether the
+                          * others are there; 0: none is */
+    uint64_t parting_generation;
+    uint8_t parting_kind;
+    struct id parting_peer;
 
     struct incoming *incoming;
 

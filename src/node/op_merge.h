@@ -122,6 +122,9 @@ bool op_merge_forbids_change(const struct replica *r);
 /* A merge is under way, or something is left to do of one. */
 bool op_merge_is_busy(const struct replica *r);
 
+/* A peer that is up is yet to say that its copy of an absorbed arc is gone. */
+bool op_merge_awaits(const struct node *node, const struct replica *r);
+
 /* Drops what is staged: its generation has passed.
  *   DLHT_ENOMEM  as before */
 MUST_USE int op_merge_unstage(struct node *node, struct replica *r);
@@ -180,6 +183,7 @@ struct absorbed {
     struct arc_member members[ARC_MEMBERS_MAX];
     size_t member_count;
     uint16_t gone; /* bits: heard of to be gone; not replicated */
+    uint8_t asked; /* how often for those, by this leader */
 };
 
 /* Whether it is, or was, this very merge that froze r. */

@@ -38,7 +38,8 @@
 #define TRY_NS_MAX (600 * NS_PER_S)
 
 enum {
-    ABANDON_TRIES = 3 /* while R serves all the same */
+    ABANDON_TRIES = 3, /* while R serves all the same */
+    ASKED_MAX = 8      /* times, for copies of what is no more */
 };
 
 enum run_phase {
@@ -721,13 +722,33 @@ static bool cannot_ask(const struct node *node, const struct absorbed *a)
         gone += m->voter && (a->gone >> i & 1 || peer_is_gone(node, &m->peer) ||
                              burials_has(node, a->from, m->replica));
     }
-    return gone > voters / 2;
+    return voters - gone <= voters / 2;
+}
+
+/* Who leaves must not go before it has said so: nobody could ask it any more,
+ * and nobody would know that it will not come back with its copy. Who is up and
+ * does not say so for long has nothing to say. */
+bool op_merge_awaits(const struct node *node, const struct replica *r)
+{
+    for (size_t i = 0; i < r->merge.absorbed_count; i++) {
+        const struct absorbed *a = &r->merge.absorbed[i];
+        if (a->asked >= ASKED_MAX || cannot_ask(node, a))
+            continue;
+        for (size_t k = 0; k < a->member_count; k++)
+            if (!(a->gone >> k & 1) &&
+                !node_is_self(node, &a->members[k].peer) &&
+                node_peer_is_up(node, &a->members[k].peer))
+                return true;
+    }
+    return false;
 }
 
 /* The copies of an arc that is a part of this one: they are to go. */
 static void send_away(struct node *node, const struct replica *r,
-                      const struct absorbed *a)
+                      struct absorbed *a)
 {
+    if (a->asked < ASKED_MAX)
+        a->asked++;
     for (size_t i = 0; i < a->member_count; i++) {
         const struct arc_member *m = &a->members[i];
         if (a->gone >> i & 1)
@@ -752,7 +773,7 @@ static void tend_absorbed(struct node *node, struct replica *r)
         return;
     r->merge_due_ns = node->now_ns + ASK_GONE_NS;
     for (size_t i = 0; i < r->merge.absorbed_count; i++) {
-        const struct absorbed *a = &r->merge.absorbed[i];
+        struct absorbed *a = &r->merge.absorbed[i];
         if (!cannot_ask(node, a)) {
             send_away(node, r, a);
             continue;

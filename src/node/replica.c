@@ -19,6 +19,7 @@
 #include "node/fingers.h"
 #include "node/gossip.h"
 #include "node/journal_types.h"
+#include "node/keeper.h"
 #include "node/keyspaces.h"
 #include "node/op.h"
 #include "node/op_merge.h"
@@ -625,6 +626,7 @@ void replica_receive(struct node *node, const struct id *from,
     if (rc == DLHT_EPROTO)
         node_log(node, LOG_DEBUG, "arc %016llx: a raft message was refused",
                  (unsigned long long)r->id);
+    keeper_go_on(node, r);
     replica_touch(node, r);
 }
 
@@ -709,6 +711,7 @@ void replica_tick(struct node *node, struct replica *r)
         replica_touch(node, r);
     if (r->cuts.len)
         replica_cut_next(node, r);
+    keeper_go_on(node, r);
     quiet_tick(node, r);
     if (r->doomed)
         replica_remove(node, r);

@@ -20,7 +20,8 @@ static uint64_t key_of(const struct arc_report *report)
     h = hash64_mix(h, report->requests);
     h = hash64_mix(h, report->changes);
     return hash64_mix(h, (uint64_t)report->caught_up << 32 |
-                             (uint64_t)report->lost << 8 | report->busy);
+                             (uint64_t)report->lost << 8 |
+                             (uint64_t)report->awaits << 1 | report->busy);
 }
 
 /* The owner in its present office. */

@@ -203,7 +203,9 @@ static void weigh_arcs(struct planner *p)
 {
     double all_bytes = 0, all_requests = 0;
     for (size_t i = 0; i < p->in->arc_count; i++) {
-        p->arcs[i].bytes = (double)p->in->arcs[i].bytes + ARC_BYTES;
+        const struct plan_arc *a = &p->in->arcs[i];
+        p->arcs[i].bytes =
+            (double)(a->bytes_usual ? a->bytes_usual : a->bytes) + ARC_BYTES;
         all_bytes += p->arcs[i].bytes;
         all_requests += (double)p->in->arcs[i].requests;
     }

@@ -82,6 +82,8 @@ struct plan_arc {
     const struct arc *arc;
     uint64_t keys;
     uint64_t bytes;
+    uint64_t bytes_usual; /* smoothed over about a minute, for its load; 0: as
+                           * bytes */
     uint64_t requests;    /* a second, smoothed over about a minute */
     uint16_t caught_up;   /* bit i: members[i] is live and caught up */
     uint16_t lost;        /* bit i: members[i] said it lost its copy */

@@ -140,13 +140,30 @@ static void add_of(struct planner *p, enum plan_kind kind,
         step->peer = arc_at(p, arc)->members[member].peer;
 }
 
-/* One that does not count, and does not lead. */
+/* It is there, and has everything: its vote helps as long as it is a member. */
+static bool still_helps(const struct planner *p, size_t arc, size_t member)
+{
+    size_t peer = p->arcs[arc].member[member];
+    return peer != PLANNER_NOBODY && p->in->peers[peer].up &&
+           !(p->in->arcs[arc].lost >> member & 1) &&
+           is_caught_up(p, arc, member);
+}
+
+/* One that does not count, and does not lead. Who is not there goes before who
+ * only leaves: without the leaver's vote the others may be too few to agree
+ * that the dead one goes. */
 static size_t unsound_member(const struct planner *p, size_t arc)
 {
-    for (size_t i = 0; i < arc_at(p, arc)->member_count; i++)
-        if (!planner_is_sound(p, arc, i) && !is_owner(p, arc, i))
+    size_t leaver = NO_MEMBER;
+    for (size_t i = 0; i < arc_at(p, arc)->member_count; i++) {
+        if (planner_is_sound(p, arc, i) || is_owner(p, arc, i))
+            continue;
+        if (!still_helps(p, arc, i))
             return i;
-    return NO_MEMBER;
+        if (leaver == NO_MEMBER)
+            leaver = i;
+    }
+    return leaver;
 }
 
 /* A member that lost its copy, on a peer that stays. */
@@ -229,12 +246,10 @@ static bool others_agree(const struct planner *p, size_t arc, size_t member)
     const struct arc *a = arc_at(p, arc);
     size_t voters = 0, ready = 0;
     for (size_t i = 0; i < a->member_count; i++) {
-        size_t peer = p->arcs[arc].member[i];
         if (i == member || !a->members[i].voter)
             continue;
         voters++;
-        ready += peer != PLANNER_NOBODY && p->in->peers[peer].up &&
-                 !(p->in->arcs[arc].lost >> i & 1) && is_caught_up(p, arc, i);
+        ready += still_helps(p, arc, i);
     }
     return ready > voters / 2;
 }

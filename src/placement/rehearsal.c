@@ -275,6 +275,7 @@ static void give_part(struct plan_arc *to, const struct plan_arc *all,
 {
     to->keys = share(all->keys, j, ways);
     to->bytes = share(all->bytes, j, ways);
+    to->bytes_usual = 0;
     to->requests = share(all->requests, j, ways);
 }
 
@@ -319,6 +320,7 @@ static int do_split(struct rehearsal *r, struct part *part, unsigned ways)
         struct plan_arc *left = &r->arcs[part->at];
         left->keys -= r->arcs[right->at].keys;
         left->bytes -= r->arcs[right->at].bytes;
+        left->bytes_usual = 0;
         left->requests -= r->arcs[right->at].requests;
         /* The count of the new one was the old one's when it was copied. */
         r->arcs[right->at].keyspace_arcs = left->keyspace_arcs;
@@ -341,6 +343,7 @@ static int do_merge(struct rehearsal *r, struct part *left, struct part *right)
     left->arc.has_hi = right->arc.has_hi;
     to->keys += from->keys;
     to->bytes += from->bytes;
+    to->bytes_usual = 0;
     to->requests += from->requests;
     count_arcs(r, left->arc.keyspace, 0, 1);
     size_t last = --r->in.arc_count;

@@ -307,6 +307,7 @@ struct raft_progress {
     bool active;    /* answered within election_ns, or before a sleep */
     bool caught_up; /* replicating, and match was at commit within
                      * election_ns, or before a sleep */
+    uint64_t stamp; /* of the newest word of ours that it answered: sent then */
     bool snapshot;  /* waits for a snapshot */
     bool empty;     /* said that its log is: a copy that has nothing yet */
 };

@@ -602,6 +602,7 @@ bool raft_progress_of(const struct raft *raft, uint64_t now_ns, replica_id id,
         out->caught_up =
             self || (peer->state == RAFT_REPLICATE && peer->caught &&
                      (raft->quiet || now_ns < peer->caught_ns + length));
+        out->stamp = self ? now_ns : peer->stamp;
         out->snapshot = peer->state == RAFT_SNAPSHOT;
         out->empty = !self && peer->match == 0 && peer->next == 1;
         return true;

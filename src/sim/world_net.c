@@ -296,6 +296,10 @@ void world_net_send(struct world *world, struct sim_peer *from,
         world_trace(world, "n%u>n%u %s, %zu bytes", (unsigned)from->index,
                     (unsigned)to, world_type_name(message->type),
                     world->scratch.len);
+    /* A link is to one process: another at that address is met by a new one. */
+    if (conn->state == CONN_UP && conn->to_life != world->peers[to].life &&
+        !id_is_zero(to_id) && !id_equal(to_id, &conn->to_id))
+        break_conn(world, from->index, to);
     if (conn->state == CONN_DOWN)
         connect(world, from, to);
     if (conn->state == CONN_UP && rng_chance(&world->rng, net->break_link)) {

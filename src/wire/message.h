@@ -242,6 +242,8 @@ struct arc_report {
     uint16_t caught_up; /* bit i: members[i] is live and caught up */
     uint16_t lost;      /* bit i: members[i] says it lost its replica */
     bool busy;          /* a step is under way */
+    bool awaits;        /* of an arc that is a part of this one, the word of a
+                         * peer that is up that its copy is gone */
 };
 
 /* One planned step, from the owner of the system arc to an arc's leader. */
