@@ -280,10 +280,10 @@ static size_t client_take(void *context, struct span input)
         struct span rest = span_tail(input, used);
         if (ahead == 0 && client->scan.at == 0) {
             size_t most = REDIS_COMMANDS_PER_TURN - client->turn_count;
-            used += redis_lane_take(client, rest, most, &ahead);
-            if (ahead == 0 || client->broken)
+            size_t n = redis_lane_take(client, rest, most, &ahead);
+            used += n;
+            if (n > 0)
                 continue;
-            rest = span_tail(input, used);
         }
         ahead -= ahead > 0;
         size_t n = client_take_one(client, rest);

@@ -264,6 +264,6 @@ void redis_run_latency(struct redis_call *call)
 
 void redis_run_asking(struct redis_call *call)
 {
-    call->client->asking = true;
+    call->client->asking = call->redis->ask; /* else nobody asks for it */
     write_ok(call);
 }

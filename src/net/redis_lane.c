@@ -115,6 +115,25 @@ static size_t run_all(struct redis_client *client,
     return done;
 }
 
+/* The commands at the front, as far as they are all usual, or none is. */
+static size_t peek_alike(struct span input, struct resp_plain *list,
+                         size_t most)
+{
+    size_t count = 0, at = 0;
+    bool usual = false;
+    while (count < most &&
+           resp_peek(span_tail(input, at), &list[count], 1) == 1) {
+        bool is = kind_of(&list[count]) != LANE_NONE;
+        if (count == 0)
+            usual = is;
+        else if (is != usual)
+            break;
+        at += list[count].end;
+        list[count++].end = at;
+    }
+    return count;
+}
+
 size_t redis_lane_take(struct redis_client *client, struct span input,
                        size_t most, size_t *ahead)
 {
@@ -122,7 +141,7 @@ size_t redis_lane_take(struct redis_client *client, struct span input,
     struct resp_plain list[SPOTS_MAX];
     struct span keys[SPOTS_MAX];
     struct spot spots[SPOTS_MAX];
-    size_t count = resp_peek(input, list, most < SPOTS_MAX ? most : SPOTS_MAX);
+    size_t count = peek_alike(input, list, most < SPOTS_MAX ? most : SPOTS_MAX);
     bool open = is_open(client);
     *ahead = 1;
     if (count == 0 || (count == 1 && !open))

@@ -2,10 +2,10 @@
 
 /* net/redis_state.h - the insides of the Redis door, for its own files only.
  *
- * redis.c: connections and input. redis_lane.c: the usual commands about one
- * key, done at once. redis_slots.c: tickets, answers in order,
- * which keys are in use. redis_table.c: the commands and what is told of them.
- * redis_record.c: get, set, del and their like. redis_txn.c: read, run, store;
+ * redis.c: connections and input. redis_lane.c: usual commands about one key,
+ * done at once. redis_slots.c: tickets, answers in order, which keys are in
+ * use. redis_table.c: the commands and what is told of them. redis_record.c:
+ * get, set, del and their like. redis_txn.c: read, run, store;
  * redis_txn_now.c: at once.
  * redis_string.c, redis_expire.c: what runs there. redis_multi.c: MULTI.
  * redis_walk.c: scans and ranges. redis_admin.c, redis_info.c: the server.

@@ -88,6 +88,9 @@ bool redis_txn_now(struct redis_call *call, size_t word)
     struct spot spot;
     redis->calls.find(redis->calls.context, redis_db_name(redis, call->db),
                       &call->args[word], 1, &spot);
+    /* What is kept is stored by the log: nothing would be won. */
+    if ((call->command->flags & REDIS_WRITE) && !spot.is_volatile)
+        return false;
     if (!redis->calls.at_spot(redis->calls.context, &spot, OP_GET, span_empty(),
                               &response))
         return false;

@@ -149,9 +149,11 @@ static bool plain_number(const uint8_t **at, const uint8_t *end, uint8_t mark,
             return false;
         n = n * 10 + digit;
     }
+    if (end - p < 2 || p[1] != '\n')
+        return false;
     *at = p + 2;
     *out = n;
-    return end - p >= 2 && p[1] == '\n';
+    return true;
 }
 
 static bool peek_one(const uint8_t **at, const uint8_t *end,

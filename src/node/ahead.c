@@ -5,7 +5,6 @@
 #include "node/ahead.h"
 
 #include <assert.h>
-#include <string.h>
 
 #include "node/cache_arc.h"
 #include "node/keyspaces.h"
@@ -20,7 +19,11 @@ static struct replica *copy_of(const struct node *node, const struct ahead *a)
     const struct arc *arc =
         map_find(a->ks->map, a->key, models_guess(a->ks, a->key));
     struct replica *r = arc ? node_replica(node, arc->id) : NULL;
-    return r && !r->empty ? r : NULL;
+    if (!r || r->empty)
+        return NULL;
+    /* Of a volatile arc that was given to another there is no other sign. */
+    bool given = r->cache && r->arc->generation != arc->generation;
+    return given ? NULL : r;
 }
 
 void ahead_warm(struct node *node, struct ahead *list, size_t count)

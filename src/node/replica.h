@@ -115,6 +115,9 @@ MUST_USE int replica_propose(struct node *node, struct replica *r,
                              struct command *command,
                              const struct origin *origin, bool all);
 
+/* Notes a write of a volatile arc, which had so many keys before. */
+void replica_wrote(struct replica *r, uint64_t now_ms, uint64_t count_before);
+
 /* Does a write of a volatile arc, which has no log, at once.
  *   DLHT_ENOMEM  it is not done */
 MUST_USE int replica_write_now(struct replica *r, const struct command *command,

@@ -282,6 +282,15 @@ static int apply_write(struct replica *r, const struct command *c,
     return rc;
 }
 
+void replica_wrote(struct replica *r, uint64_t now_ms, uint64_t count_before)
+{
+    uint64_t count = replica_key_count(r);
+    if (now_ms > r->time_ms)
+        r->time_ms = now_ms;
+    r->changes +=
+        count > count_before ? count - count_before : count_before - count;
+}
+
 int replica_write_now(struct replica *r, const struct command *c,
                       struct session_result *result)
 {
@@ -290,8 +299,7 @@ int replica_write_now(struct replica *r, const struct command *c,
         r->time_ms = c->now_ms;
     uint64_t before = replica_key_count(r);
     int rc = apply_write(r, c, result);
-    uint64_t after = replica_key_count(r);
-    r->changes += after > before ? after - before : before - after;
+    replica_wrote(r, c->now_ms, before);
     return rc;
 }
 

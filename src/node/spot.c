@@ -81,6 +81,7 @@ static void find(struct node *node, uint64_t now_ns, struct ahead *list,
         spots[i].hash = list[i].hash;
         spots[i].replica =
             r && may_serve(node, list[i].ks, r, &spots[i]) ? r : NULL;
+        spots[i].is_volatile = r && r->cache;
     }
 }
 
@@ -160,15 +161,11 @@ bool spot_get(struct node *node, const struct spot *spot, struct response *out)
     return true;
 }
 
-/* As replica_write_now tells of a write. */
 static bool tell(struct replica *r, const struct session_result *result,
                  uint64_t now_ms, uint64_t count_before, struct response *out)
 {
-    uint64_t count = cache_count(r->cache);
     r->requests++;
-    r->time_ms = now_ms > r->time_ms ? now_ms : r->time_ms;
-    r->changes +=
-        count > count_before ? count - count_before : count_before - count;
+    replica_wrote(r, now_ms, count_before);
     *out = (struct response){ .status = result->status,
                               .version = result->version };
     return true;
@@ -180,7 +177,7 @@ bool spot_put(struct node *node, const struct spot *spot, struct span value,
     struct replica *r = spot->replica;
     struct session_result result = { .status = DLHT_OK };
     uint64_t limit = node->config.memory_limit;
-    if (!r || !r->cache || value.len > VALUE_LEN_MAX ||
+    if (!r || !spot->is_volatile || value.len > VALUE_LEN_MAX ||
         (limit && node->memory_used > limit))
         return false;
     struct cache_key key = cache_key_at(spot);
@@ -193,7 +190,7 @@ bool spot_del(struct node *node, const struct spot *spot, struct response *out)
 {
     struct replica *r = spot->replica;
     struct session_result result = { .status = DLHT_OK };
-    if (!r || !r->cache)
+    if (!r || !spot->is_volatile)
         return false;
     struct cache_key key = cache_key_at(spot);
     uint64_t now_ms = cache_arc_now_ms(node), count = cache_count(r->cache);
@@ -205,7 +202,7 @@ bool spot_write(struct node *node, const struct spot *spot,
                 const struct request *request)
 {
     struct session_result result;
-    if (!spot->replica || !spot->replica->cache)
+    if (!spot->replica || !spot->is_volatile)
         return false;
     struct request q = *request;
     const struct keyspace *ks = keyspaces_find(node, spot->replica->keyspace);

@@ -32,6 +32,7 @@ struct spot {
     struct span key;         /* the caller's */
     uint64_t hash;           /* of it, in the arc's cache */
     bool hashed;             /* the arc has it as in room */
+    bool is_volatile;        /* may be written, too */
     uint8_t room[SPOT_HASH_BYTES + SPOT_KEY_MAX];
 };
 

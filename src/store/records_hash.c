@@ -357,8 +357,7 @@ static void divide_prefetch(const struct records_hash *hash)
     const struct records_bucket *bucket = bucket_at(hash, hash->split);
     for (size_t i = 0; i < SLOTS; i++)
         if (bucket->tags[i])
-            prefetch_line(
-                records_arena_at(hash->arena, bucket->refs[i]));
+            prefetch_line(records_arena_at(hash->arena, bucket->refs[i]));
 }
 
 static bool should_grow(const struct records_hash *hash)

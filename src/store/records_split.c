@@ -114,8 +114,7 @@ static void drop_moved(struct records *records, const struct moved *moved,
         if (i + ERASE_AHEAD < count) {
             const struct moved *later = &moved[i + ERASE_AHEAD];
             records_hash_prefetch(&records->hash, later->of);
-            prefetch_line(
-                records_arena_at(&records->arena, later->ref));
+            prefetch_line(records_arena_at(&records->arena, later->ref));
         }
         records_hash_erase(&records->hash, moved[i].of, moved[i].ref);
         records_arena_give(&records->arena, moved[i].ref);

@@ -3,8 +3,9 @@
 /* Requests of a stranger who says he is a Redis client.
  *
  * The first byte of an input is how many bytes come at once; the same bytes at
- * once must mean the same, and peeking sees no other. What is taken as an array and written again must be
- * taken as the same words. */
+ * once must mean the same, and what is peeked at is what is taken. What is
+ * taken as an array and written again must be taken as the same words.
+ */
 
 #include <assert.h>
 #include <stdlib.h>

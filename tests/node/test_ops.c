@@ -660,7 +660,7 @@ Test(ring, is_told_in_pages, .timeout = 60)
     alone_deinit(&a);
 }
 
-Test(spots, finding_changes_nothing_whatever_comes_next, .timeout = 60)
+Test(spot, finding_changes_nothing_whatever_comes_next, .timeout = 60)
 {
     static char longest[65537];
     memset(longest, 'l', sizeof longest);

@@ -12,7 +12,9 @@
 #include "base/mem.h"
 #include "dlht/err.h"
 #include "node/alone.h"
+#include "node/gossip.h"
 #include "node/node_state.h"
+#include "node/replica.h"
 #include "node/spot.h"
 #include "store/cache.h"
 #include "wire/mp.h"
@@ -197,6 +199,61 @@ Test(spot, writes_with_ends_and_conditions)
     alone_deinit(&a);
 }
 
+/* An arc that was given to another is not served any more, though its copy is
+ * here yet. */
+Test(spot, what_was_given_away_is_left_alone)
+{
+    struct alone a;
+    struct response s;
+    begin(&a);
+    struct spot spot = find(&a, CACHE, span_str("key"));
+    cr_assert(spot_put(a.node, &spot, span_str("old"), &s));
+    struct arc *given = arc_copy(spot.replica->arc);
+    cr_assert_not_null(given);
+    given->generation += 1000;
+    given->members[0].replica++;
+    given->members[0].peer.bytes[0] ^= 1;
+    gossip_notice_arc(a.node, given);
+    spot = find(&a, CACHE, span_str("key"));
+    cr_expect_not(spot_get(a.node, &spot, &s));
+    cr_expect_not(spot_put(a.node, &spot, span_str("new"), &s));
+    arc_free(given);
+    alone_deinit(&a);
+}
+
+/* Balance sees them as it sees events. */
+Test(spot, what_is_done_is_counted)
+{
+    struct alone a;
+    struct response s;
+    begin(&a);
+    struct spot spot = find(&a, CACHE, span_str("key"));
+    struct replica *r = spot.replica;
+    r->requests = r->changes = 0;
+    cr_assert(spot_put(a.node, &spot, span_str("one"), &s));
+    cr_assert(spot_put(a.node, &spot, span_str("two"), &s));
+    cr_assert(spot_get(a.node, &spot, &s));
+    cr_assert(spot_del(a.node, &spot, &s));
+    uint64_t requests = r->requests, changes = r->changes;
+    cr_expect_eq(requests, 4);
+    cr_expect_eq(changes, 2);
+    cr_expect_eq(r->time_ms, a.now_ns / 1000000);
+    r->requests = r->changes = 0;
+    ask(&a, OP_PUT, CACHE, span_str("key"), "one");
+    ask(&a, OP_PUT, CACHE, span_str("key"), "two");
+    ask(&a, OP_GET, CACHE, span_str("key"), "");
+    ask(&a, OP_DEL, CACHE, span_str("key"), "");
+    cr_expect_eq(r->requests, requests);
+    cr_expect_eq(r->changes, changes);
+    spot = find(&a, RECORDS, span_str("key"));
+    spot.replica->requests = 0;
+    spot.replica->busy_ns = 0;
+    cr_assert(spot_get(a.node, &spot, &s));
+    cr_expect_eq(spot.replica->requests, 1);
+    cr_expect_eq(spot.replica->busy_ns, a.node->now_ns);
+    alone_deinit(&a);
+}
+
 /* What asks for more than a plain get, put or del becomes an event. */
 Test(spot, requests_that_do_not_suit_are_left_alone)
 {
@@ -290,6 +347,14 @@ Test(spot, what_may_not_be_done_so_is_left_alone)
     a.node->memory_used = 2;
     cr_expect_not(spot_put(a.node, &spot, span_str("x"), &s));
     cr_expect(spot_get(a.node, &spot, &s));
+    /* A merge has frozen it. */
+    spot = find(&a, RECORDS, span_str("a"));
+    struct replica *r = spot.replica;
+    cr_assert(spot_get(a.node, &spot, &s));
+    r->merge.frozen = (struct frozen *)r;
+    spot = find(&a, RECORDS, span_str("a"));
+    cr_expect_not(spot_get(a.node, &spot, &s));
+    r->merge.frozen = NULL;
     a.node->phase = PHASE_STOPPED;
     spot = find(&a, CACHE, span_str("a"));
     cr_expect_not(spot_get(a.node, &spot, &s));

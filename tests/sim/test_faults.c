@@ -231,6 +231,19 @@ Test(faults, what_was_drawn_can_be_said, .timeout = 120)
     }
 }
 
+/* Some of what is asked is done at spots, as doors do it. */
+Test(faults, requests_are_done_at_once_too, .timeout = 60)
+{
+    static const char *const NAMES[] = { "any", "cache" };
+    for (size_t i = 0; i < 2; i++) {
+        struct scenario_options options = { .seed = 1 };
+        struct scenario_result r;
+        scenario_run(scenario_find(NAMES[i]), &options, &r);
+        cr_expect_null(r.invariant, "%s", r.text);
+        cr_expect_gt(r.stats.at_once, 0, "%s", NAMES[i]);
+    }
+}
+
 /* All kinds come up within some seeds, and ranges of all kinds. */
 Test(faults, everything_is_drawn_some_time)
 {
