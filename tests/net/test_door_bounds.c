@@ -14,6 +14,7 @@
 #include "net/check.h"
 #include "net/door.h"
 #include "net/loop.h"
+#include "wire/codec.h"
 
 enum {
     VALUE = 16 << 20,
@@ -39,8 +40,9 @@ static uint64_t now(void *context)
 
 static int greet(void *context, const struct hello *theirs, struct hello *ours)
 {
-    (void)context, (void)theirs, (void)ours;
-    return DLHT_EPROTO;
+    (void)context, (void)theirs;
+    *ours = (struct hello){ .version = WIRE_VERSION };
+    return DLHT_OK;
 }
 
 static void hear(void *context, const struct id *from,
@@ -49,12 +51,27 @@ static void hear(void *context, const struct id *from,
     (void)context, (void)from, (void)message;
 }
 
-static void find_nothing(void *context, const struct request *const *requests,
-                         size_t count, struct spot *spots)
+static struct replica *here; /* where gets are found; NULL: nowhere */
+static size_t finds, found, answered;
+
+static void find_gets(void *context, const struct request *const *requests,
+                      size_t count, struct spot *spots)
 {
-    (void)context, (void)requests;
+    (void)context;
+    finds++;
+    found += count;
     for (size_t i = 0; i < count; i++)
-        spots[i].replica = NULL;
+        spots[i].replica = requests[i]->op == OP_GET ? here : NULL;
+}
+
+static bool answer_at_spot(void *context, const struct spot *spot, uint8_t op,
+                           struct span at, struct response *out)
+{
+    (void)context, (void)at;
+    CHECK(spot->replica == here && op == OP_GET);
+    *out = (struct response){ .status = DLHT_ENOTFOUND };
+    answered++;
+    return true;
 }
 
 static void note(void *context, uint64_t ticket, const struct request *request)
@@ -148,12 +165,53 @@ static void all_together_are_bounded(void)
     CHECK_EQ(door_callers(door), 0);
 }
 
+/* Spots are not used after an event: what is left is found again. */
+static void what_an_event_made_stale_is_found_again(void)
+{
+    static const uint8_t ops[] = { OP_GET, OP_GET, OP_RANGE, OP_GET, OP_GET };
+    struct message m = { .type = MESSAGE_HELLO,
+                         .u.hello = { .version = WIRE_VERSION,
+                                      .kind = HELLO_CLIENT } };
+    struct buf bytes = { 0 };
+    int fds[2];
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    fcntl(fds[0], F_SETFL, O_NONBLOCK);
+    CHECK_EQ(door_adopt(door, fds[0]), DLHT_OK);
+    CHECK_EQ(codec_pack(&m, &bytes), DLHT_OK);
+    CHECK_EQ(write(fds[1], bytes.data, bytes.len), (ssize_t)bytes.len);
+    turns(2);
+    CHECK(takes_some(fds[1]));
+    buf_reset(&bytes);
+    for (uint32_t i = 0; i < sizeof ops; i++) {
+        m = (struct message){ .type = MESSAGE_REQUEST, .stream = i + 1 };
+        m.u.request = (struct request){ .op = ops[i], .key = span_str("k") };
+        CHECK_EQ(codec_pack(&m, &bytes), DLHT_OK);
+    }
+    here = (struct replica *)(void *)&here;
+    finds = found = answered = 0;
+    CHECK_EQ(write(fds[1], bytes.data, bytes.len), (ssize_t)bytes.len);
+    loop_turn(loop, 0);
+    CHECK_EQ(ticket_count, 1); /* the range */
+    CHECK_EQ(answered, 4);
+    CHECK_EQ(finds, 3);
+    CHECK_EQ(found, 5 + 1 + 1);
+    here = NULL;
+    answer_all();
+    turns(2);
+    CHECK(takes_some(fds[1]));
+    buf_deinit(&bytes);
+    close(fds[1]);
+    turns(2);
+    CHECK_EQ(door_callers(door), 0);
+}
+
 int main(void)
 {
     const struct door_calls calls = { .now = now,
                                       .hello = greet,
                                       .message = hear,
-                                      .find = find_nothing,
+                                      .find = find_gets,
+                                      .at_spot = answer_at_spot,
                                       .request = note,
                                       .log = log_line };
     int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -164,6 +222,7 @@ int main(void)
     CHECK_EQ(door_new(loop, "127.0.0.1:1", fd, 64, &calls, &door), DLHT_OK);
     who_takes_nothing_is_shown_out();
     all_together_are_bounded();
+    what_an_event_made_stale_is_found_again();
     door_free(door);
     loop_free(loop);
     free(value);
