@@ -183,7 +183,9 @@ static void fit_to_kinds(struct plan *p)
         p->world.node.strict = true;
         p->world.drift_ppm_max = STRICT_DRIFT_PPM;
     }
-    if (kinds & FAULT_DAMAGE)
+    /* Who is killed in its first join comes back by another name, and the first
+     * one is waited for. */
+    if (kinds & (FAULT_DAMAGE | FAULT_JOIN))
         p->world.node.down_out_ns = 5 * WORLD_S;
     p->models = p->unsettled = kinds & FAULT_TRAIN;
     p->equal = p->careful = p->own_kinds = true;
