@@ -154,7 +154,9 @@ static int bury_nameless(struct node *node)
 {
     for (size_t i = 0; i < node->replica_count; i++)
         node->replicas[i]->unbased_parent = 0; /* the children go, too */
-    return node_quarantine(node, 0);
+    int rc = node_quarantine(node, 0);
+    node->journal_damaged = false; /* nothing was founded under the new name */
+    return rc;
 }
 
 /* With a cluster, which it does not know any more: it founds no other. */

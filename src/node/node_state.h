@@ -269,6 +269,7 @@ struct node {
     enum node_phase phase;
     uint64_t phase_since_ns;
     bool restored; /* the journal knew a cluster */
+    bool journal_damaged; /* when it was read: anything may lack */
     bool said_ready;
     bool failed;
 

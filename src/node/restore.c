@@ -387,6 +387,7 @@ int node_quarantine(struct node *node, arc_id arc)
             return bury(node, r);
         return burials_add(node, arc, BURIALS_DAMAGED, true);
     }
+    node->journal_damaged = true;
     for (size_t i = 0; i < node->replica_count; i++)
         if (!has_other_voter(node->replicas[i]))
             return DLHT_ECORRUPT;
