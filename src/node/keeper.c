@@ -32,6 +32,7 @@ enum {
 #define RATE_WEIGHT_LEAST 0.15
 #define INHERIT_NS (UINT64_C(10000) * NS_PER_MS)
 #define STEP_DONE_NS (UINT64_C(2000) * NS_PER_MS)
+#define STILL_NS (UINT64_C(10000) * NS_PER_MS) /* so many bytes are usual */
 #define PARTING_NS (UINT64_C(1000) * NS_PER_MS)
 
 int keeper_new(struct keeper **out)
@@ -118,6 +119,9 @@ static void average(struct heard *h, uint64_t requests, uint64_t bytes,
     double share = (double)passed_ns / ((double)passed_ns + RATE_NS);
     double rate = (double)requests * (double)NS_PER_S / (double)passed_ns;
     h->bytes_usual += share * ((double)bytes - h->bytes_usual);
+    h->still_ns = bytes == h->report.bytes ? h->still_ns + passed_ns : 0;
+    if (h->still_ns >= STILL_NS)
+        h->bytes_usual = (double)bytes;
     h->rate_sum += share * (rate - h->rate_sum);
     h->rate_weight += share * (1 - h->rate_weight);
 }
@@ -284,8 +288,10 @@ static void hear(struct node *node, const struct id *from,
             return;
     }
     h->report = *report;
-    if (!same)
+    if (!same) {
         h->bytes_usual = (double)report->bytes;
+        h->still_ns = 0;
+    }
     h->at_ns = node->now_ns;
     if (!report->busy &&
         (is_done(h) || node->now_ns - h->step_ns > STEP_DONE_NS))

@@ -36,6 +36,7 @@ struct heard {
     /* Requests a second: an average whose weight falls by half in 42 s. */
     double rate_sum, rate_weight;
     double bytes_usual; /* averaged likewise, since its bounds changed last */
+    uint64_t still_ns;  /* that they were the same, up to the last report */
     /* Before it was last cut, so that its parts inherit. */
     uint64_t cut_ns;
     double cut_rate;
