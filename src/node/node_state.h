@@ -268,7 +268,7 @@ struct node {
     uint64_t now_ns;
     enum node_phase phase;
     uint64_t phase_since_ns;
-    bool restored; /* the journal knew a cluster */
+    bool restored;        /* the journal knew a cluster */
     bool journal_damaged; /* when it was read: anything may lack */
     bool said_ready;
     bool failed;
