@@ -35,6 +35,8 @@ enum {
 #define BURST_NS (UINT64_C(100) * NS_PER_MS)
 #define RESEND_NS (UINT64_C(1000) * NS_PER_MS)
 #define GIVE_UP_NS (UINT64_C(15000) * NS_PER_MS)
+/* All has come, and is synced there; or the word of how that went was lost. */
+#define DONE_NS (UINT64_C(60000) * NS_PER_MS)
 
 struct outgoing {
     replica_id to;
@@ -340,9 +342,11 @@ void transfer_tick(struct node *node, struct replica *r)
         struct outgoing *o = r->outgoing[i];
         if (!o)
             continue;
-        if (o->acked == o->filled)
+        bool all = o->acked > o->last; /* they have: it is synced there */
+        if (o->acked == o->filled && !all)
             o->heard_ns = node->now_ns; /* it is we who are waited for */
-        if (o->broken || node->now_ns - o->heard_ns > GIVE_UP_NS) {
+        if (o->broken ||
+            node->now_ns - o->heard_ns > (all ? DONE_NS : GIVE_UP_NS)) {
             end_outgoing(node, r, i, 0);
         } else if (node->now_ns - o->sent_ns > RESEND_NS) {
             for (uint64_t n = o->acked; n < o->filled; n++)
