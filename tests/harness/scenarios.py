@@ -672,8 +672,12 @@ def recover(case):
     ensure(lost_arcs(ring, alive), "a plan changed something")
     done, emptied = recover_all(ring, alive)
     took = time.monotonic() - began
-    ensure(done == count and emptied == 0, f"{done} arcs were recovered, "
-           f"{emptied} of them empty; {count} were lost")
+    # One may have become a part of its neighbour meanwhile; what must hold is
+    # that nothing is left without an owner, and that all is there.
+    ensure(count - 1 <= done <= count and emptied == 0
+           and not lost_arcs(ring, alive),
+           f"{done} arcs were recovered, {emptied} of them empty; {count} "
+           "were lost")
     read_back(ring, alive, words)
     check_order(ring, words)
     ring.ask("put", "after the loss#", "stored")
