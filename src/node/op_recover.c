@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "dlht/err.h"
+#include "node/burials.h"
 #include "node/gossip.h"
 #include "node/keyspaces.h"
 #include "node/recover.h"
@@ -22,6 +23,7 @@ enum {
     TEXT_MAX = 400
 };
 #define ASK_AGAIN_NS (UINT64_C(300) * NS_PER_MS)
+#define TELL_AGAIN_NS (UINT64_C(50) * NS_PER_MS)
 #define SETTLED_NS (UINT64_C(5000) * NS_PER_MS) /* after its start */
 #define ANSWERS_NS (UINT64_C(1500) * NS_PER_MS)
 
@@ -312,15 +314,14 @@ static void send_to(struct node *node, const struct id *to,
     node_send(node, to, &m);
 }
 
-static void say_have(struct node *node, const struct id *to,
-                     const struct recover_message *asked, int status)
+/* What was recovered has gone on, and away again, before somebody looked: its
+ * neighbour has swallowed it. */
+static bool has_come_and_gone(const struct node *node,
+                              const struct recover_message *order)
 {
-    struct recover_message m = have_of(node, asked->arc, asked->number);
-    m.status = status;
-    send_to(node, to, &m);
+    return order->fresh && burials_has(node, order->arc, order->fresh);
 }
 
-/* TAKE, here or elsewhere; may come again. */
 static int take(struct node *node, const struct recover_message *m)
 {
     const struct replica *r = node_replica(node, m->arc);
@@ -341,6 +342,21 @@ static int take(struct node *node, const struct recover_message *m)
                                .term = m->term,
                                .known = m->arc_known };
     return recover_take_over(node, m->arc, &o);
+}
+
+/* TAKE, here or elsewhere; may come again. */
+static struct recover_message carry_out(struct node *node,
+                                        const struct recover_message *order)
+{
+    bool was_here = has_come_and_gone(node, order);
+    int status = was_here ? DLHT_OK : take(node, order);
+    struct recover_message have = have_of(node, order->arc, order->number);
+    have.status = status;
+    if (was_here) {
+        have.replica = order->fresh;
+        have.leads = true;
+    }
+    return have;
 }
 
 static void note_have(struct node *node, struct recovery *v, size_t i,
@@ -386,12 +402,11 @@ static void note_have(struct node *node, struct recovery *v, size_t i,
 void op_recover_receive(struct node *node, const struct id *from,
                         const struct recover_message *m)
 {
-    if (m->kind == RECOVER_ASK) {
-        say_have(node, from, m, DLHT_OK);
-        return;
-    }
-    if (m->kind == RECOVER_TAKE) {
-        say_have(node, from, m, take(node, m));
+    if (m->kind != RECOVER_HAVE) {
+        struct recover_message have = m->kind == RECOVER_TAKE
+                                          ? carry_out(node, m)
+                                          : have_of(node, m->arc, m->number);
+        send_to(node, from, &have);
         return;
     }
     for (struct recovery *v = node->recoveries; v; v = v->next) {
@@ -430,7 +445,6 @@ static size_t choose(const struct recovery *v)
     return best;
 }
 
-/* Why nothing is to be recovered, or cannot be; NULL: it may go on. */
 /* The arc that swallowed it, as far as known here. */
 static const struct arc *heir_of(const struct node *node, const struct arc *arc)
 {
@@ -463,6 +477,7 @@ static void end_at_neighbour(const struct node *node, struct recovery *v)
     }
 }
 
+/* Why nothing is to be recovered, or cannot be; NULL: it may go on. */
 static const char *refusal(struct node *node, const struct recovery *v,
                            char text[TEXT_MAX])
 {
@@ -532,15 +547,13 @@ static size_t self_index(const struct node *node, const struct recovery *v)
 static void tell(struct node *node, struct recovery *v)
 {
     size_t i = v->chosen < v->count ? v->chosen : self_index(node, v);
-    v->ask_ns = node->now_ns + ASK_AGAIN_NS;
+    v->ask_ns = node->now_ns + TELL_AGAIN_NS;
     v->order.arc_known = v->known;
     if (!node_is_self(node, &v->list[i].peer)) {
         send_to(node, &v->list[i].peer, &v->order);
         return;
     }
-    int status = take(node, &v->order);
-    struct recover_message have = have_of(node, v->arc, v->number);
-    have.status = status;
+    struct recover_message have = carry_out(node, &v->order);
     note_have(node, v, i, &have);
 }
 

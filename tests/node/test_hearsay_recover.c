@@ -10,6 +10,7 @@
 #include "dlht/err.h"
 #include "node/crowd.h"
 #include "node/recover.h"
+#include "node/replica.h"
 
 /* Recoveries */
 
@@ -371,5 +372,12 @@ Test(recovery, an_order_is_checked_by_who_is_to_carry_it_out, .timeout = 60)
                            .key = span_str("0"),
                            .value = span_str("v") };
     cr_expect_eq(alone_ask(&c.a, &put)->status, DLHT_OK, "it is served");
+    /* As when a neighbour swallows it before who gave the order looks. */
+    replica_remove(c.a.node, node_replica(c.a.node, ARC));
+    const struct order *begin = &before[6];
+    cr_expect_eq(hear_order(&c, ARC, begin), DLHT_OK, "it was carried out");
+    cr_expect_eq(c.said.replica, NEW);
+    cr_expect(c.said.leads);
+    cr_expect_null(node_replica(c.a.node, ARC), "and is not again");
     crowd_end(&c);
 }
