@@ -8,8 +8,10 @@ set(DLHT_ROOMS base wire store store_cache chord rmi replica training placement 
     vector_filter vector_collection node
     net_disk net_resp net api)
 set(dlht_objects)
+set(dlht_rooms)
 foreach(room ${DLHT_ROOMS})
     if(TARGET dlht_${room})
+        list(APPEND dlht_rooms dlht_${room})
         list(APPEND dlht_objects $<TARGET_OBJECTS:dlht_${room}>)
     endif()
 endforeach()
@@ -44,6 +46,8 @@ add_custom_command(OUTPUT ${dlht_local}
 set_source_files_properties(${dlht_local} PROPERTIES
     EXTERNAL_OBJECT ON GENERATED ON)
 add_library(dlht_static STATIC ${dlht_local})
+# Ninja knows which target makes an object file, make has to be told.
+add_dependencies(dlht_static ${dlht_rooms})
 add_library(dlht::static ALIAS dlht_static)
 set_target_properties(dlht_static PROPERTIES
     LINKER_LANGUAGE C OUTPUT_NAME dlht EXPORT_NAME static)
