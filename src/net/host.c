@@ -28,6 +28,7 @@
 
 enum {
     HOST_RESUMES_PER_TURN = 8,
+    HOST_REQUESTS_PER_FLUSH = 64, /* what they touch stays in the cache */
     HOST_FILES_RESERVE = 64 /* descriptors that callers leave to the rest */
 };
 
@@ -51,6 +52,7 @@ struct host {
     struct effects effects;
     uint64_t now_ns;
     bool stepped;     /* a flush is owed */
+    unsigned asked;   /* requests since the last one */
     bool no_memory;   /* a step failed: try again soon */
     struct id *downs; /* losses to tell the node */
     size_t down_count;
@@ -257,6 +259,17 @@ static bool host_write(void *context, const struct spot *spot,
     return spot_write(h->node, spot, request);
 }
 
+static void host_flush(struct host *h)
+{
+    if (!h->stepped)
+        return;
+    struct event event;
+    event.kind = EVENT_FLUSH;
+    (void)host_step(h, &event);
+    h->stepped = false;
+    h->asked = 0;
+}
+
 static void host_on_request(void *context, uint64_t ticket,
                             const struct request *request)
 {
@@ -265,10 +278,12 @@ static void host_on_request(void *context, uint64_t ticket,
     event.kind = EVENT_REQUEST;
     event.u.request.ticket = ticket;
     event.u.request.request = request;
-    if (host_step(h, &event) == DLHT_OK)
-        return;
-    struct response busy = { .status = DLHT_EBUSY };
-    host_reply(h, ticket, &busy);
+    if (host_step(h, &event) != DLHT_OK) {
+        struct response busy = { .status = DLHT_EBUSY };
+        host_reply(h, ticket, &busy);
+    } else if (++h->asked == HOST_REQUESTS_PER_FLUSH) {
+        host_flush(h);
+    }
 }
 
 static void host_on_down(void *context, const struct id *peer)
@@ -368,16 +383,6 @@ static void host_on_inner(void *context, bool readable, bool writable)
 }
 
 /* Turns. */
-
-static void host_flush(struct host *h)
-{
-    if (!h->stepped)
-        return;
-    struct event event;
-    event.kind = EVENT_FLUSH;
-    (void)host_step(h, &event);
-    h->stepped = false;
-}
 
 /* What was sent since the start, for who measures: in the log for debugging,
  * every few seconds. */
