@@ -81,8 +81,10 @@ Test(round, gives_what_one_look_at_all_keys_gives)
             cr_assert_eq(model_key_count(result.model), set.count);
             if (arcs[a] >= 64)
                 cr_assert(mean <= 4096, "%.0f bytes", mean);
+            /* Paths are those of the machine, some with very many alike. */
+            double most = shapes[s] == KEYS_PATHS ? 8192 : 4096;
             if (arcs[a] >= 300)
-                cr_assert(result.most <= 4096, "%.0f bytes", result.most);
+                cr_assert(result.most <= most, "%.0f bytes", result.most);
             cr_assert(arcs[a] < 300 || stats.ks <= 0.002, "%f", stats.ks);
             cr_assert(arcs[a] < 300 || empty_arcs(&f) > 0);
             federation_result_deinit(&result);
