@@ -33,7 +33,8 @@
 
 enum {
     LOG_BYTES_KEPT = 8 << 20, /* of a raft log in memory, for slow members */
-    LOG_ENTRIES_KEPT = 20000
+    LOG_ENTRIES_KEPT = 20000,
+    LOG_ENTRIES_FREE = 256 /* kept, too, though all members have them */
 };
 
 static struct raft_config raft_settings(struct node *node,
@@ -649,13 +650,22 @@ void replica_receive(struct node *node, const struct id *from,
     replica_touch(node, r);
 }
 
-/* Keeps the log in memory short. Not between raft_take and the end of a step:
- * effects point into the log. */
+/* Keeps the log in memory short: what is written next is still in the
+ * processor's cache then. Not between raft_take and the end of a step: effects
+ * point into the log. */
 static void compact(struct replica *r)
 {
     uint64_t first = raft_first_index(r->raft);
     if (r->applied <= first)
         return;
+    if (r->applied - first > 2 * LOG_ENTRIES_FREE) {
+        uint64_t all = raft_all_have(r->raft);
+        uint64_t needless = all < r->applied ? all : r->applied;
+        if (needless > first + 2 * LOG_ENTRIES_FREE) {
+            raft_compact(r->raft, needless - LOG_ENTRIES_FREE);
+            return;
+        }
+    }
     if (raft_log_bytes(r->raft) > LOG_BYTES_KEPT ||
         r->applied - first > LOG_ENTRIES_KEPT)
         raft_compact(r->raft, first + (r->applied - first) / 2);
@@ -720,7 +730,6 @@ void replica_tick(struct node *node, struct replica *r)
     }
     if (r->cache)
         cache_arc_tick(node, r);
-    compact(r);
     if (raft_timeout_ns(r->raft) <= node->now_ns) {
         raft_tick(r->raft, node->now_ns);
         replica_touch(node, r);
@@ -745,7 +754,7 @@ static void journal_entry(struct node *node, struct replica *r,
     buf_reset(b);
     mp_write_uint(b, entry->type);
     if (entry->type == RAFT_ENTRY_MEMBERS)
-        codec_pack_members(b, &entry->members);
+        codec_pack_members(b, entry->members);
     mp_write_bin(b, entry->data);
     node_journal_buf(node, JOURNAL_ENTRY, r->id, entry->term, entry->index, b);
 }
@@ -938,6 +947,7 @@ static void serve_held(struct node *node, struct replica *r)
 void replica_flush(struct node *node, struct replica *r)
 {
     r->dirty = false;
+    compact(r);
     struct raft_output out;
     raft_take(r->raft, node->now_ns, &out);
     persist(node, r, &out);

@@ -484,7 +484,7 @@ static int apply_members(struct node *node, struct replica *r,
     memcpy(r->arc->members, members, count * sizeof *members);
     r->arc->member_count = count;
     r->arc->generation++;
-    r->applied_members = entry->members;
+    r->applied_members = *entry->members;
     r->lost_mask = 0;
     gossip_notice_arc(node, r->arc);
     return DLHT_OK;
@@ -539,8 +539,8 @@ void replica_apply(struct node *node, struct replica *r)
         answer_waiter(node, r, r->applied, &result);
         if (entry->type == RAFT_ENTRY_MEMBERS) {
             removed = true;
-            for (size_t i = 0; i < entry->members.count; i++)
-                if (entry->members.list[i].id == r->self)
+            for (size_t i = 0; i < entry->members->count; i++)
+                if (entry->members->list[i].id == r->self)
                     removed = false;
         }
     }

@@ -118,8 +118,11 @@ static int restore_entry(struct node *node, struct replica *r,
     mp_reader_init(&reader, record->payload);
     struct raft_entry entry = { .term = record->term, .index = record->index };
     entry.type = (uint8_t)mp_read_uint(&reader);
-    if (entry.type == RAFT_ENTRY_MEMBERS)
-        codec_unpack_members(&reader, &entry.members);
+    struct raft_members members;
+    if (entry.type == RAFT_ENTRY_MEMBERS) {
+        codec_unpack_members(&reader, &members);
+        entry.members = &members;
+    }
     entry.data = mp_read_bytes(&reader);
     if (reader.bad)
         return DLHT_ECORRUPT;

@@ -112,7 +112,7 @@ static bool restored_is_sound(const struct raft_entry *entry)
         entry->index > RAFT_NUMBER_MAX || entry->data.len > RAFT_ENTRY_MAX)
         return false;
     if (entry->type == RAFT_ENTRY_MEMBERS)
-        return raft_members_are_sound(&entry->members);
+        return entry->members && raft_members_are_sound(entry->members);
     return entry->type == RAFT_ENTRY_NOOP || entry->type == RAFT_ENTRY_DATA;
 }
 
@@ -144,7 +144,7 @@ int raft_restore_entry(struct raft *raft, const struct raft_entry *entry)
     }
     raft_forget_tail(raft, entry->index);
     if (entry->type == RAFT_ENTRY_MEMBERS)
-        raft_members_enter(raft, &entry->members, entry->index);
+        raft_members_enter(raft, entry->members, entry->index);
     mark_durable(raft);
     return DLHT_OK;
 }
@@ -330,7 +330,7 @@ void raft_compact(struct raft *raft, uint64_t index)
         for (uint64_t i = raft->log.base_index + 1; i <= index; i++) {
             const struct raft_entry *entry = raft_log_at(&raft->log, i);
             if (entry->type == RAFT_ENTRY_MEMBERS)
-                raft->base_members = entry->members;
+                raft->base_members = *entry->members;
         }
     }
     raft_log_drop_front(&raft->log, index);
@@ -411,6 +411,17 @@ uint64_t raft_first_index(const struct raft *raft)
 uint64_t raft_last_index(const struct raft *raft)
 {
     return raft_end(raft);
+}
+
+uint64_t raft_all_have(const struct raft *raft)
+{
+    uint64_t least = raft->role == RAFT_LEADER ? raft->persisted : 0;
+    for (size_t i = 0; i < raft->peer_count; i++) {
+        const struct raft_peer *peer = &raft->peers[i];
+        if (peer->id != raft->config.id && peer->match < least)
+            least = peer->match;
+    }
+    return least;
 }
 
 size_t raft_log_bytes(const struct raft *raft)

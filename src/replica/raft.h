@@ -66,8 +66,8 @@ struct raft_entry {
     uint64_t term;
     uint64_t index;
     uint8_t type;
-    struct span data;            /* DATA, MEMBERS: the caller's bytes */
-    struct raft_members members; /* MEMBERS only */
+    struct span data;                   /* DATA, MEMBERS: the caller's bytes */
+    const struct raft_members *members; /* MEMBERS; else NULL */
 };
 
 struct raft_config {
@@ -291,6 +291,9 @@ replica_id raft_leader(const struct raft *raft); /* 0: not known */
 uint64_t raft_commit(const struct raft *raft);
 uint64_t raft_first_index(const struct raft *raft); /* oldest entry held */
 uint64_t raft_last_index(const struct raft *raft);
+/* Up to there every member has all durably, as this leader knows; 0: it leads
+ * not. */
+uint64_t raft_all_have(const struct raft *raft);
 size_t raft_log_bytes(const struct raft *raft);
 bool raft_is_quiet(const struct raft *raft);
 /* Members by the newest MEMBERS entry in the log, committed or not. */

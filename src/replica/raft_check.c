@@ -50,7 +50,7 @@ static void check_members(const struct raft *raft)
     assert(raft->members_index <= raft_end(raft));
     assert(raft->peer_count == raft->members.count);
     assert(raft_members_equal(&raft->members,
-                              entry ? &entry->members : &raft->base_members));
+                              entry ? entry->members : &raft->base_members));
     for (size_t i = 0; i < raft->peer_count; i++) {
         const struct raft_peer *peer = &raft->peers[i];
         assert(peer->id == raft->members.list[i].id);

@@ -19,7 +19,7 @@ static bool entry_is_sound(const struct raft_entry *entry)
         (entry->data.len > 0 && !entry->data.data))
         return false;
     if (entry->type == RAFT_ENTRY_MEMBERS)
-        return raft_members_are_sound(&entry->members);
+        return entry->members && raft_members_are_sound(entry->members);
     return entry->type == RAFT_ENTRY_NOOP || entry->type == RAFT_ENTRY_DATA;
 }
 
@@ -150,7 +150,7 @@ int raft_follow_append(struct raft *raft, const struct raft_message *m)
         raft_forget_tail(raft, from);
         for (size_t i = known; i < m->entry_count; i++)
             if (m->entries[i].type == RAFT_ENTRY_MEMBERS)
-                raft_members_enter(raft, &m->entries[i].members,
+                raft_members_enter(raft, m->entries[i].members,
                                    m->entries[i].index);
     } else {
         hear(raft, m);

@@ -12,7 +12,16 @@
 #include "dlht/err.h"
 
 enum {
-    CAP_MIN = 16
+    CAP_MIN = 16,
+    CHUNK_MIN = 512, /* of a log that holds little; the next are twice that */
+    CHUNK_MAX = 4096,
+    CHUNK_ALIGN = _Alignof(struct raft_members)
+};
+
+struct raft_chunk {
+    size_t used, cap; /* of bytes */
+    size_t live;      /* entries that have theirs here */
+    _Alignas(CHUNK_ALIGN) uint8_t bytes[];
 };
 
 void raft_log_init(struct raft_log *log, uint64_t index, uint64_t term)
@@ -24,15 +33,54 @@ void raft_log_init(struct raft_log *log, uint64_t index, uint64_t term)
 
 static void release(struct raft_log *log, size_t from, size_t to)
 {
-    for (size_t i = from; i < to; i++)
-        free((void *)(uintptr_t)log->entries[i].data.data);
+    for (size_t i = from; i < to; i++) {
+        struct raft_chunk *chunk = log->places[i].chunk;
+        if (!chunk || --chunk->live > 0)
+            continue;
+        if (chunk == log->open)
+            chunk->used = 0;
+        else
+            free(chunk);
+    }
+}
+
+/* What is not needed while nothing is held. */
+static void close_chunk(struct raft_log *log)
+{
+    if (log->open && log->open->live == 0)
+        free(log->open);
+    log->open = NULL;
+}
+
+/* Room for an entry's bytes; of a large entry, in a chunk of its own. */
+static struct raft_chunk *chunk_for(struct raft_log *log, size_t len)
+{
+    struct raft_chunk *open = log->open;
+    if (open && open->cap - open->used >= len)
+        return open;
+    bool own = len > CHUNK_MAX / 4;
+    size_t cap = own ? len : open ? open->cap * 2 : CHUNK_MIN;
+    while (!own && cap < 2 * len)
+        cap *= 2;
+    if (!own && cap > CHUNK_MAX)
+        cap = CHUNK_MAX;
+    struct raft_chunk *chunk = mem_array(sizeof *chunk + cap, 1);
+    if (!chunk)
+        return NULL;
+    *chunk = (struct raft_chunk){ .cap = cap };
+    if (own)
+        return chunk;
+    close_chunk(log);
+    log->open = chunk;
+    return chunk;
 }
 
 void raft_log_deinit(struct raft_log *log)
 {
     release(log, log->start, log->start + log->count);
+    close_chunk(log);
     free(log->entries);
-    free(log->ends);
+    free(log->places);
     raft_log_init(log, 0, 0);
 }
 
@@ -62,7 +110,7 @@ static uint64_t end_of(const struct raft_log *log, uint64_t index)
         index = raft_log_last(log);
     if (index <= log->base_index)
         return log->base_end;
-    return log->ends[slot_of(log, index)];
+    return log->places[slot_of(log, index)].end;
 }
 
 size_t raft_log_bytes_between(const struct raft_log *log, uint64_t from,
@@ -88,21 +136,21 @@ static int move_to(struct raft_log *log, size_t cap)
 {
     assert(cap >= log->count);
     struct raft_entry *entries = mem_array(cap, sizeof *entries);
-    uint64_t *ends = mem_array(cap, sizeof *ends);
-    if (!entries || !ends) {
+    struct raft_place *places = mem_array(cap, sizeof *places);
+    if (!entries || !places) {
         free(entries);
-        free(ends);
+        free(places);
         return DLHT_ENOMEM;
     }
     if (log->count > 0) {
         memcpy(entries, log->entries + log->start,
                log->count * sizeof *entries);
-        memcpy(ends, log->ends + log->start, log->count * sizeof *ends);
+        memcpy(places, log->places + log->start, log->count * sizeof *places);
     }
     free(log->entries);
-    free(log->ends);
+    free(log->places);
     log->entries = entries;
-    log->ends = ends;
+    log->places = places;
     log->start = 0;
     log->cap = cap;
     return DLHT_OK;
@@ -116,8 +164,8 @@ static int reserve(struct raft_log *log, size_t extra)
     if (need <= log->cap && log->start >= log->count) {
         memmove(log->entries, log->entries + log->start,
                 log->count * sizeof *log->entries);
-        memmove(log->ends, log->ends + log->start,
-                log->count * sizeof *log->ends);
+        memmove(log->places, log->places + log->start,
+                log->count * sizeof *log->places);
         log->start = 0;
         return DLHT_OK;
     }
@@ -125,24 +173,34 @@ static int reserve(struct raft_log *log, size_t extra)
     return move_to(log, cap < CAP_MIN ? CAP_MIN : cap);
 }
 
-/* Copies one entry into a free slot. */
-static int copy_entry(struct raft_entry *slot, const struct raft_entry *entry)
+/* Copies one entry into a free slot: its members first, for they are aligned. */
+static int copy_entry(struct raft_log *log, size_t slot,
+                      const struct raft_entry *entry)
 {
-    uint8_t *data = NULL;
-    if (entry->data.len > 0) {
-        data = mem_array(entry->data.len, 1);
-        if (!data)
-            return DLHT_ENOMEM;
-        memcpy(data, entry->data.data, entry->data.len);
-    }
-    slot->term = entry->term;
-    slot->index = entry->index;
-    slot->type = entry->type;
-    slot->data = span_of(data, entry->data.len);
-    if (entry->type == RAFT_ENTRY_MEMBERS)
-        slot->members = entry->members;
-    else
-        memset(&slot->members, 0, sizeof slot->members);
+    struct raft_entry *copy = &log->entries[slot];
+    bool named = entry->type == RAFT_ENTRY_MEMBERS;
+    size_t members = named ? sizeof *entry->members : 0;
+    size_t len = (members + entry->data.len + CHUNK_ALIGN - 1) &
+                 ~(size_t)(CHUNK_ALIGN - 1);
+    *copy = *entry;
+    copy->members = NULL;
+    copy->data = span_empty();
+    log->places[slot].chunk = NULL;
+    if (len == 0)
+        return DLHT_OK;
+    struct raft_chunk *chunk = chunk_for(log, len);
+    if (!chunk)
+        return DLHT_ENOMEM;
+    uint8_t *at = chunk->bytes + chunk->used;
+    chunk->used += len;
+    chunk->live++;
+    log->places[slot].chunk = chunk;
+    if (named)
+        copy->members = memcpy(at, entry->members, members);
+    if (entry->data.len > 0)
+        copy->data =
+            span_of(memcpy(at + members, entry->data.data, entry->data.len),
+                    entry->data.len);
     return DLHT_OK;
 }
 
@@ -156,7 +214,7 @@ int raft_log_replace(struct raft_log *log, uint64_t from,
     /* Copies wait behind what is held until nothing can fail any more. */
     size_t staged = log->start + log->count;
     for (size_t i = 0; i < count; i++) {
-        rc = copy_entry(&log->entries[staged + i], &entries[i]);
+        rc = copy_entry(log, staged + i, &entries[i]);
         if (rc != DLHT_OK) {
             release(log, staged, staged + i);
             return rc;
@@ -165,14 +223,17 @@ int raft_log_replace(struct raft_log *log, uint64_t from,
     size_t keep = (size_t)(from - log->base_index - 1);
     size_t at = log->start + keep;
     release(log, at, staged);
-    if (at != staged)
+    if (at != staged) {
         memmove(log->entries + at, log->entries + staged,
                 count * sizeof *log->entries);
-    uint64_t end = keep > 0 ? log->ends[at - 1] : log->base_end;
+        memmove(log->places + at, log->places + staged,
+                count * sizeof *log->places);
+    }
+    uint64_t end = keep > 0 ? log->places[at - 1].end : log->base_end;
     for (size_t i = 0; i < count; i++) {
         assert(log->entries[at + i].index == from + i);
         end += log->entries[at + i].data.len + RAFT_LOG_ENTRY_BYTES;
-        log->ends[at + i] = end;
+        log->places[at + i].end = end;
     }
     log->count = keep + count;
     return DLHT_OK;
@@ -191,6 +252,8 @@ void raft_log_drop_front(struct raft_log *log, uint64_t index)
     log->base_index = index;
     log->base_term = term;
     log->base_end = end;
+    if (log->count == 0)
+        close_chunk(log);
     /* Thousands of logs that were long once must not keep their arrays; if
      * there is no memory for smaller ones, the big ones stay. */
     if (log->cap > (size_t)4 * CAP_MIN && log->count < log->cap / 8)
@@ -200,6 +263,7 @@ void raft_log_drop_front(struct raft_log *log, uint64_t index)
 void raft_log_reset(struct raft_log *log, uint64_t index, uint64_t term)
 {
     release(log, log->start, log->start + log->count);
+    close_chunk(log);
     log->base_end = end_of(log, raft_log_last(log));
     log->start = 0;
     log->count = 0;

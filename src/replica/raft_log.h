@@ -4,8 +4,9 @@
  *
  * One array with a moving front: an entry is found in one step and any run of
  * entries is contiguous. What was compacted is known by the index and term of
- * its last entry, the base. Entry bytes are owned here, one block each, and
- * never move; the array itself may move with every call that adds. */
+ * its last entry, the base. Entry bytes are owned here and never move; those of
+ * entries that follow each other share chunks, which go when the last of their
+ * entries does. The array itself may move with every call that adds. */
 
 #ifndef REPLICA_RAFT_LOG_H
 #define REPLICA_RAFT_LOG_H
@@ -16,10 +17,19 @@ enum {
     RAFT_LOG_ENTRY_BYTES = 64 /* what an entry is counted for beside its data */
 };
 
+struct raft_chunk;
+
+/* Beside each entry. */
+struct raft_place {
+    uint64_t end; /* bytes counted from the beginning of time up to and
+                   * including it */
+    struct raft_chunk *chunk; /* with its data and members; NULL: none */
+};
+
 struct raft_log {
-    struct raft_entry *entries; /* owned, as is each entry's data */
-    uint64_t *ends; /* of each entry: bytes counted from the beginning of time
-                     * up to and including it */
+    struct raft_entry *entries;
+    struct raft_place *places;
+    struct raft_chunk *open; /* where the next bytes go; NULL: none yet */
     size_t start;
     size_t count;
     size_t cap;

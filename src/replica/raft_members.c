@@ -115,7 +115,7 @@ void raft_members_rescan(struct raft *raft)
     for (uint64_t i = raft_end(raft); i > raft->log.base_index; i--) {
         const struct raft_entry *entry = raft_log_at(&raft->log, i);
         if (entry->type == RAFT_ENTRY_MEMBERS) {
-            raft_members_enter(raft, &entry->members, i);
+            raft_members_enter(raft, entry->members, i);
             return;
         }
     }
@@ -135,7 +135,7 @@ static const struct raft_members *previous_members(const struct raft *raft)
     for (uint64_t i = raft->members_index - 1; i > raft->log.base_index; i--) {
         const struct raft_entry *entry = raft_log_at(&raft->log, i);
         if (entry->type == RAFT_ENTRY_MEMBERS)
-            return &entry->members;
+            return entry->members;
     }
     return &raft->base_members;
 }
@@ -219,7 +219,7 @@ int raft_change(struct raft *raft, uint64_t now_ns,
                                 .index = raft_end(raft) + 1,
                                 .type = RAFT_ENTRY_MEMBERS,
                                 .data = data,
-                                .members = *next };
+                                .members = next };
     rc = raft_log_replace(&raft->log, entry.index, &entry, 1);
     if (rc != DLHT_OK)
         return rc;

@@ -29,7 +29,7 @@ static void pack_entry(struct buf *b, const struct raft_entry *e)
     fields_put_uint(&f, e->type);
     fields_put_bytes(&f, e->data);
     if (e->type == RAFT_ENTRY_MEMBERS) {
-        codec_pack_members(b, &e->members);
+        codec_pack_members(b, e->members);
         fields_note(&f, true);
     }
     fields_end(&f);
@@ -93,18 +93,22 @@ int body_pack_raft(const struct message *message, struct buf *b)
     return DLHT_OK;
 }
 
-static void unpack_entry(struct mp_reader *r, struct raft_entry *e)
+static void unpack_entry(struct mp_reader *r, struct codec_arena *arena,
+                         struct raft_entry *e)
 {
     struct fields_in f = fields_open(r);
     e->term = fields_uint(&f, UINT64_MAX);
     e->type = (uint8_t)fields_uint(&f, RAFT_ENTRY_MEMBERS);
     e->data = fields_bytes(&f, RAFT_ENTRY_MAX);
-    e->members.count = 0;
+    e->members = NULL;
     if (e->type == RAFT_ENTRY_MEMBERS) {
-        if (fields_more(&f))
-            codec_unpack_members(r, &e->members);
+        struct raft_members *members =
+            body_array(arena, r, 1, sizeof *members, 1);
+        if (members && fields_more(&f))
+            codec_unpack_members(r, members);
         else
             mp_fail(r);
+        e->members = members;
     }
     fields_close(&f);
     if (e->type < RAFT_ENTRY_NOOP)
@@ -126,7 +130,7 @@ static void unpack_entries(struct fields_in *f, struct codec_arena *arena,
         body_array(arena, r, count, sizeof *list, ENTRY_PACKED_MIN);
     uint64_t term = m->log_term > 0 ? m->log_term : 1;
     for (size_t i = 0; i < count && !r->bad; i++) {
-        unpack_entry(r, &list[i]);
+        unpack_entry(r, arena, &list[i]);
         list[i].index = m->index + 1 + i;
         if (list[i].term < term || list[i].term > m->term)
             mp_fail(r);

@@ -46,7 +46,7 @@ void net_apply(struct net *net, struct node *node)
         node->state.term = entry->term;
         node->state.hash = hash64_mix(node->state.hash, net_entry_hash(entry));
         if (entry->type == RAFT_ENTRY_MEMBERS)
-            node->state.members = entry->members;
+            node->state.members = *entry->members;
         if (entry->index < CHOSEN_MAX &&
             node->state.hash != net->chain[entry->index])
             net_fail(net, "node %d differs at %d", (int)node->id,

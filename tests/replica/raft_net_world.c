@@ -103,11 +103,17 @@ void net_entry_copy(struct raft_entry *to, const struct raft_entry *from)
         memcpy(data, from->data.data, from->data.len);
     }
     to->data = span_of(data, from->data.len);
+    if (!from->members)
+        return;
+    struct raft_members *members = malloc(sizeof *members);
+    *members = *from->members;
+    to->members = members;
 }
 
 void net_entry_free(struct raft_entry *entry)
 {
     free((void *)(uintptr_t)entry->data.data);
+    free((void *)(uintptr_t)entry->members);
 }
 
 void net_event_free(struct event *e)
@@ -124,9 +130,9 @@ uint64_t net_entry_hash(const struct raft_entry *entry)
     h = hash64_mix(h, entry->type);
     h = hash64_mix(h, hash64(entry->data));
     if (entry->type == RAFT_ENTRY_MEMBERS)
-        for (size_t i = 0; i < entry->members.count; i++)
-            h = hash64_mix(h, entry->members.list[i].id * 2 +
-                                  entry->members.list[i].voter);
+        for (size_t i = 0; i < entry->members->count; i++)
+            h = hash64_mix(h, entry->members->list[i].id * 2 +
+                                  entry->members->list[i].voter);
     return h | 1;
 }
 

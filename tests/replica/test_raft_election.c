@@ -133,8 +133,9 @@ Test(raft_election, a_lone_voter_waits_while_its_making_is_open)
                                 .members = solo_members("12"),
                                 .term = 2,
                                 .now_ns = T0 };
+    struct raft_members members = solo_members("1");
     struct raft_entry entry = { 2, 6, RAFT_ENTRY_MEMBERS, span_str("m"),
-                                solo_members("1") };
+                                &members };
     for (int committed = 0; committed < 2; committed++) {
         struct raft *raft;
         cr_assert_eq(raft_new(&config, &start, &raft), DLHT_OK);
@@ -152,8 +153,9 @@ Test(raft_election, a_lone_voter_waits_while_its_making_is_open)
 Test(raft_election, a_removed_voter_stands_until_that_is_committed)
 {
     struct raft *raft = solo_follower(2, 2);
+    struct raft_members members = solo_members("23");
     struct raft_entry entry = { 2, 3, RAFT_ENTRY_MEMBERS, span_str("m"),
-                                solo_members("23") };
+                                &members };
     struct raft_message m = solo_append(2, 2, 2, &entry, 1);
     cr_assert_eq(solo_say(raft, T0, m), DLHT_OK);
     cr_expect_neq(raft_timeout_ns(raft), UINT64_MAX);

@@ -61,8 +61,9 @@ Test(raft_members, a_change_waits_for_an_entry_of_the_term)
 Test(raft_members, a_truncation_brings_the_former_members_back)
 {
     struct raft *raft = solo_follower(2, 2);
+    struct raft_members members = solo_members("12");
     struct raft_entry entry = { 2, 3, RAFT_ENTRY_MEMBERS, span_str("m"),
-                                solo_members("12") };
+                                &members };
     cr_assert_eq(solo_say(raft, T0, solo_append(2, 2, 2, &entry, 1)), DLHT_OK);
     cr_expect_eq(raft_members(raft)->count, 2);
     solo_fill(&entry, 1, 3, 3);

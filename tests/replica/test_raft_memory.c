@@ -47,6 +47,10 @@ static const struct raft_members three = {
     { { 1, true }, { 2, true }, { 3, true } }, 3
 };
 
+/* So long that each gets a block of its own. */
+static const uint8_t long_bytes[2000];
+#define LONG_BYTES span_of(long_bytes, sizeof long_bytes)
+
 static int make(struct raft **raft)
 {
     const struct raft_config config = {
@@ -67,7 +71,7 @@ static int call_append(struct raft *raft)
         entries[i] = (struct raft_entry){ .term = 2,
                                           .index = 2 + i,
                                           .type = RAFT_ENTRY_DATA,
-                                          .data = span_str("some bytes") };
+                                          .data = LONG_BYTES };
     const struct raft_message m = { .type = RAFT_APPEND,
                                     .from = 2,
                                     .to = 1,
@@ -81,10 +85,9 @@ static int call_append(struct raft *raft)
 
 static int call_restore(struct raft *raft)
 {
-    const struct raft_entry entry = { .term = 2,
-                                      .index = 2,
-                                      .type = RAFT_ENTRY_DATA,
-                                      .data = span_str("some bytes") };
+    const struct raft_entry entry = {
+        .term = 2, .index = 2, .type = RAFT_ENTRY_DATA, .data = LONG_BYTES
+    };
     return raft_restore_entry(raft, &entry);
 }
 
@@ -114,7 +117,7 @@ static void lead(struct raft *raft)
 static int call_propose(struct raft *raft)
 {
     uint64_t index;
-    return raft_propose(raft, 10, span_str("some bytes"), &index);
+    return raft_propose(raft, 10, LONG_BYTES, &index);
 }
 
 static int call_change(struct raft *raft)
@@ -122,7 +125,7 @@ static int call_change(struct raft *raft)
     struct raft_members next = three;
     next.count = 2;
     uint64_t index;
-    return raft_change(raft, 10, &next, span_str("some bytes"), &index);
+    return raft_change(raft, 10, &next, LONG_BYTES, &index);
 }
 
 static int call_read(struct raft *raft)

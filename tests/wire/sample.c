@@ -261,8 +261,11 @@ static void sample_entries(struct rng *rng, struct sample_pool *pool,
                                  .type = (uint8_t)rng_range(
                                      rng, RAFT_ENTRY_NOOP, RAFT_ENTRY_MEMBERS),
                                  .data = bytes(rng, pool, 0, 300) };
-        if (entries[i].type == RAFT_ENTRY_MEMBERS)
-            sample_members(rng, &entries[i].members);
+        if (entries[i].type == RAFT_ENTRY_MEMBERS) {
+            struct raft_members *members = take(pool, sizeof *members);
+            sample_members(rng, members);
+            entries[i].members = members;
+        }
         term += flip(rng) ? 0 : 1;
     }
     m->entries = entries;
@@ -711,8 +714,9 @@ static const char *envelope_difference(const struct raft_envelope *a,
         SAME(message.entries[i].index);
         SAME(message.entries[i].type);
         SAME_SPAN(message.entries[i].data);
-        if (!sample_members_equal(&a->message.entries[i].members,
-                                  &b->message.entries[i].members))
+        const struct raft_members *x = a->message.entries[i].members;
+        const struct raft_members *y = b->message.entries[i].members;
+        if (!x != !y || (x && !sample_members_equal(x, y)))
             return "members";
     }
     return NULL;

@@ -78,6 +78,9 @@ static const struct peer peer = { .id = ID(0xaa),
 #define PEER_HEX                                                               \
     "97" ID_HEX("aa") "c40d31302e302e302e313a39303030c4027a310501cd03e801"
 
+static const struct raft_members members = { { { 21, true }, { 22, false } },
+                                             2 };
+
 static const struct raft_entry entries[] = {
     { .term = 6, .index = 12, .type = RAFT_ENTRY_NOOP },
     { .term = 6, .index = 13, .type = RAFT_ENTRY_DATA, .data = LIT("put") },
@@ -85,7 +88,7 @@ static const struct raft_entry entries[] = {
       .index = 14,
       .type = RAFT_ENTRY_MEMBERS,
       .data = LIT("m"),
-      .members = { { { 21, true }, { 22, false } }, 2 } }
+      .members = &members }
 };
 
 static const struct raft_envelope envelopes[] = {
