@@ -94,7 +94,9 @@ struct keyspace {
 struct waiter {
     uint64_t index;
     struct origin origin;
-    bool all; /* answered when all live replicas have it */
+    bool all;    /* answered when all live replicas have it */
+    bool direct; /* no pending request stands behind it: op_record.c */
+    uint64_t begun_ns, deadline_ns; /* of a direct one */
 };
 
 struct waiting_read {

@@ -140,8 +140,9 @@ void op_merge_serve(struct node *node, const struct request *q,
     if (rc == DLHT_OK && note.kind == MERGE_STAGE && !r->staging)
         rc = replica_may_change(node, r);
     struct command c = { .kind = COMMAND_MERGE, .value = q->value };
+    struct waiter w = { .origin = *origin };
     if (rc == DLHT_OK)
-        rc = replica_propose(node, r, &c, origin, false);
+        rc = replica_propose(node, r, &c, &w);
     if (rc == DLHT_ENOTOWNER)
         op_answer_not_owner(node, r, q, origin);
     else if (rc != DLHT_OK)

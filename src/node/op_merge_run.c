@@ -402,9 +402,9 @@ static int propose(struct node *node, struct replica *r, enum merge_kind kind,
     struct buf packed = { 0 };
     op_merge_pack(&packed, &note);
     struct command c = { .kind = COMMAND_MERGE, .value = buf_span(&packed) };
-    struct origin nobody = { .kind = ORIGIN_NONE };
-    int rc = packed.failed ? DLHT_ENOMEM
-                           : replica_propose(node, r, &c, &nobody, false);
+    struct waiter nobody = { .origin.kind = ORIGIN_NONE };
+    int rc =
+        packed.failed ? DLHT_ENOMEM : replica_propose(node, r, &c, &nobody);
     buf_deinit(&packed);
     r->run->proposed = rc == DLHT_OK;
     r->run->since_ns = node->now_ns;
@@ -681,9 +681,9 @@ static void propose_for(struct node *node, struct replica *r,
     struct buf packed = { 0 };
     op_merge_pack(&packed, note);
     struct command c = { .kind = COMMAND_MERGE, .value = buf_span(&packed) };
-    struct origin nobody = { .kind = ORIGIN_NONE };
+    struct waiter nobody = { .origin.kind = ORIGIN_NONE };
     if (!packed.failed)
-        (void)!replica_propose(node, r, &c, &nobody, false);
+        (void)!replica_propose(node, r, &c, &nobody);
     buf_deinit(&packed);
 }
 

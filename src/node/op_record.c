@@ -133,6 +133,12 @@ static bool reaches_out(const struct replica *r, const struct command *c)
            !replica_holds(r, c);
 }
 
+static bool memory_is_full(const struct node *node)
+{
+    return node->config.memory_limit &&
+           node->memory_used > node->config.memory_limit;
+}
+
 static void serve_write(struct node *node, struct replica *r,
                         const struct request *q, const struct origin *origin)
 {
@@ -148,12 +154,12 @@ static void serve_write(struct node *node, struct replica *r,
         op_answer_result(node, r, origin, &refused);
         return;
     }
-    if (rc == DLHT_OK && adds && node->config.memory_limit &&
-        node->memory_used > node->config.memory_limit)
+    if (rc == DLHT_OK && adds && memory_is_full(node))
         rc = DLHT_EFULL;
+    struct waiter w = { .origin = *origin,
+                        .all = (q->flags & REQUEST_ALL) != 0 };
     if (rc == DLHT_OK)
-        rc =
-            replica_propose(node, r, &c, origin, (q->flags & REQUEST_ALL) != 0);
+        rc = replica_propose(node, r, &c, &w);
     if (rc == DLHT_OK) {
         r->requests++;
     } else if (rc == DLHT_EFULL) {
@@ -319,6 +325,35 @@ static bool answer_here(struct node *node, const struct request *q,
     return true;
 }
 
+/* A write of an arc that nobody but this node has a copy of: nobody else can
+ * lead it, so that it need not be kept to be asked again, nor told apart from
+ * its repetition. False: it is to be carried to the owner, which may be here,
+ * too. */
+static bool write_here(struct node *node, const struct request *q,
+                       const struct keyspace *ks, const struct origin *origin)
+{
+    if ((q->op != OP_PUT && q->op != OP_DEL && q->op != OP_CAS) ||
+        origin->kind != ORIGIN_CLIENT || node->in_flush || q->flags ||
+        !id_is_zero(&q->session))
+        return false;
+    const struct arc *arc = map_find(ks->map, q->key, models_guess(ks, q->key));
+    struct replica *r = arc ? node_replica(node, arc->id) : NULL;
+    if (!r || r->empty || r->cache || !replica_leads(r) ||
+        raft_members(r->raft)->count > 1 || !arc_has(r->arc, q->key) ||
+        op_merge_is_closed(r) || op_merge_refuses(r) ||
+        (q->op != OP_DEL && memory_is_full(node)))
+        return false;
+    struct command c = command_of(q);
+    struct waiter w = { .origin = *origin,
+                        .direct = true,
+                        .begun_ns = node->now_ns,
+                        .deadline_ns = op_deadline_ns(node, q) };
+    if (replica_propose(node, r, &c, &w) != DLHT_OK)
+        return false;
+    r->requests++;
+    return true;
+}
+
 void op_record_begin(struct node *node, const struct request *request,
                      const struct keyspace *ks, const struct origin *origin)
 {
@@ -340,7 +375,8 @@ void op_record_begin(struct node *node, const struct request *request,
         return;
     }
     if (op_cache_here(node, &q, ks, origin) ||
-        (q.op == OP_GET && answer_here(node, &q, ks, origin)))
+        (q.op == OP_GET && answer_here(node, &q, ks, origin)) ||
+        write_here(node, &q, ks, origin))
         return;
     struct pending_target target = { .origin = *origin };
     int rc = pending_begin(node, &q, op_deadline_ns(node, &q), &target);

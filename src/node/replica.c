@@ -271,10 +271,30 @@ int replica_create(struct node *node, arc_id arc, keyspace_id keyspace,
 
 /* Everybody who waits is told to ask again: what was proposed may yet be
  * committed, and the retry carries the same number. */
+/* Nobody will ask again for it. */
+static void end_direct(struct node *node, struct waiter *w)
+{
+    node_answer_status(node, &w->origin, DLHT_EUNKNOWN,
+                       "the owner could not end it; the write may or may not "
+                       "take effect");
+    *w = (struct waiter){ .index = w->index, .origin.kind = ORIGIN_NONE };
+}
+
+static void end_late_ones(struct node *node, struct replica *r)
+{
+    for (size_t i = 0; i < r->waiter_count; i++) {
+        struct waiter *w = &r->waiters[(r->waiter_head + i) % r->waiter_cap];
+        if (w->direct && node->now_ns >= w->deadline_ns)
+            end_direct(node, w);
+    }
+}
+
 static void drop_waiting(struct node *node, struct replica *r)
 {
     while (r->waiter_count) {
         struct waiter *w = &r->waiters[r->waiter_head];
+        if (w->direct)
+            end_direct(node, w);
         node_answer_status(node, &w->origin, DLHT_EUNAVAILABLE, NULL);
         r->waiter_head = (r->waiter_head + 1) % r->waiter_cap;
         r->waiter_count--;
@@ -730,6 +750,7 @@ void replica_tick(struct node *node, struct replica *r)
     }
     if (r->cache)
         cache_arc_tick(node, r);
+    end_late_ones(node, r);
     if (raft_timeout_ns(r->raft) <= node->now_ns) {
         raft_tick(r->raft, node->now_ns);
         replica_touch(node, r);

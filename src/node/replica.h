@@ -107,13 +107,13 @@ bool replica_is_own(const struct replica *r, struct span key);
 /* Takes office, or leaves it, as its raft has. */
 void replica_follow_role(struct node *node, struct replica *r);
 
-/* Proposes a command; on DLHT_OK origin will be answered, else it is the
- * caller's to answer. The command's time is filled in.
+/* Proposes a command; on DLHT_OK the waiter will be answered, else it is the
+ * caller's to answer. The command's time is filled in, and the waiter's index.
  *   DLHT_ENOTOWNER, DLHT_EBUSY, DLHT_ENOMEM
  *   DLHT_EFULL  the disk is full */
 MUST_USE int replica_propose(struct node *node, struct replica *r,
                              struct command *command,
-                             const struct origin *origin, bool all);
+                             const struct waiter *waiter);
 
 /* Notes a write of a volatile arc, which had so many keys before. */
 void replica_wrote(struct replica *r, uint64_t now_ms, uint64_t count_before);

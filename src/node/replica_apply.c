@@ -504,15 +504,52 @@ static int apply_entry(struct node *node, struct replica *r,
     }
 }
 
-/* Answers who proposed the entry, if it was proposed here. */
-static void answer_waiter(struct node *node, struct replica *r, uint64_t index,
+/* What the arc would not do, for it was cut or merged meanwhile, is carried to
+ * whoever does. */
+static bool begin_again(struct node *node, const struct replica *r,
+                        const struct waiter *w, struct span data)
+{
+    struct command c;
+    if (command_unpack(data, &c) != DLHT_OK)
+        return false;
+    struct request q = { .op = c.kind == COMMAND_PUT   ? OP_PUT
+                               : c.kind == COMMAND_DEL ? OP_DEL
+                                                       : OP_CAS,
+                         .keyspace = r->keyspace,
+                         .key = c.key,
+                         .value = c.value,
+                         .version = c.version };
+    struct pending_target target = { .origin = w->origin, .later = true };
+    return pending_begin(node, &q, w->deadline_ns, &target) == DLHT_OK;
+}
+
+static void answer_direct(struct node *node, const struct replica *r,
+                          const struct waiter *w, struct span data,
                           const struct session_result *result)
 {
+    if (result->status != DLHT_ENOTOWNER && result->status != DLHT_EBUSY) {
+        latency_note(&node->latency, node->now_ns, node->now_ns - w->begun_ns);
+        op_answer_result(node, r, &w->origin, result);
+    } else if (!begin_again(node, r, w, data)) {
+        node_answer_status(node, &w->origin, DLHT_EBUSY, NULL);
+    }
+}
+
+/* Answers who proposed the entry, if it was proposed here. */
+static void answer_waiter(struct node *node, struct replica *r,
+                          const struct raft_entry *entry,
+                          const struct session_result *result)
+{
+    uint64_t index = entry->index;
     if (r->waiter_count == 0 || r->waiters[r->waiter_head].index != index)
         return;
     struct waiter w = r->waiters[r->waiter_head];
     r->waiter_head = (r->waiter_head + 1) % r->waiter_cap;
     r->waiter_count--;
+    if (w.direct) {
+        answer_direct(node, r, &w, entry->data, result);
+        return;
+    }
     if (w.all && op_hold_result(node, r, index, &w.origin, result))
         return;
     op_answer_result(node, r, &w.origin, result);
@@ -536,7 +573,7 @@ void replica_apply(struct node *node, struct replica *r)
         r->half_applied = false;
         r->applied++;
         r->applied_term = entry->term;
-        answer_waiter(node, r, r->applied, &result);
+        answer_waiter(node, r, entry, &result);
         if (entry->type == RAFT_ENTRY_MEMBERS) {
             removed = true;
             for (size_t i = 0; i < entry->members->count; i++)

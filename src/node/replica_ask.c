@@ -43,8 +43,7 @@ static uint64_t arc_time_ms(const struct node *node, const struct replica *r)
 }
 
 int replica_propose(struct node *node, struct replica *r,
-                    struct command *command, const struct origin *origin,
-                    bool all)
+                    struct command *command, const struct waiter *waiter)
 {
     if (!replica_leads(r))
         return DLHT_ENOTOWNER;
@@ -53,8 +52,7 @@ int replica_propose(struct node *node, struct replica *r,
         return rc;
     replica_follow_role(node, r);
     command->now_ms = arc_time_ms(node, r);
-    struct waiter w = { .origin = *origin, .all = all };
-    rc = add_waiter(r, &w); /* room first: what is proposed must be awaited */
+    rc = add_waiter(r, waiter); /* what is proposed must be awaited */
     if (rc != DLHT_OK)
         return rc;
     size_t at = (r->waiter_head + r->waiter_count - 1) % r->waiter_cap;
@@ -122,8 +120,8 @@ int replica_split(struct node *node, struct replica *r, struct span key)
     command.right_count = r->arc->member_count;
     for (size_t i = 0; i < command.right_count; i++)
         command.right_replicas[i] = rng_next(&node->rng) | 1;
-    struct origin nobody = { .kind = ORIGIN_NONE };
-    rc = replica_propose(node, r, &command, &nobody, false);
+    struct waiter nobody = { .origin.kind = ORIGIN_NONE };
+    rc = replica_propose(node, r, &command, &nobody);
     if (rc == DLHT_OK)
         r->splitting = true;
     return rc;
