@@ -71,9 +71,7 @@ struct disk_worker {
     /* The worker's thread only. */
     struct buf work;
     struct pen *pens;
-    uint64_t *syncs; /* numbers that wait for the next commit */
-    size_t sync_count;
-    size_t sync_cap;
+    uint64_t sync;     /* the last that waits for the next commit; 0: none */
     int broken;        /* status of every sync from now on; 0: sound */
     bool must_sync;    /* a record of the batch asks for it */
     bool dirty;        /* written, not made durable */
@@ -193,7 +191,7 @@ bool disk_worker_take(struct disk_worker *w, struct disk_result *out)
     bool some = w->result_at < w->result_count;
     if (some)
         *out = w->results[w->result_at++];
-    if (w->result_at == w->result_count) {
+    if (some && w->result_at == w->result_count) {
         w->result_at = 0;
         w->result_count = 0;
         sys_bell_clear(w->bell);
@@ -232,10 +230,10 @@ static void worker_break(struct disk_worker *w, int status)
         w->broken = status;
 }
 
-/* Writes what was appended and reports all syncs that wait for it. */
+/* Writes what was appended and reports the syncs that wait for it. */
 static void worker_commit(struct disk_worker *w)
 {
-    if (w->sync_count == 0)
+    if (w->sync == 0)
         return;
     uint64_t now = w->config.interval_ms ? sys_now_ns() : 0;
     bool durable = w->config.interval_ms == 0 || w->must_sync;
@@ -254,36 +252,12 @@ static void worker_commit(struct disk_worker *w)
     }
     struct journal_stats stats;
     journal_stats(w->config.journal, &stats);
-    struct disk_result r = { .status = rc,
+    struct disk_result r = { .number = w->sync,
+                             .status = rc,
                              .journal_bytes = stats.bytes,
                              .pinning_arc = stats.pinning_arc };
-    for (size_t i = 0; i < w->sync_count; i++) {
-        r.number = w->syncs[i];
-        worker_post(w, &r);
-    }
-    w->sync_count = 0;
-}
-
-static void worker_note_sync(struct disk_worker *w, uint64_t number)
-{
-    if (w->sync_count == w->sync_cap) {
-        size_t cap = w->sync_cap ? w->sync_cap * 2 : 64;
-        uint64_t *grown = mem_resize(w->syncs, cap, sizeof *grown);
-        if (!grown) {
-            worker_commit(w);
-            if (w->sync_cap == 0) {
-                struct disk_result r = { .number = number,
-                                         .status = DLHT_ENOMEM };
-                worker_break(w, DLHT_ENOMEM);
-                worker_post(w, &r);
-                return;
-            }
-        } else {
-            w->syncs = grown;
-            w->sync_cap = cap;
-        }
-    }
-    w->syncs[w->sync_count++] = number;
+    worker_post(w, &r);
+    w->sync = 0;
 }
 
 static struct pen **pen_find(struct disk_worker *w, const struct command *c)
@@ -365,7 +339,7 @@ static void worker_do(struct disk_worker *w, const struct command *c,
         worker_append(w, c, bytes);
         return;
     case COMMAND_SYNC:
-        worker_note_sync(w, c->number);
+        w->sync = c->number;
         return;
     case COMMAND_RELEASE:
     case COMMAND_BEGIN:
@@ -525,6 +499,5 @@ void disk_worker_free(struct disk_worker *w)
     buf_deinit(&w->queued);
     buf_deinit(&w->work);
     free(w->results);
-    free(w->syncs);
     free(w);
 }

@@ -5,7 +5,8 @@
  * The node's thread queues what effects ask for and never waits; the worker
  * takes all that has gathered at once, so one sync serves every batch that
  * formed while the last one ran. Results come back through a descriptor that
- * becomes readable. Order is kept: what is queued first is done first.
+ * becomes readable. Order is kept: what is queued first is done first. Numbers
+ * of syncs ascend from 1; of those that one sync serves only the last is told.
  *
  * A full disk is said with the sync (DLHT_EFULL), and what was appended waits
  * for the next one. Once anything else cannot be queued or done, every later

@@ -106,11 +106,12 @@ static void one_sync_serves_a_group(struct disk disk)
         disk_worker_sync(w, i);
         disk_worker_submit(w);
     }
-    for (uint64_t i = 2; i <= 101; i++) {
+    for (uint64_t told = 1; told < 101;) {
         struct disk_result r = await(w);
-        CHECK_EQ(r.number, i);
+        CHECK(r.number > told && r.number <= 101);
         CHECK_EQ(r.status, DLHT_OK);
         CHECK(r.journal_bytes > 0);
+        told = r.number;
     }
     CHECK(syncs - before <= 3);
     sync_ms = 0;
