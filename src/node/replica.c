@@ -309,8 +309,6 @@ static void drop_waiting(struct node *node, struct replica *r)
     r->held_count = 0;
 }
 
-#define FORGOTTEN_NS (15 * NS_PER_S)
-
 bool replica_has_unbased_child(const struct node *node, const struct replica *r)
 {
     for (size_t i = 0; i < node->replica_count; i++)
@@ -691,60 +689,11 @@ static void compact(struct replica *r)
         raft_compact(r->raft, first + (r->applied - first) / 2);
 }
 
-static bool names(const struct arc *arc, replica_id replica)
-{
-    for (size_t i = 0; i < arc->member_count; i++)
-        if (arc->members[i].replica == replica)
-            return true;
-    return false;
-}
-
-/* An empty copy that nobody writes to: who added it lost its office before the
- * change was committed. One that has voted for a right child waits for as long
- * as that may yet be led, and names it. */
-static bool is_forgotten(const struct node *node, const struct replica *r)
-{
-    if (!r->empty || r->incoming || node->now_ns - r->heard_ns <= FORGOTTEN_NS)
-        return false;
-    if (!r->parent)
-        return true;
-    const struct keyspace *ks = keyspaces_find(node, r->keyspace);
-    const struct arc *known = ks ? map_by_id(ks->map, r->id) : NULL;
-    return known ? !names(known, r->self) : !node_replica(node, r->parent);
-}
-
-/* The group went on without this copy, which nobody may have told it: a
- * learner stands for no election and so meets nobody. One that its own
- * descriptor names knows so from a newer one that does not; one whose
- * admission it never saw committed must also have heard nothing for long. */
-static bool is_left_behind(const struct node *node, const struct replica *r)
-{
-    const struct keyspace *ks = keyspaces_find(node, r->keyspace);
-    const struct arc *known =
-        ks && !r->empty ? map_by_id(ks->map, r->id) : NULL;
-    /* An operator gave its group up, and what came of that was merged. */
-    const struct arc *heir = op_merge_heir(node, r);
-    if (heir && heir->generation - r->arc->generation >= RECOVER_STEP / 2)
-        return true;
-    /* It was merged into another: its leader says so, if there is one yet. */
-    if (!known && ks && !r->empty && !replica_leads(r) &&
-        node->now_ns - r->led_by_ns > FORGOTTEN_NS / 3)
-        return op_merge_heir(node, r) != NULL;
-    if (!known || names(known, r->self) ||
-        known->generation < r->arc->generation)
-        return false;
-    if (known->generation - r->arc->generation >= RECOVER_STEP / 2)
-        return true; /* an operator gave its group up */
-    if (names(r->arc, r->self))
-        return known->generation > r->arc->generation;
-    return node->now_ns - r->heard_ns > FORGOTTEN_NS;
-}
-
 void replica_tick(struct node *node, struct replica *r)
 {
     if (r->heard_ns == 0)
         r->heard_ns = r->led_by_ns = node->now_ns;
-    if (is_left_behind(node, r) || is_forgotten(node, r)) {
+    if (replica_is_left(node, r)) {
         replica_remove(node, r);
         return;
     }

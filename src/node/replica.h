@@ -83,6 +83,10 @@ void replica_receive(struct node *node, const struct id *from,
 
 void replica_tick(struct node *node, struct replica *r);
 
+/* Whether its group is known to go on without it, or never to have been: such a
+ * copy is removed. One that a majority may need is never left. */
+bool replica_is_left(const struct node *node, const struct replica *r);
+
 /* Takes what raft wants done, sends, journals, applies, answers. */
 void replica_flush(struct node *node, struct replica *r);
 
