@@ -403,7 +403,7 @@ static void outbid(struct swim *swim, const struct peer *said)
 {
     struct peer *self = &swim->self->peer;
     struct peer was = *self;
-    if (said->incarnation > self->incarnation ||
+    if (said->incarnation > self->incarnation || said->state == PEER_LEFT ||
         said->refutation == UINT32_MAX) {
         self->incarnation = said->incarnation + 1;
         self->refutation = 0;
@@ -417,19 +417,15 @@ static void outbid(struct swim *swim, const struct peer *said)
 static bool notice_self(struct swim *swim, const struct peer *said)
 {
     const struct peer *self = &swim->self->peer;
-    if (said->incarnation > self->incarnation) {
-        /* We are a later start than that, whatever our data dir says. */
+    if (!peers_is_news(said, self) || self->state == PEER_LEFT)
+        return false;
+    if (said->incarnation > self->incarnation || said->state == PEER_LEFT) {
+        /* Nobody but we says goodbye for us: we are a later start than the one
+         * that did, whatever our data dir says. */
         struct peer claim = *said;
         claim.incarnation++;
         if (peers_is_sane(&claim))
             outbid(swim, said);
-        return true;
-    }
-    if (!peers_is_news(said, self))
-        return false;
-    if (said->state == PEER_LEFT) {
-        /* Removed by the cluster: final, so there is nothing to refute. */
-        set_state(swim, swim->self, PEER_LEFT);
         return true;
     }
     if (said->state != PEER_ALIVE)

@@ -34,7 +34,7 @@ enum peer_state {
     PEER_ALIVE = 1,
     PEER_SUSPECT = 2,
     PEER_DEAD = 3, /* may come back under the same or a higher incarnation */
-    PEER_LEFT = 4  /* said goodbye, or was removed; final for its incarnation */
+    PEER_LEFT = 4  /* said goodbye; final for its incarnation */
 };
 
 struct peer {
@@ -93,10 +93,10 @@ MUST_USE int swim_receive(struct swim *swim, uint64_t now_ns,
                           const struct swim_message *message);
 
 /* News from elsewhere (a join answer, a hello, the system arc). True if it was
- * news. News of ourselves that is not "alive" is refuted, but PEER_LEFT of our
- * incarnation is final: we were removed, and swim_self says so. News of a later
- * incarnation than ours (the data dir was put back from a copy) makes us claim
- * one above it, a change that swim_take_change tells. */
+ * news. News of ourselves that is not "alive" is refuted. News of a later
+ * incarnation than ours (the data dir was put back from a copy), or of a goodbye
+ * in ours that we did not say (nor had a full disk room for the word that it was
+ * used), makes us claim one above it, a change that swim_take_change tells. */
 bool swim_notice(struct swim *swim, uint64_t now_ns, const struct peer *news);
 
 /* What everybody has known for long: not passed on. For rings that begin

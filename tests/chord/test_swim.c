@@ -284,16 +284,35 @@ Test(swim, outbids_what_is_known_of_a_later_start)
     net_deinit(&net);
 }
 
-Test(swim, a_removed_peer_learns_it)
+/* Its disk was full when it started, so the next start took the same one. */
+Test(swim, outbids_the_goodbye_of_an_earlier_start)
 {
     struct net net;
     net_init(&net, 9, 4, true);
-    struct peer removed = *swim_self(net.peers[1].swim);
-    removed.state = PEER_LEFT;
-    swim_notice(net.peers[0].swim, net.now_ns, &removed);
+    struct peer earlier = *swim_self(net.peers[1].swim);
+    uint64_t incarnation = earlier.incarnation;
+    earlier.state = PEER_LEFT;
+    swim_notice(net.peers[0].swim, net.now_ns, &earlier);
     net_run_for(&net, 20 * SECOND);
+    cr_expect_eq(swim_self(net.peers[1].swim)->state, PEER_ALIVE);
+    cr_expect_eq(swim_self(net.peers[1].swim)->incarnation, incarnation + 1);
+    net.peers[1].self = *swim_self(net.peers[1].swim);
+    cr_expect_eq(net_seen_as(&net, 1, PEER_ALIVE), 3);
+    net_deinit(&net);
+}
+
+/* Who says goodbye does not take it back. */
+Test(swim, a_goodbye_that_is_heard_again_stays_one)
+{
+    struct net net;
+    net_init(&net, 9, 4, true);
+    swim_leave(net.peers[1].swim, net.now_ns);
+    struct peer said = *swim_self(net.peers[1].swim);
+    said.refutation++;
+    cr_expect_not(swim_notice(net.peers[1].swim, net.now_ns, &said));
+    said.incarnation++;
+    cr_expect_not(swim_notice(net.peers[1].swim, net.now_ns, &said));
     cr_expect_eq(swim_self(net.peers[1].swim)->state, PEER_LEFT);
-    cr_expect_eq(net_seen_as(&net, 1, PEER_LEFT), 3);
     net_deinit(&net);
 }
 
