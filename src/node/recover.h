@@ -12,7 +12,7 @@
  * All of this is one record in the journal, JOURNAL_RECOVER, whose index is
  * that of the first entry after the old log: a restart finds the old group or
  * the new one. Old members that come back hear of the newer generation and
- * drop their copies (replica.c, is_left_behind). */
+ * drop their copies (replica_left.c, is_left_behind). */
 
 #ifndef NODE_RECOVER_H
 #define NODE_RECOVER_H
