@@ -128,7 +128,8 @@ bool world_turn_step(struct world *world, struct sim_peer *peer,
     return world_turn_effects(world, peer, rc);
 }
 
-/* As a door may, of every other request that suits: done without an event.
+/* As a door may, of every other request that suits: done, or begun, without an
+ * event.
  * False: it was not. */
 static bool answer_at_once(struct world *world, struct sim_peer *peer,
                            const struct event *event)
@@ -141,7 +142,7 @@ static bool answer_at_once(struct world *world, struct sim_peer *peer,
     spot_find(peer->node, event->now_ns, &q, 1, &spot);
     if (!spot_answer(peer->node, &spot, q->op, q->value,
                      &effect.u.reply.response))
-        return false;
+        return spot_propose(peer->node, &spot, q, event->u.request.ticket);
     effect.u.reply.ticket = event->u.request.ticket;
     world->stats.at_once++;
     world_client_effect(world, peer, &effect);

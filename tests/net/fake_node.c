@@ -333,6 +333,13 @@ bool spot_write(struct node *n, const struct spot *spot,
     return false;
 }
 
+bool spot_propose(struct node *n, const struct spot *spot,
+                  const struct request *request, uint64_t ticket)
+{
+    (void)n, (void)spot, (void)request, (void)ticket;
+    return false;
+}
+
 int node_hello_check(const struct node *n, const struct hello *hello)
 {
     if (hello->version != WIRE_VERSION)

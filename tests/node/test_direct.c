@@ -9,6 +9,7 @@
 #include "node/alone.h"
 #include "node/op.h"
 #include "node/replica.h"
+#include "node/spot.h"
 
 static struct request put_of(const char *key, uint32_t timeout_ms)
 {
@@ -112,11 +113,62 @@ Test(direct, is_not_what_asks_for_more)
 {
     struct alone a;
     alone_init(&a, 4);
-    struct request session = put_of("k", 1000), all = session;
-    session.session.bytes[0] = 7;
-    session.number = session.lowest_open = 1;
+    struct request all = put_of("k", 1000);
     all.flags = REQUEST_ALL;
-    check_goes_by_slot(&a, &session);
     check_goes_by_slot(&a, &all);
+    alone_deinit(&a);
+}
+
+Test(direct, is_done_once_under_the_number_of_a_session)
+{
+    struct alone a;
+    alone_init(&a, 5);
+    struct request create = put_of("k", 1000);
+    create.op = OP_CAS; /* if there is none */
+    create.session.bytes[0] = 7;
+    create.number = create.lowest_open = 1;
+    for (int i = 0; i < 2; i++) {
+        begin_directly(&a, &create);
+        alone_flush(&a);
+        cr_assert(a.answered);
+        cr_expect_eq(a.response.status, DLHT_OK, "time %d", i);
+    }
+    create.number = create.lowest_open = 2;
+    cr_expect_eq(alone_ask(&a, &create)->status, DLHT_EMISMATCH);
+    alone_deinit(&a);
+}
+
+static struct spot spot_of(struct alone *a, const struct request *q)
+{
+    struct spot spot;
+    spot_find(a->node, a->now_ns, &q, 1, &spot);
+    return spot;
+}
+
+Test(direct, begins_at_a_spot_as_by_an_event)
+{
+    struct alone a;
+    alone_init(&a, 6);
+    cr_assert_eq(alone_put(&a, "before", "v"), DLHT_OK);
+    struct request put = put_of("k", 1000), del = put;
+    del.op = OP_DEL;
+    struct spot spot = spot_of(&a, &put);
+    a.answered = false;
+    cr_assert(spot_propose(a.node, &spot, &put, 1));
+    alone_flush(&a);
+    cr_assert(a.answered);
+    cr_expect_eq(a.response.status, DLHT_OK);
+    cr_expect_eq(a.response.version, 2);
+    cr_expect_eq(get(&a, "k"), DLHT_OK);
+    spot = spot_of(&a, &del);
+    a.answered = false;
+    cr_assert(spot_propose(a.node, &spot, &del, 1));
+    alone_flush(&a);
+    cr_assert(a.answered);
+    cr_expect_eq(get(&a, "k"), DLHT_ENOTFOUND);
+    struct request read = put;
+    read.op = OP_GET;
+    spot = spot_of(&a, &read);
+    cr_expect_not(spot_propose(a.node, &spot, &read, 1), "a read is no write");
     alone_deinit(&a);
 }

@@ -732,6 +732,13 @@ bool spot_answer(struct node *n, const struct spot *spot, uint8_t op,
     return false;
 }
 
+bool spot_propose(struct node *n, const struct spot *spot,
+                  const struct request *request, uint64_t ticket)
+{
+    (void)n, (void)spot, (void)request, (void)ticket;
+    return false;
+}
+
 int node_hello_check(const struct node *node, const struct hello *hello)
 {
     (void)node;
