@@ -7,8 +7,8 @@
  *     node_step(node, &event, &effects);   decides; never blocks, never
  *     for each effect, in order: do it     calls back
  *
- * Inputs of one turn (all messages that one wake-up brought) come as one step
- * each and then one EVENT_FLUSH: only then are entries replicated, written,
+ * Inputs of one turn (all messages that one wake-up brought, or as many as the
+ * world likes) come as one step each and then one EVENT_FLUSH: only then are entries replicated, written,
  * committed and answered, in batches. Effects of a step must be carried out,
  * or their bytes copied, before the next step: what they point to is borrowed
  * until then.
