@@ -332,9 +332,9 @@ bool op_propose_here(struct node *node, struct replica *r,
         origin->kind != ORIGIN_CLIENT || node->in_flush)
         return false;
     if (r->empty || r->cache || !replica_leads(r) ||
-        raft_members(r->raft)->count > 1 || !arc_has(r->arc, q->key) ||
-        op_merge_is_closed(r) || op_merge_refuses(r) ||
-        (q->op != OP_DEL && memory_is_full(node)))
+        r->led_term != raft_term(r->raft) || raft_members(r->raft)->count > 1 ||
+        !arc_has(r->arc, q->key) || op_merge_is_closed(r) ||
+        op_merge_refuses(r) || (q->op != OP_DEL && memory_is_full(node)))
         return false;
     struct command c = command_of(q);
     struct waiter w = { .origin = *origin,
@@ -343,6 +343,7 @@ bool op_propose_here(struct node *node, struct replica *r,
                         .deadline_ns = op_deadline_ns(node, q) };
     if (replica_propose(node, r, &c, &w) != DLHT_OK)
         return false;
+    node_wake_at(node, w.deadline_ns);
     r->requests++;
     return true;
 }

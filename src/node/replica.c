@@ -262,8 +262,6 @@ int replica_create(struct node *node, arc_id arc, keyspace_id keyspace,
     return DLHT_OK;
 }
 
-/* Everybody who waits is told to ask again: what was proposed may yet be
- * committed, and the retry carries the same number. */
 /* Nobody will ask again for it. */
 static void end_direct(struct node *node, struct waiter *w)
 {
@@ -279,9 +277,13 @@ static void end_late_ones(struct node *node, struct replica *r)
         struct waiter *w = &r->waiters[(r->waiter_head + i) % r->waiter_cap];
         if (w->direct && node->now_ns >= w->deadline_ns)
             end_direct(node, w);
+        else if (w->direct)
+            node_wake_at(node, w->deadline_ns);
     }
 }
 
+/* Everybody who waits is told to ask again, but who wrote directly: what was
+ * proposed may yet be committed, and the retry carries the same number. */
 static void drop_waiting(struct node *node, struct replica *r)
 {
     while (r->waiter_count) {
@@ -722,6 +724,7 @@ void replica_tick(struct node *node, struct replica *r)
     }
     if (r->cache)
         cache_arc_tick(node, r);
+    replica_compact(r);
     end_late_ones(node, r);
     if (raft_timeout_ns(r->raft) <= node->now_ns) {
         raft_tick(r->raft, node->now_ns);

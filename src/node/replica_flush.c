@@ -21,10 +21,8 @@ enum {
     LOG_ENTRIES_FREE = 256 /* kept, too, though all members have them */
 };
 
-/* Keeps the log in memory short: what is written next is still in the
- * processor's cache then. Not between raft_take and the end of a step: effects
- * point into the log. */
-static void compact(struct replica *r)
+/* Short, so that what is written next is still in the processor's cache. */
+void replica_compact(struct replica *r)
 {
     uint64_t first = raft_first_index(r->raft);
     if (r->applied <= first)
@@ -32,10 +30,9 @@ static void compact(struct replica *r)
     if (r->applied - first > 2 * LOG_ENTRIES_FREE) {
         uint64_t all = raft_all_have(r->raft);
         uint64_t needless = all < r->applied ? all : r->applied;
-        if (needless > first + 2 * LOG_ENTRIES_FREE) {
+        if (needless > first + 2 * LOG_ENTRIES_FREE)
             raft_compact(r->raft, needless - LOG_ENTRIES_FREE);
-            return;
-        }
+        first = raft_first_index(r->raft);
     }
     if (raft_log_bytes(r->raft) > LOG_BYTES_KEPT ||
         r->applied - first > LOG_ENTRIES_KEPT)
@@ -198,7 +195,7 @@ static void serve_held(struct node *node, struct replica *r)
 void replica_flush(struct node *node, struct replica *r)
 {
     r->dirty = false;
-    compact(r);
+    replica_compact(r);
     struct raft_output out;
     raft_take(r->raft, node->now_ns, &out);
     persist(node, r, &out);

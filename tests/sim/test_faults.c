@@ -242,6 +242,13 @@ Test(faults, requests_are_done_at_once_too, .timeout = 60)
         cr_expect_null(r.invariant, "%s", r.text);
         cr_expect_gt(r.stats.at_once, 0, "%s", NAMES[i]);
     }
+    /* And begun there, where one peer has the only copies. */
+    struct scenario_options alone = { .seed = 1 };
+    alone.knobs.peers = 1;
+    struct scenario_result r;
+    scenario_run(scenario_find("any"), &alone, &r);
+    cr_expect_null(r.invariant, "%s", r.text);
+    cr_expect_gt(r.stats.begun, 0);
 }
 
 /* All kinds come up within some seeds, and ranges of all kinds. */
