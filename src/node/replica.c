@@ -18,6 +18,7 @@
 #include "node/collections.h"
 #include "node/disk_full.h"
 #include "node/fingers.h"
+#include "node/forgotten.h"
 #include "node/gossip.h"
 #include "node/journal_types.h"
 #include "node/keeper.h"
@@ -183,19 +184,6 @@ static bool is_past(const struct node *node, const struct arc *arc,
            (known && known->generation > arc->generation);
 }
 
-#define FOUND_AGAIN_NS (30 * NS_PER_S)
-
-/* The journal was damaged, and that this group was founded here may be what it
- * lacks: what was promised since is not known, so the others are to make another
- * copy. Who was away hears of what keyspaces there are soon after the start; one
- * that is made just then is taken for an old one. */
-static bool may_be_lost(const struct node *node, const struct arc *arc)
-{
-    return node->journal_damaged && arc->member_count > 1 &&
-           (node->phase != PHASE_SERVING ||
-            node->now_ns - node->phase_since_ns < FOUND_AGAIN_NS);
-}
-
 int replica_found(struct node *node, const struct arc *arc)
 {
     const struct arc_member *me = arc_member_of(arc, &node->self);
@@ -203,7 +191,7 @@ int replica_found(struct node *node, const struct arc *arc)
         burials_has(node, arc->id, BURIALS_DAMAGED) ||
         burials_has(node, arc->id, me->replica))
         return DLHT_OK;
-    if (may_be_lost(node, arc)) {
+    if (forgotten_may(node, arc)) {
         int rc = burials_add(node, arc->id, me->replica, true);
         if (rc == DLHT_OK)
             replica_journal_burials(node, arc->id);
