@@ -442,7 +442,8 @@ const struct verb verbs_table[] = {
       "ARC is as ring and status print it. The last resort: peers that come\n"
       "back with their disks need none. Without --accept-loss it says which\n"
       "copy the arc would go on with and what may be lost, changes nothing,\n"
-      "and the exit code is 4. docs/operations.md.",
+      "and the exit code is 4. --empty of an arc that has an owner is about\n"
+      "the keys behind it, if no arc is known of them. docs/operations.md.",
       cmd_recover, 1, 1, recover_options },
     { "vector create", "NAME", "make a collection of vectors",
       "Only ef can be changed afterwards: keyspace set NAME vector-ef=N.",

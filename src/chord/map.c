@@ -328,6 +328,18 @@ size_t map_rank(const struct map *map, struct span key)
     return rank_of(map, key, SIZE_MAX);
 }
 
+bool map_gap_at(const struct map *map, struct span key, struct arc *gap)
+{
+    size_t next = rank_of(map, key, SIZE_MAX);
+    if (next > 0 && arc_has(map->slots[next - 1].arc, key))
+        return false;
+    gap->lo = key;
+    gap->has_hi = next < map->count;
+    if (gap->has_hi)
+        gap->hi = map->slots[next].arc->lo;
+    return true;
+}
+
 const struct arc *map_by_id(const struct map *map, arc_id id)
 {
     return map->table_cap ? map->table[table_place(map, id)] : NULL;

@@ -51,6 +51,10 @@ const struct arc *map_find(const struct map *map, struct span key,
  */
 size_t map_rank(const struct map *map, struct span key);
 
+/* Whether no known arc holds key; then from there to the next one are the bounds
+ * of gap, which stay good as map_find's. */
+bool map_gap_at(const struct map *map, struct span key, struct arc *gap);
+
 /* By id; NULL: not known. O(1). */
 const struct arc *map_by_id(const struct map *map, arc_id id);
 

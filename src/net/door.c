@@ -322,16 +322,17 @@ void door_reply(struct door *door, uint64_t number,
 
 /* Input. */
 
-static void caller_request(struct caller *caller, uint32_t stream,
+/* spot: where its record was found, or NULL. True: it is an event. */
+static bool caller_request(struct caller *caller, uint32_t stream,
                            const struct request *request,
-                           const struct rpc_call *rpc)
+                           const struct rpc_call *rpc, const struct spot *spot)
 {
     struct door *door = caller->door;
     uint64_t number;
     struct ticket *t = ticket_new(door, &number);
     if (!t) {
         caller_break(caller, "no memory for a request: caller disconnected");
-        return;
+        return false;
     }
     t->stream = stream;
     t->seat = caller->slot;
@@ -342,7 +343,10 @@ static void caller_request(struct caller *caller, uint32_t stream,
     t->flags = request->flags;
     caller->in_flight++;
     door->in_flight++;
+    if (spot && door->calls.propose(door->calls.context, spot, request, number))
+        return false;
     door->calls.request(door->calls.context, number, request);
+    return true;
 }
 
 static void caller_greet(struct caller *caller, const struct message *m)
@@ -380,7 +384,7 @@ static void caller_message(struct caller *caller, const struct message *m)
     else if (caller->kind == CALLER_PEER && m->type != MESSAGE_HELLO)
         door->calls.message(door->calls.context, &caller->peer, m);
     else if (caller->kind == CALLER_CLIENT && m->type == MESSAGE_REQUEST)
-        caller_request(caller, m->stream, &m->u.request, NULL);
+        (void)caller_request(caller, m->stream, &m->u.request, NULL, NULL);
     else
         caller_break(caller, "a frame that has no place here: closed");
 }
@@ -466,10 +470,11 @@ static size_t caller_take_requests(struct caller *caller, struct span input)
         const struct message *m = &door->messages[i];
         if (stale && spots[i].replica)
             door->calls.find(door->calls.context, &requests[i], 1, &spots[i]);
-        if (!spots[i].replica || !caller_at_spot(caller, &spots[i], m)) {
-            caller_message(caller, m);
-            stale = true;
-        }
+        const struct spot *spot = spots[i].replica ? &spots[i] : NULL;
+        if (!spot || !caller_at_spot(caller, spot, m))
+            stale =
+                caller_request(caller, m->stream, requests[i], NULL, spot) ||
+                stale;
         used = ends[i];
     }
     return used;
@@ -490,7 +495,7 @@ static size_t caller_take_rpc(struct caller *caller, struct span input)
         rc = rpc_unpack(span_of(input.data, len), &door->scratch, &call, &text);
     }
     if (rc == DLHT_OK) {
-        caller_request(caller, call.id, &call.request, &call);
+        (void)caller_request(caller, call.id, &call.request, &call, NULL);
         return len;
     }
     struct response refusal = { .status = rc, .text = span_str(text) };

@@ -60,6 +60,9 @@ struct door_calls {
                  size_t count, struct spot *spots);
     bool (*at_spot)(void *context, const struct spot *spot, uint8_t op,
                     struct span value, struct response *out);
+    /* As spot_propose. */
+    bool (*propose)(void *context, const struct spot *spot,
+                    const struct request *request, uint64_t ticket);
     /* To be answered by door_reply with this ticket exactly once. */
     void (*request)(void *context, uint64_t ticket,
                     const struct request *request);

@@ -228,10 +228,23 @@ static void host_on_message(void *context, const struct id *from,
     (void)host_step(h, &event); /* as if it was lost */
 }
 
+static void host_flush(struct host *h)
+{
+    if (!h->stepped)
+        return;
+    struct event event;
+    event.kind = EVENT_FLUSH;
+    (void)host_step(h, &event);
+    h->stepped = false;
+    h->asked = 0;
+}
+
 static void host_find(void *context, const struct request *const *requests,
                       size_t count, struct spot *spots)
 {
     struct host *h = context;
+    if (h->asked >= HOST_REQUESTS_PER_FLUSH)
+        host_flush(h);
     spot_find(h->node, h->now_ns, requests, count, spots);
 }
 
@@ -251,23 +264,23 @@ static bool host_at_spot(void *context, const struct spot *spot, uint8_t op,
     return spot_answer(h->node, spot, op, value, out);
 }
 
+static bool host_propose(void *context, const struct spot *spot,
+                         const struct request *request, uint64_t ticket)
+{
+    struct host *h = context;
+    if (!spot_propose(h->node, spot, request, ticket))
+        return false;
+    h->stepped = true;
+    h->asked++;
+    return true;
+}
+
 static bool host_write(void *context, const struct spot *spot,
                        const struct request *request)
 {
     struct host *h = context;
     h->stepped = true;
     return spot_write(h->node, spot, request);
-}
-
-static void host_flush(struct host *h)
-{
-    if (!h->stepped)
-        return;
-    struct event event;
-    event.kind = EVENT_FLUSH;
-    (void)host_step(h, &event);
-    h->stepped = false;
-    h->asked = 0;
 }
 
 static void host_on_request(void *context, uint64_t ticket,
@@ -281,7 +294,7 @@ static void host_on_request(void *context, uint64_t ticket,
     if (host_step(h, &event) != DLHT_OK) {
         struct response busy = { .status = DLHT_EBUSY };
         host_reply(h, ticket, &busy);
-    } else if (++h->asked == HOST_REQUESTS_PER_FLUSH) {
+    } else if (++h->asked >= HOST_REQUESTS_PER_FLUSH) {
         host_flush(h);
     }
 }
@@ -645,6 +658,7 @@ static int host_listen(struct host *h, const struct host_config *config,
                                 .message = host_on_message,
                                 .find = host_find,
                                 .at_spot = host_at_spot,
+                                .propose = host_propose,
                                 .request = host_on_request,
                                 .log = host_warn };
     rc = door_new(h->loop, h->listen, fd, host_callers_max(), &calls, &h->door);

@@ -3,7 +3,9 @@
 /* net/host.h - the real world around one node.
  *
  * One thread runs the node: each turn it feeds what came in, step by step,
- * then one flush, and carries out the effects of each step before the next.
+ * then one flush (or more, one after each 64 requests, while what they touched
+ * is in the processor's cache), and carries out the effects of each step before
+ * the next.
  * Answers and messages are packed where they leave from; what a turn produced
  * leaves in one write a connection. Other threads sync and checkpoint, and do
  * the node's slow work.

@@ -154,9 +154,7 @@ static int bury_nameless(struct node *node)
 {
     for (size_t i = 0; i < node->replica_count; i++)
         node->replicas[i]->unbased_parent = 0; /* the children go, too */
-    int rc = node_quarantine(node, 0);
-    node->journal_damaged = false; /* nothing was founded under the new name */
-    return rc;
+    return restore_put_aside(node);
 }
 
 /* With a cluster, which it does not know any more: it founds no other. */
@@ -197,6 +195,7 @@ static void come_back(struct node *node)
         if (!r->empty)
             gossip_notice_arc(node, r->arc);
     }
+    node->keyspaces_late = true;
     keyspaces_scan(node);
     models_scan(node);
     for (size_t i = 0; i < node->replica_count; i++)

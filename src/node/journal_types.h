@@ -13,27 +13,30 @@
 #define NODE_JOURNAL_TYPES_H
 
 enum journal_type {
-    JOURNAL_ENTRY = 1,    /* index, term; type, data, members */
-    JOURNAL_VOTE = 2,     /* 0; replica, term, vote */
-    JOURNAL_FOUND = 3,    /* 1; replica, descriptor: a group begins. Indexed,
+    JOURNAL_ENTRY = 1,     /* index, term; type, data, members */
+    JOURNAL_VOTE = 2,      /* 0; replica, term, vote */
+    JOURNAL_FOUND = 3,     /* 1; replica, descriptor: a group begins. Indexed,
                            * so that it stays before its arc's entries until a
                            * checkpoint stands for both */
-    JOURNAL_CREATE = 4,   /* 0; replica, keyspace: empty, learns from others;
+    JOURNAL_CREATE = 4,    /* 0; replica, keyspace: empty, learns from others;
                            * and the parent, of one that is not cut from it
                            * here yet */
-    JOURNAL_REMOVE = 5,   /* 0; every replica of the arc that is no longer
+    JOURNAL_REMOVE = 5,    /* 0; every replica of the arc that is no longer
                            * kept here, the newest and all before it */
-    JOURNAL_COMMIT = 6,   /* index: all up to it is committed; written when a
+    JOURNAL_COMMIT = 6,    /* index: all up to it is committed; written when a
                            * split is applied, so that replay makes the right
                            * child before it meets its records */
-    JOURNAL_INSTALL = 7,  /* index, term; replica: a received snapshot, already
+    JOURNAL_INSTALL = 7,   /* index, term; replica: a received snapshot, already
                            * in the newest checkpoint, replaced the log */
-    JOURNAL_IDENTITY = 8, /* 0, arc 0; cluster, peer, incarnation */
-    JOURNAL_PEERS = 9,    /* 0, arc 0; addresses last heard of */
-    JOURNAL_RECOVER = 10  /* index, term; old replica, new replica, generation,
+    JOURNAL_IDENTITY = 8,  /* 0, arc 0; cluster, peer, incarnation */
+    JOURNAL_PEERS = 9,     /* 0, arc 0; addresses last heard of */
+    JOURNAL_RECOVER = 10,  /* index, term; old replica, new replica, generation,
                            * descriptor, peer: all before index is committed, and
                            * the copy is a group of its own from then on; old
                            * replica 0: with nothing in it */
+    JOURNAL_FORGOTTEN = 11 /* 0, arc 0; keyspace: the journal was damaged, and
+                            * may lack foundings of those up to this one; all
+                            * ones: which that is is not known yet */
 };
 
 #endif

@@ -52,6 +52,15 @@ void keeper_free(struct keeper *k)
     free(k);
 }
 
+/* A member's peer was started anew, or was missed, and nothing that was sent
+ * since was answered: what it had before it may have lost. */
+static bool is_unheard(const struct node *node, const struct arc_member *m,
+                       const struct raft_progress *p)
+{
+    const struct peer *peer = swim_find(node->swim, &m->peer);
+    return peer && p->stamp < peer->since_ns;
+}
+
 struct arc_report keeper_report_of(struct node *node, struct replica *r)
 {
     struct arc_report report = { .arc = *r->arc,
@@ -68,8 +77,9 @@ struct arc_report keeper_report_of(struct node *node, struct replica *r)
         replica_id id = r->arc->members[i].replica;
         if (r->lost_mask >> i & 1)
             continue; /* it had all a moment ago, and says that it is gone */
-        if (id == r->self || (raft_progress_of(r->raft, node->now_ns, id, &p) &&
-                              p.active && p.caught_up))
+        if (id == r->self ||
+            (raft_progress_of(r->raft, node->now_ns, id, &p) && p.active &&
+             p.caught_up && !is_unheard(node, &r->arc->members[i], &p)))
             report.caught_up |= (uint16_t)(1u << i);
     }
     return report;

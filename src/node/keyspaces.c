@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "dlht/err.h"
 #include "node/cache_arc.h"
+#include "node/forgotten.h"
 #include "node/gossip.h"
 #include "node/models.h"
 #include "node/options.h"
@@ -217,22 +218,22 @@ static bool forget(struct node *node, const struct keyspace_record *record)
     return true;
 }
 
-/* False: no memory for all of them. */
+/* False: no memory for all of them, or not yet. */
 static bool found_groups(struct node *node,
                          const struct keyspace_record *record)
 {
-    bool all = true;
+    bool all = true, waits = forgotten_waits(node) && !record->is_volatile;
     for (size_t i = 0; i < record->first_arc_count; i++) {
         struct arc arc = record->first_arcs[i];
         arc.keyspace = record->id;
         gossip_notice_arc(node, &arc);
-        if (replica_found(node, &arc) != DLHT_OK) {
+        if (!waits && replica_found(node, &arc) != DLHT_OK) {
             node_log(node, LOG_ERROR, "out of memory founding an arc");
             all = false;
         }
     }
     node->keyspaces_late = node->keyspaces_late || !all;
-    return all;
+    return all && !waits;
 }
 
 /* What is kept here may be newer than the first arcs. A group of one sends
@@ -361,11 +362,13 @@ void keyspaces_tick(struct node *node)
     if (!node->keyspaces_late)
         return;
     node->keyspaces_late = false;
+    bool waits = forgotten_waits(node); /* it says when it does not any more */
     keyspaces_scan(node);
     for (size_t i = 0; i < node->keyspace_count; i++) {
         struct keyspace *ks = &node->keyspaces[i];
-        if (ks->unfounded && !ks->record.dropped)
-            ks->unfounded = !found_again(node, ks);
+        if (waits || !ks->unfounded)
+            continue;
+        ks->unfounded = !ks->record.dropped && !found_again(node, ks);
         node->keyspaces_late = node->keyspaces_late || ks->unfounded;
     }
     for (size_t i = node->replica_count; i-- > 0;)

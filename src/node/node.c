@@ -16,6 +16,7 @@
 #include "node/collections.h"
 #include "node/disk_full.h"
 #include "node/fingers.h"
+#include "node/forgotten.h"
 #include "node/gossip.h"
 #include "node/graphs.h"
 #include "node/jobs.h"
@@ -548,6 +549,7 @@ static void tick(struct node *node)
     }
     node->memory_used = memory;
     pending_tick(node);
+    forgotten_tick(node);
     keyspaces_tick(node);
     gossip_tick(node);
     keeper_tick(node);
@@ -753,6 +755,7 @@ uint64_t node_hash(const struct node *node)
         h = hash64_mix(h, r->counter);
         h = hash64_mix(h, op_merge_hash(r));
     }
+    h = hash64_mix(h, node->forgotten.to);
     if (node->jobs.last)
         h = hash64_mix(hash64_mix(h, node->jobs.last), node->jobs.count);
     if (node->swim)

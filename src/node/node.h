@@ -7,11 +7,11 @@
  *     node_step(node, &event, &effects);   decides; never blocks, never
  *     for each effect, in order: do it     calls back
  *
- * Inputs of one turn (all messages that one wake-up brought) come as one step
- * each and then one EVENT_FLUSH: only then are entries replicated, written,
- * committed and answered, in batches. Effects of a step must be carried out,
- * or their bytes copied, before the next step: what they point to is borrowed
- * until then.
+ * Inputs of one turn (all messages that one wake-up brought, or as many as the
+ * world likes) come as one step each and then one EVENT_FLUSH: only then are
+ * entries replicated, written, committed and answered, in batches. Effects of a
+ * step must be carried out, or their bytes copied, before the next step: what
+ * they point to is borrowed until then.
  *
  * net/ and sim/ are the two worlds. Not for two threads at once. */
 
@@ -82,8 +82,9 @@ enum event_kind {
     EVENT_REQUEST,    /* from a client of this node */
     EVENT_TICK,       /* node_next_timeout_ns has come */
     EVENT_FLUSH,      /* the turn ends */
-    EVENT_SYNCED,     /* an EFFECT_SYNC is done, or failed; with DLHT_EFULL
-                       * the journal keeps it all, for the next sync */
+    EVENT_SYNCED,     /* an EFFECT_SYNC is done, and all before it that were
+                       * not told of; or failed: with DLHT_EFULL the journal
+                       * keeps it all, for the next sync */
     EVENT_CHECKPOINT, /* an EFFECT_CHECKPOINT_END is done, or failed */
     EVENT_JOB,        /* an EFFECT_JOB or EFFECT_FILE_JOB is done */
     EVENT_LINK_DOWN,  /* what was sent to the peer may be lost */
@@ -133,7 +134,8 @@ enum effect_kind {
     EFFECT_SEND = 1, /* best effort, in order per peer; see EVENT_LINK_DOWN */
     EFFECT_REPLY,    /* to a client's request, exactly one each */
     EFFECT_APPEND,   /* a journal record */
-    EFFECT_SYNC,     /* journal_flush (durable), then EVENT_SYNCED */
+    EFFECT_SYNC,     /* journal_flush (durable), then EVENT_SYNCED; of those
+                      * that one flush serves, for the last */
     EFFECT_RELEASE,  /* journal_release, journal_trim */
     EFFECT_CHECKPOINT_BEGIN,
     EFFECT_CHECKPOINT_ADD,

@@ -72,7 +72,7 @@ struct keyspace {
     const struct ring **rings; /* of arcs led here; fingers.c */
     size_t ring_count, ring_cap;
     size_t reported; /* arcs that leaders report; keeper.c */
-    bool unfounded;  /* there was no memory to found a first arc */
+    bool unfounded;  /* no memory to found a first arc, or not yet */
     char *options;   /* what record.options points to; owned */
     struct vector_settings vectors; /* of a collection; points there, too */
     struct cache_settings cache;    /* of a volatile one */
@@ -270,8 +270,7 @@ struct node {
     uint64_t now_ns;
     enum node_phase phase;
     uint64_t phase_since_ns;
-    bool restored;        /* the journal knew a cluster */
-    bool journal_damaged; /* when it was read: anything may lack */
+    bool restored; /* the journal knew a cluster */
     bool said_ready;
     bool failed;
 
@@ -318,6 +317,12 @@ struct node {
     size_t persist_head, persist_count, persist_cap;
     uint64_t journal_bytes;
     arc_id pinning_arc;
+
+    struct {            /* forgotten.c */
+        keyspace_id to; /* up to this one foundings may be lost; 0: none */
+        bool asked;     /* the system arc, for it */
+        uint64_t again_ns;
+    } forgotten;
 
     bool disk_full; /* disk_full.c */
     uint64_t disk_full_since_ns;
@@ -411,6 +416,8 @@ struct replica *node_replica(const struct node *node, arc_id arc);
 
 /* restore.c: after the last record. DLHT_ENOMEM */
 MUST_USE int restore_bury_lost(struct node *node);
+/* Buries all copies; DLHT_ECORRUPT as node_quarantine, DLHT_ENOMEM. */
+MUST_USE int restore_put_aside(struct node *node);
 
 /* keyspaces.c */
 struct keyspace *keyspaces_find(const struct node *node, keyspace_id id);

@@ -76,6 +76,15 @@ uint64_t op_deadline_ns(const struct node *node, const struct request *request);
 void op_record_begin(struct node *node, const struct request *request,
                      const struct keyspace *ks, const struct origin *origin);
 
+/* A write of one record, its key as it is stored, of a copy that nobody but
+ * this node has: nobody else can lead the arc, so that the write need not be
+ * kept to be asked again, nor, without a session of its client, told apart from
+ * its repetition. False: nothing was done, and it is to be carried to the
+ * owner, which may be here, too. */
+bool op_propose_here(struct node *node, struct replica *r,
+                     const struct request *request,
+                     const struct origin *origin);
+
 /* op_range.c */
 void op_range_begin(struct node *node, const struct request *request,
                     const struct origin *origin);

@@ -189,6 +189,21 @@ static void name_down(const struct node *node, const struct arc *arc,
     }
 }
 
+/* Of keys that no known arc has. Recover is to be told of the arc before. */
+static struct span say_gap(const struct survey *s, const struct keyspace *ks,
+                           char *text, size_t cap)
+{
+    struct span from = buf_span(&s->from);
+    const struct arc *before = ks ? map_find(ks->map, from, SIZE_MAX) : NULL;
+    if (!before || !before->has_hi || !span_equal(before->hi, from))
+        return span_str("no peer that is up has told of it");
+    snprintf(text, cap,
+             "no peer that is up has told of it; it begins where arc %016llx "
+             "ends",
+             (unsigned long long)before->id);
+    return span_str(text);
+}
+
 /* Of an arc whose owner did not answer: said is what a peer said of it. */
 static void note_unavailable(const struct node *node, struct survey *s,
                              const struct keyspace *ks, const struct arc *arc,
@@ -204,7 +219,7 @@ static void note_unavailable(const struct node *node, struct survey *s,
     }
     struct span why = response->text;
     if (!arc || voters == 0) {
-        why = span_str("no peer that is up has told of it");
+        why = say_gap(s, ks, text, sizeof text);
     } else if (up < voters / 2 + 1) {
         name_down(node, arc, down, sizeof down);
         snprintf(text, sizeof text,

@@ -325,23 +325,16 @@ static bool answer_here(struct node *node, const struct request *q,
     return true;
 }
 
-/* A write of an arc that nobody but this node has a copy of: nobody else can
- * lead it, so that it need not be kept to be asked again, nor told apart from
- * its repetition. False: it is to be carried to the owner, which may be here,
- * too. */
-static bool write_here(struct node *node, const struct request *q,
-                       const struct keyspace *ks, const struct origin *origin)
+bool op_propose_here(struct node *node, struct replica *r,
+                     const struct request *q, const struct origin *origin)
 {
-    if ((q->op != OP_PUT && q->op != OP_DEL && q->op != OP_CAS) ||
-        origin->kind != ORIGIN_CLIENT || node->in_flush || q->flags ||
-        !id_is_zero(&q->session))
+    if ((q->op != OP_PUT && q->op != OP_DEL && q->op != OP_CAS) || q->flags ||
+        origin->kind != ORIGIN_CLIENT || node->in_flush)
         return false;
-    const struct arc *arc = map_find(ks->map, q->key, models_guess(ks, q->key));
-    struct replica *r = arc ? node_replica(node, arc->id) : NULL;
-    if (!r || r->empty || r->cache || !replica_leads(r) ||
-        raft_members(r->raft)->count > 1 || !arc_has(r->arc, q->key) ||
-        op_merge_is_closed(r) || op_merge_refuses(r) ||
-        (q->op != OP_DEL && memory_is_full(node)))
+    if (r->empty || r->cache || !replica_leads(r) ||
+        r->led_term != raft_term(r->raft) || raft_members(r->raft)->count > 1 ||
+        !arc_has(r->arc, q->key) || op_merge_is_closed(r) ||
+        op_merge_refuses(r) || (q->op != OP_DEL && memory_is_full(node)))
         return false;
     struct command c = command_of(q);
     struct waiter w = { .origin = *origin,
@@ -350,8 +343,19 @@ static bool write_here(struct node *node, const struct request *q,
                         .deadline_ns = op_deadline_ns(node, q) };
     if (replica_propose(node, r, &c, &w) != DLHT_OK)
         return false;
+    node_wake_at(node, w.deadline_ns);
     r->requests++;
     return true;
+}
+
+static bool propose_here(struct node *node, const struct request *q,
+                         const struct keyspace *ks, const struct origin *origin)
+{
+    if (q->op == OP_GET)
+        return false;
+    const struct arc *arc = map_find(ks->map, q->key, models_guess(ks, q->key));
+    struct replica *r = arc ? node_replica(node, arc->id) : NULL;
+    return r && op_propose_here(node, r, q, origin);
 }
 
 void op_record_begin(struct node *node, const struct request *request,
@@ -376,7 +380,7 @@ void op_record_begin(struct node *node, const struct request *request,
     }
     if (op_cache_here(node, &q, ks, origin) ||
         (q.op == OP_GET && answer_here(node, &q, ks, origin)) ||
-        write_here(node, &q, ks, origin))
+        propose_here(node, &q, ks, origin))
         return;
     struct pending_target target = { .origin = *origin };
     int rc = pending_begin(node, &q, op_deadline_ns(node, &q), &target);

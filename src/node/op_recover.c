@@ -26,6 +26,8 @@ enum {
 #define TELL_AGAIN_NS (UINT64_C(50) * NS_PER_MS)
 #define SETTLED_NS (UINT64_C(5000) * NS_PER_MS) /* after its start */
 #define ANSWERS_NS (UINT64_C(1500) * NS_PER_MS)
+/* An arc that waits for the one before it goes on, and says so, meanwhile. */
+#define GAP_NS (UINT64_C(3500) * NS_PER_MS)
 
 /* What one peer said. */
 struct heard_copy {
@@ -41,6 +43,7 @@ struct recovery {
     arc_id arc;
     bool accept; /* --accept-loss */
     bool empty;  /* --empty */
+    bool of_gap; /* it is the keys behind arc, of which nobody knows one */
     uint64_t began_ns;
     uint64_t deadline_ns;
     uint64_t ask_ns;   /* when to ask again */
@@ -477,6 +480,51 @@ static void end_at_neighbour(const struct node *node, struct recovery *v)
     }
 }
 
+static bool is_led(const struct recovery *v)
+{
+    for (size_t i = 0; i < v->count; i++)
+        if (has_copy(&v->list[i]) && v->list[i].have.leads)
+            return true;
+    return false;
+}
+
+/* The copy that an arc was recovered from may have missed a merge: then no arc
+ * is known of the keys behind it. Who knows a part of the arcs only knows this
+ * of those that it leads. */
+static bool gap_behind(const struct node *node, const struct recovery *v,
+                       struct arc *gap)
+{
+    const struct arc *known = v->known;
+    const struct keyspace *ks = keyspaces_find(node, known->keyspace);
+    const struct replica *r = node_replica(node, v->arc);
+    if (!ks || ks->record.is_volatile || !known->has_hi ||
+        (node->config.map_fingers && !(r && replica_leads(r))))
+        return false;
+    *gap = (struct arc){ .keyspace = known->keyspace,
+                         .generation = v->generation };
+    return map_gap_at(ks->map, known->hi, gap);
+}
+
+/* From now on it is a new arc in the gap that is begun. */
+static int turn_to_gap(struct node *node, struct recovery *v,
+                       const struct arc *gap)
+{
+    struct arc *known = arc_copy(gap);
+    if (!known)
+        return DLHT_ENOMEM;
+    known->id = v->accept ? rng_next(&node->rng) | 2 : 0;
+    known->members[0] = (struct arc_member){
+        .replica = rng_next(&node->rng) | 1, .peer = node->self, .voter = true
+    };
+    known->member_count = 1;
+    arc_free(v->known);
+    v->known = known;
+    v->arc = known->id;
+    v->of_gap = true;
+    v->chosen = v->count;
+    return DLHT_OK;
+}
+
 /* Why nothing is to be recovered, or cannot be; NULL: it may go on. */
 static const char *refusal(struct node *node, const struct recovery *v,
                            char text[TEXT_MAX])
@@ -500,9 +548,8 @@ static const char *refusal(struct node *node, const struct recovery *v,
         there += m->voter && state == MEMBER_THERE;
         silent += m->voter && state == MEMBER_SILENT;
     }
-    for (size_t i = 0; i < v->count; i++)
-        if (has_copy(&v->list[i]) && v->list[i].have.leads)
-            return "it has an owner: there is nothing to recover";
+    if (is_led(v) && !v->of_gap)
+        return "it has an owner: there is nothing to recover";
     if (there > voters / 2) {
         snprintf(text, TEXT_MAX,
                  "%zu of %zu voters are up, a majority: it needs no recovery; "
@@ -560,7 +607,16 @@ static void tell(struct node *node, struct recovery *v)
 static void decide(struct node *node, struct recovery *v)
 {
     char text[TEXT_MAX];
+    struct arc gap;
     v->chosen = choose(v);
+    if (v->empty && v->known && is_led(v) && gap_behind(node, v, &gap)) {
+        if (node->now_ns - v->began_ns < GAP_NS)
+            return; /* looked at again with the next tick */
+        if (turn_to_gap(node, v, &gap) != DLHT_OK) {
+            end(node, v, DLHT_EBUSY, NULL);
+            return;
+        }
+    }
     const char *why = refusal(node, v, text);
     if (why) {
         end(node, v, DLHT_EREFUSED, why);

@@ -87,6 +87,10 @@ void replica_tick(struct node *node, struct replica *r);
  * copy is removed. One that a majority may need is never left. */
 bool replica_is_left(const struct node *node, const struct replica *r);
 
+/* Lets go what the log in memory need not hold. Neither in a flush after
+ * raft_take nor where effects of the step point into the log. */
+void replica_compact(struct replica *r);
+
 /* Takes what raft wants done, sends, journals, applies, answers. */
 void replica_flush(struct node *node, struct replica *r);
 

@@ -516,6 +516,9 @@ static bool begin_again(struct node *node, const struct replica *r,
                                : c.kind == COMMAND_DEL ? OP_DEL
                                                        : OP_CAS,
                          .keyspace = r->keyspace,
+                         .session = c.session,
+                         .number = c.number,
+                         .lowest_open = c.lowest_open,
                          .key = c.key,
                          .value = c.value,
                          .version = c.version };

@@ -11,6 +11,7 @@
 #include "base/mutant.h"
 #include "dlht/err.h"
 #include "node/burials.h"
+#include "node/forgotten.h"
 #include "node/journal_types.h"
 #include "node/recover.h"
 #include "node/replica.h"
@@ -321,6 +322,8 @@ int node_restore_record(struct node *node, const struct journal_record *record)
         return restore_identity(node, &reader);
     case JOURNAL_PEERS:
         return restore_peers(node, &reader);
+    case JOURNAL_FORGOTTEN:
+        return forgotten_restore(node, &reader);
     default:
         break;
     }
@@ -382,15 +385,8 @@ static int bury(struct node *node, struct replica *r)
     return DLHT_OK;
 }
 
-int node_quarantine(struct node *node, arc_id arc)
+int restore_put_aside(struct node *node)
 {
-    if (arc) {
-        struct replica *r = node_replica(node, arc);
-        if (r)
-            return bury(node, r);
-        return burials_add(node, arc, BURIALS_DAMAGED, true);
-    }
-    node->journal_damaged = true;
     for (size_t i = 0; i < node->replica_count; i++)
         if (!has_other_voter(node->replicas[i]))
             return DLHT_ECORRUPT;
@@ -400,6 +396,16 @@ int node_quarantine(struct node *node, arc_id arc)
             return rc;
     }
     return DLHT_OK;
+}
+
+int node_quarantine(struct node *node, arc_id arc)
+{
+    if (arc == 0) {
+        forgotten_begin(node);
+        return restore_put_aside(node);
+    }
+    struct replica *r = node_replica(node, arc);
+    return r ? bury(node, r) : burials_add(node, arc, BURIALS_DAMAGED, true);
 }
 
 int node_quarantined(void *context, journal_replay_fn take, void *take_context)
@@ -415,6 +421,12 @@ int node_quarantined(void *context, journal_replay_fn take, void *take_context)
         burials_pack(node, arc, &payload);
         struct journal_record record = { .type = JOURNAL_REMOVE,
                                          .arc = arc,
+                                         .payload = buf_span(&payload) };
+        rc = payload.failed ? DLHT_ENOMEM : take(take_context, &record);
+    }
+    buf_reset(&payload);
+    if (rc == DLHT_OK && forgotten_pack(node, &payload)) {
+        struct journal_record record = { .type = JOURNAL_FORGOTTEN,
                                          .payload = buf_span(&payload) };
         rc = payload.failed ? DLHT_ENOMEM : take(take_context, &record);
     }

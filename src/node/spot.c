@@ -212,6 +212,17 @@ bool spot_write(struct node *node, const struct spot *spot,
            result.status == DLHT_OK;
 }
 
+bool spot_propose(struct node *node, const struct spot *spot,
+                  const struct request *request, uint64_t ticket)
+{
+    const struct origin origin = { .kind = ORIGIN_CLIENT, .ticket = ticket };
+    struct request q = *request;
+    if (!spot->replica || spot->is_volatile || q.value.len > VALUE_LEN_MAX)
+        return false;
+    q.key = placed_key(spot);
+    return op_propose_here(node, spot->replica, &q, &origin);
+}
+
 bool spot_answer(struct node *node, const struct spot *spot, uint8_t op,
                  struct span value, struct response *out)
 {

@@ -2,8 +2,9 @@
 
 /* node/spot.h - requests about one record each that are done where they
  * arrive, without becoming events: reads of arcs that are led here, and writes
- * of volatile ones. Many are looked for at once, so that the waits for memory
- * overlap; then each is done.
+ * of volatile ones; or begun there: writes of arcs that only this node has. Many
+ * are looked for at once, so that the waits for memory overlap; then each is
+ * done.
  *
  * A world may do so between two events, never inside of one; what cannot be
  * done so is made an event. Each does what the event with the same request
@@ -61,6 +62,12 @@ bool spot_del(struct node *node, const struct spot *spot, struct response *out);
  * false is returned. */
 bool spot_write(struct node *node, const struct spot *spot,
                 const struct request *request);
+
+/* A PUT or DEL of an arc that has a log and that nobody but this node keeps:
+ * begun as by the event, and answered in a later flush, under the ticket. False:
+ * nothing was done. */
+bool spot_propose(struct node *node, const struct spot *spot,
+                  const struct request *request, uint64_t ticket);
 
 /* The one of them that op says: OP_GET, OP_PUT or OP_DEL. */
 bool spot_answer(struct node *node, const struct spot *spot, uint8_t op,

@@ -173,7 +173,7 @@ static int reserve(struct raft_log *log, size_t extra)
     return move_to(log, cap < CAP_MIN ? CAP_MIN : cap);
 }
 
-/* Copies one entry into a free slot: its members first, for they are aligned. */
+/* Copies one entry into a free slot; its members first: they are aligned. */
 static int copy_entry(struct raft_log *log, size_t slot,
                       const struct raft_entry *entry)
 {

@@ -37,7 +37,7 @@ struct recover_story {
     struct rng rng;
     struct copy *copies;
     size_t copy_count;
-    size_t recovered, emptied, refused, returned, asked;
+    size_t recovered, emptied, refused, returned, asked, gaps;
     size_t keys; /* whose history was cut */
     bool waits;
     int status;
@@ -216,7 +216,8 @@ static size_t any_peer(struct recover_story *s)
     }
 }
 
-static bool ask(struct recover_story *s, arc_id arc, bool accept, bool empty)
+static bool ask(struct recover_story *s, size_t peer, arc_id arc, bool accept,
+                bool empty)
 {
     struct buf doc = { 0 };
     mp_write_map(&doc, 3);
@@ -231,7 +232,7 @@ static bool ask(struct recover_story *s, arc_id arc, bool accept, bool empty)
                          .timeout_ms = 5000 };
     s->waits = true;
     s->asked++;
-    if (world_request(s->world, any_peer(s), &q, on_answer, s, 0) != DLHT_OK)
+    if (world_request(s->world, peer, &q, on_answer, s, 0) != DLHT_OK)
         world_fail(s->world, "codec", "OP_RECOVER does not pack");
     bool sound = true;
     while (sound && s->waits)
@@ -274,6 +275,48 @@ static arc_id draw_lost(struct recover_story *s)
     return drawn;
 }
 
+/* Nothing is known there of an arc from that key on. */
+static bool lacks_arc(const struct node *node, keyspace_id keyspace,
+                      struct span from)
+{
+    struct keyspace_record record;
+    struct arc gap;
+    for (size_t k = 0; node && k < inspect_keyspace_count(node); k++) {
+        const struct map *map = inspect_map(node, k, &record);
+        if (record.id == keyspace)
+            return map_gap_at(map, from, &gap);
+    }
+    return true;
+}
+
+static bool all_lack_arc(const struct recover_story *s, keyspace_id keyspace,
+                         struct span from)
+{
+    for (size_t i = 0; i < world_peer_count(s->world); i++)
+        if (!lacks_arc(world_node(s->world, i), keyspace, from))
+            return false;
+    return true;
+}
+
+/* An arc that is led, behind which there are keys that nobody who is up knows
+ * an arc of; 0: there is none. */
+static arc_id find_gap(const struct recover_story *s, size_t *leader)
+{
+    for (size_t i = 0; i < world_peer_count(s->world); i++) {
+        const struct node *node = world_node(s->world, i);
+        for (size_t k = 0; node && k < inspect_replica_count(node); k++) {
+            struct inspect_replica r;
+            inspect_replica_at(node, k, &r);
+            if (r.empty || raft_role(r.raft) != RAFT_LEADER || !r.arc->has_hi ||
+                !all_lack_arc(s, r.keyspace, r.arc->hi))
+                continue;
+            *leader = i;
+            return r.id;
+        }
+    }
+    return 0;
+}
+
 /* An arc that is led is not recovered, whoever asks. */
 static bool ask_for_healthy(struct recover_story *s)
 {
@@ -284,8 +327,10 @@ static bool ask_for_healthy(struct recover_story *s)
     if (map_count(map) == 0)
         return true;
     arc_id arc = map_at(map, (size_t)rng_below(&s->rng, map_count(map)))->id;
-    bool led = is_led(s, arc);
-    if (!ask(s, arc, true, rng_chance(&s->rng, 0.5)))
+    size_t leader;
+    bool led = is_led(s, arc) && find_gap(s, &leader) == 0;
+    bool empty = rng_chance(&s->rng, 0.5);
+    if (!ask(s, any_peer(s), arc, true, empty))
         return false;
     if (led && is_led(s, arc) && s->status == DLHT_OK)
         world_fail(s->world, "recover_refused",
@@ -298,7 +343,10 @@ static bool recover_all(struct recover_story *s)
 {
     uint64_t end = world_now_ns(s->world) + BOUND_NS;
     for (;;) {
+        size_t leader = SIZE_MAX;
         arc_id arc = draw_lost(s);
+        if (arc == 0)
+            arc = find_gap(s, &leader);
         if (arc == 0)
             return true;
         if (world_now_ns(s->world) > end) {
@@ -308,8 +356,12 @@ static bool recover_all(struct recover_story *s)
                        (unsigned long long)arc, (double)BOUND_NS / 1e9);
             return false;
         }
-        bool empty = s->status == DLHT_EREFUSED && rng_chance(&s->rng, 0.3);
-        if (!ask(s, arc, rng_chance(&s->rng, 0.8), empty) ||
+        bool of_gap = leader != SIZE_MAX;
+        s->gaps += of_gap;
+        bool empty =
+            of_gap || (s->status == DLHT_EREFUSED && rng_chance(&s->rng, 0.3));
+        bool accept = rng_chance(&s->rng, 0.8);
+        if (!ask(s, of_gap ? leader : any_peer(s), arc, accept, empty) ||
             !run_for(s, rng_range(&s->rng, 10, 1000) * WORLD_MS))
             return false;
     }
@@ -377,8 +429,8 @@ void recover_story_remark(const struct recover_story *s, char *text,
                           size_t size)
 {
     snprintf(text, size,
-             "%zu arcs recovered, %zu emptied, %zu of %zu refused, %zu keys, "
-             "%zu dead came back",
-             s->recovered, s->emptied, s->refused, s->asked, s->keys,
+             "%zu arcs recovered, %zu emptied, %zu of %zu refused (%zu of "
+             "gaps), %zu keys, %zu dead came back",
+             s->recovered, s->emptied, s->refused, s->asked, s->gaps, s->keys,
              s->returned);
 }

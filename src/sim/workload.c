@@ -155,9 +155,12 @@ void workload_begin(struct client *client)
     struct request *r = &client->ask.request;
     if (w->config.keyspace)
         r->keyspace_name = span_str(w->config.keyspace);
-    r->session = client->session;
-    r->number = client->number;
-    r->lowest_open = client->number;
+    client->bare = client->script.step == SCRIPT_NONE &&
+                   client->number % 4 == 3 &&
+                   (r->op == OP_PUT || r->op == OP_DEL || r->op == OP_CAS);
+    r->session = client->bare ? (struct id){ { 0 } } : client->session;
+    r->number = client->bare ? 0 : client->number;
+    r->lowest_open = r->number;
     if (r->op == OP_MGET || r->op == OP_BATCH)
         r->list = buf_span(&client->ask.bytes);
     else if (r->op == OP_PUT || r->op == OP_CAS)
@@ -234,7 +237,7 @@ static void answered(struct client *client, const struct response *response)
         return;
     case DLHT_EUNKNOWN:
         client->maybe = true;
-        if (world_now_ns(w->world) < client->deadline_ns &&
+        if (!client->bare && world_now_ns(w->world) < client->deadline_ns &&
             rng_chance(&w->rng, 0.5))
             retry(client, rng_range(&w->rng, 1, 200) * WORLD_MS);
         else
@@ -278,7 +281,10 @@ static void on_reply(void *context, uint64_t argument,
         return;
     }
     client->maybe = true;
-    retry(client, rng_range(&w->rng, 1, 100) * WORLD_MS);
+    if (client->bare)
+        give_up(client);
+    else
+        retry(client, rng_range(&w->rng, 1, 100) * WORLD_MS);
 }
 
 static void on_patience_ends(void *context, uint64_t argument)

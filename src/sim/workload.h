@@ -2,7 +2,8 @@
 
 /* sim/workload.h - clients that ask, wait, retry and remember.
  *
- * Each client has a session and one request open at a time, sent to any peer
+ * Each client has a session, which a part of its writes do without, and one
+ * request open at a time, sent to any peer
  * that is up. When a peer crashes under it the client asks another with the
  * same number; past the deadline the outcome is unknown. All that was answered
  * goes into a history; what no answer may say at all (a damaged value, a range

@@ -57,6 +57,7 @@ struct client {
     struct ask ask;
     bool open;
     bool maybe;       /* an attempt was lost: it may have taken effect */
+    bool bare;        /* a write without a session: never asked again then */
     uint64_t attempt; /* all attempts of this client so far */
     uint64_t call_ns;
     uint64_t deadline_ns;

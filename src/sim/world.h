@@ -244,7 +244,7 @@ const char *world_type_name(uint8_t type);
 
 struct world_stats {
     uint64_t events, turns, frames, frame_bytes, syncs, crashes, restarts,
-        broken_links, requests, replies, at_once;
+        broken_links, requests, replies, at_once, begun;
     uint64_t type_frames[WORLD_TYPES], type_bytes[WORLD_TYPES]; /* by type */
 };
 void world_stats(const struct world *world, struct world_stats *out);

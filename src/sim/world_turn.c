@@ -128,8 +128,8 @@ bool world_turn_step(struct world *world, struct sim_peer *peer,
     return world_turn_effects(world, peer, rc);
 }
 
-/* As a door may, of every other request that suits: done without an event.
- * False: it was not. */
+/* As a door may, of every other request that suits: done, or begun, without an
+ * event. False: it was not. */
 static bool answer_at_once(struct world *world, struct sim_peer *peer,
                            const struct event *event)
 {
@@ -140,8 +140,12 @@ static bool answer_at_once(struct world *world, struct sim_peer *peer,
         return false;
     spot_find(peer->node, event->now_ns, &q, 1, &spot);
     if (!spot_answer(peer->node, &spot, q->op, q->value,
-                     &effect.u.reply.response))
-        return false;
+                     &effect.u.reply.response)) {
+        bool begun =
+            spot_propose(peer->node, &spot, q, event->u.request.ticket);
+        world->stats.begun += begun;
+        return begun;
+    }
     effect.u.reply.ticket = event->u.request.ticket;
     world->stats.at_once++;
     world_client_effect(world, peer, &effect);
@@ -210,6 +214,16 @@ static bool step_input(struct world *world, struct sim_peer *peer,
     return world_turn_step(world, peer, &event);
 }
 
+/* One sync served it and the next: of every other the disk need not tell. */
+static bool is_told_by_next(const struct sim_peer *peer,
+                            const struct input *input)
+{
+    const struct input *next = &peer->inputs[peer->input_head];
+    return input->kind == INPUT_SYNCED && input->status == DLHT_OK &&
+           input->number % 2 == 1 && peer->input_count > 0 &&
+           next->kind == INPUT_SYNCED && next->status == DLHT_OK;
+}
+
 static bool step_inputs(struct world *world, struct sim_peer *peer)
 {
     size_t budget = (size_t)world_draw(world, 1, TURN_INPUTS_MAX);
@@ -217,7 +231,8 @@ static bool step_inputs(struct world *world, struct sim_peer *peer)
         struct input input = peer->inputs[peer->input_head];
         peer->input_head = (peer->input_head + 1) % peer->input_cap;
         peer->input_count--;
-        bool alive = step_input(world, peer, &input);
+        bool alive =
+            is_told_by_next(peer, &input) || step_input(world, peer, &input);
         free(input.bytes);
         if (!alive)
             return false;

@@ -324,11 +324,13 @@ int journal_remove_checkpoints(struct journal *j, arc_id arc)
 }
 
 /* A last mark, so that damage to the last batches of a journal that was closed
- * in order is told from a torn tail. If it gets lost, no harm is done. */
+ * in order is told from a torn tail. If it gets lost, no harm is done. Where a
+ * batch that is not synced tells of it already it is told again: that one may
+ * lie in the very sector that is damaged. */
 static void write_last_mark(struct journal *j)
 {
     uint64_t room = j->segments[j->count - 1].bytes - j->end;
-    if (j->failed || j->closed || j->marked == j->synced ||
+    if (j->failed || j->closed || (j->marked == j->synced && is_durable(j)) ||
         room < SEGMENT_HEAD_BYTES)
         return;
     uint8_t head[SEGMENT_HEAD_BYTES];

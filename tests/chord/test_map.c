@@ -123,6 +123,31 @@ Test(map, is_full_at_its_bound_and_unharmed)
     map_free(map);
 }
 
+Test(map, tells_of_keys_that_no_arc_has)
+{
+    struct map *map = map_new(2);
+    struct arc gap = { 0 };
+    cr_expect(map_gap_at(map, span_str("x"), &gap) && !gap.has_hi);
+    struct arc left = arcs_make(1, "c", "m", 3),
+               right = arcs_make(2, "p", "t", 3);
+    cr_expect(notice(map, &right) && notice(map, &left));
+    static const struct {
+        const char *key, *hi; /* hi NULL: to the end; "": no gap */
+    } rows[] = { { "", "c" },  { "b", "c" }, { "c", "" }, { "l", "" },
+                 { "m", "p" }, { "o", "p" }, { "p", "" }, { "t", NULL } };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *hi = rows[i].hi;
+        bool is = map_gap_at(map, span_str(rows[i].key), &gap);
+        cr_expect_eq(is, !hi || *hi, "%s", rows[i].key);
+        if (!is)
+            continue;
+        cr_expect(span_equal(gap.lo, span_str(rows[i].key)));
+        cr_expect_eq(gap.has_hi, hi != NULL);
+        cr_expect(!hi || span_equal(gap.hi, span_str(hi)), "%s", rows[i].key);
+    }
+    map_free(map);
+}
+
 Test(map, forgets_up_to_a_generation)
 {
     struct map *map = map_new(2);

@@ -13,7 +13,6 @@
 #include "base/rng.h"
 #include "dlht/err.h"
 #include "node/node.h"
-#include "node/spot.h"
 #include "wire/mp.h"
 
 enum {
@@ -299,38 +298,6 @@ void node_hello(const struct node *n, struct hello *out)
                            .peer = n->self,
                            .incarnation = 1,
                            .addr = span_str(n->config.addr) };
-}
-
-/* Nothing is done at once here. */
-void spot_find(struct node *n, uint64_t now_ns,
-               const struct request *const *requests, size_t count,
-               struct spot *spots)
-{
-    (void)n, (void)now_ns, (void)requests;
-    for (size_t i = 0; i < count; i++)
-        spots[i].replica = NULL;
-}
-
-void spot_find_keys(struct node *n, uint64_t now_ns, struct span keyspace,
-                    const struct span *keys, size_t count, struct spot *spots)
-{
-    (void)n, (void)now_ns, (void)keyspace, (void)keys;
-    for (size_t i = 0; i < count; i++)
-        spots[i].replica = NULL;
-}
-
-bool spot_answer(struct node *n, const struct spot *spot, uint8_t op,
-                 struct span value, struct response *out)
-{
-    (void)n, (void)spot, (void)op, (void)value, (void)out;
-    return false;
-}
-
-bool spot_write(struct node *n, const struct spot *spot,
-                const struct request *request)
-{
-    (void)n, (void)spot, (void)request;
-    return false;
 }
 
 int node_hello_check(const struct node *n, const struct hello *hello)

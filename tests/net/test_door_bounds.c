@@ -51,24 +51,26 @@ static void hear(void *context, const struct id *from,
     (void)context, (void)from, (void)message;
 }
 
-static struct replica *here; /* where gets are found; NULL: nowhere */
+static struct replica *here; /* where records are found; NULL: nowhere */
 static size_t finds, found, answered;
 
-static void find_gets(void *context, const struct request *const *requests,
-                      size_t count, struct spot *spots)
+static void find_records(void *context, const struct request *const *requests,
+                         size_t count, struct spot *spots)
 {
     (void)context;
     finds++;
     found += count;
     for (size_t i = 0; i < count; i++)
-        spots[i].replica = requests[i]->op == OP_GET ? here : NULL;
+        spots[i].replica = requests[i]->op != OP_RANGE ? here : NULL;
 }
 
 static bool answer_at_spot(void *context, const struct spot *spot, uint8_t op,
                            struct span at, struct response *out)
 {
     (void)context, (void)at;
-    CHECK(spot->replica == here && op == OP_GET);
+    CHECK(spot->replica == here && op != OP_RANGE);
+    if (op == OP_PUT)
+        return false;
     *out = (struct response){ .status = DLHT_ENOTFOUND };
     answered++;
     return true;
@@ -79,6 +81,16 @@ static void note(void *context, uint64_t ticket, const struct request *request)
     (void)context, (void)request;
     CHECK(ticket_count < sizeof tickets / sizeof *tickets);
     tickets[ticket_count++] = ticket;
+}
+
+static bool propose_puts(void *context, const struct spot *spot,
+                         const struct request *request, uint64_t ticket)
+{
+    if (request->op != OP_PUT)
+        return false;
+    CHECK(spot->replica == here);
+    note(context, ticket, request);
+    return true;
 }
 
 /* A burst is taken in whole before the first answer is known to be large. */
@@ -165,10 +177,12 @@ static void all_together_are_bounded(void)
     CHECK_EQ(door_callers(door), 0);
 }
 
-/* Spots are not used after an event: what is left is found again. */
+/* Spots are not used after an event: what is left is found again. A write that
+ * is begun at its spot is none. */
 static void what_an_event_made_stale_is_found_again(void)
 {
-    static const uint8_t ops[] = { OP_GET, OP_GET, OP_RANGE, OP_GET, OP_GET };
+    static const uint8_t ops[] = { OP_GET,   OP_PUT, OP_GET,
+                                   OP_RANGE, OP_GET, OP_GET };
     struct message m = { .type = MESSAGE_HELLO,
                          .u.hello = { .version = WIRE_VERSION,
                                       .kind = HELLO_CLIENT } };
@@ -191,10 +205,10 @@ static void what_an_event_made_stale_is_found_again(void)
     finds = found = answered = 0;
     CHECK_EQ(write(fds[1], bytes.data, bytes.len), (ssize_t)bytes.len);
     loop_turn(loop, 0);
-    CHECK_EQ(ticket_count, 1); /* the range */
+    CHECK_EQ(ticket_count, 2); /* the put and the range */
     CHECK_EQ(answered, 4);
     CHECK_EQ(finds, 3);
-    CHECK_EQ(found, 5 + 1 + 1);
+    CHECK_EQ(found, 6 + 1 + 1);
     here = NULL;
     answer_all();
     turns(2);
@@ -210,8 +224,9 @@ int main(void)
     const struct door_calls calls = { .now = now,
                                       .hello = greet,
                                       .message = hear,
-                                      .find = find_gets,
+                                      .find = find_records,
                                       .at_spot = answer_at_spot,
+                                      .propose = propose_puts,
                                       .request = note,
                                       .log = log_line };
     int fd = socket(AF_INET, SOCK_STREAM, 0);

@@ -28,6 +28,8 @@ static void step(struct alone *a, struct event *event)
             e->u.job.run(e->u.job.data);
             a->job = e->u.job.number;
         }
+        if (e->kind == EFFECT_SYNC)
+            a->sync = e->u.sync.number;
         if (e->kind == EFFECT_SEND && a->sends)
             a->sends(a, &e->u.send.to, &e->u.send.message);
         if (e->kind != EFFECT_REPLY)
@@ -45,20 +47,31 @@ static void step(struct alone *a, struct event *event)
         a->response.cursor = keep(a, r->cursor);
         a->response.text = keep(a, r->text);
     }
+    if (a->sync == 0 || a->stalls)
+        return;
+    struct event synced = { .kind = EVENT_SYNCED };
+    synced.u.synced.number = a->sync;
+    a->sync = 0;
+    step(a, &synced);
+}
+
+void alone_flush(struct alone *a)
+{
+    struct event flush = { .kind = EVENT_FLUSH };
+    step(a, &flush);
 }
 
 static void turn(struct alone *a, enum event_kind kind)
 {
     struct event event = { .kind = kind };
     step(a, &event);
-    struct event flush = { .kind = EVENT_FLUSH };
-    step(a, &flush);
+    alone_flush(a);
     while (a->job) {
         struct event done = { .kind = EVENT_JOB };
         done.u.job.number = a->job;
         a->job = 0;
         step(a, &done);
-        step(a, &flush);
+        alone_flush(a);
     }
 }
 
@@ -74,19 +87,30 @@ void alone_run(struct alone *a, uint64_t ms)
     }
 }
 
-void alone_init(struct alone *a, uint64_t seed)
+static void init(struct alone *a, uint64_t seed, bool durable)
 {
     memset(a, 0, sizeof *a);
     struct node_config config;
     node_config_default(&config);
     strcpy(config.addr, "127.0.0.1:9000");
     config.seed = seed;
+    config.durable = durable;
     cr_assert_eq(node_new(&config, &a->node), DLHT_OK);
     a->now_ns = 1000000000;
     turn(a, EVENT_BOOT);
     for (int i = 0; i < 500 && !a->ready; i++)
         alone_run(a, 10);
     cr_assert(a->ready, "a founder serves within five seconds");
+}
+
+void alone_init(struct alone *a, uint64_t seed)
+{
+    init(a, seed, false);
+}
+
+void alone_init_durable(struct alone *a, uint64_t seed)
+{
+    init(a, seed, true);
 }
 
 void alone_deinit(struct alone *a)
@@ -97,15 +121,19 @@ void alone_deinit(struct alone *a)
     buf_deinit(&a->kept);
 }
 
-const struct response *alone_ask(struct alone *a, const struct request *request)
+void alone_begin(struct alone *a, const struct request *request)
 {
     a->answered = false;
     struct event event = { .kind = EVENT_REQUEST };
     event.u.request.ticket = 1;
     event.u.request.request = request;
     step(a, &event);
-    struct event flush = { .kind = EVENT_FLUSH };
-    step(a, &flush);
+}
+
+const struct response *alone_ask(struct alone *a, const struct request *request)
+{
+    alone_begin(a, request);
+    alone_flush(a);
     uint64_t patience_ms = a->patience_ms ? a->patience_ms : 1000;
     for (uint64_t ms = 0; ms < patience_ms && !a->answered; ms += 10)
         alone_run(a, 10);
@@ -126,8 +154,7 @@ void alone_hear_from(struct alone *a, const struct id *from,
     event.u.message.from = *from;
     event.u.message.message = message;
     step(a, &event);
-    struct event flush = { .kind = EVENT_FLUSH };
-    step(a, &flush);
+    alone_flush(a);
 }
 
 int alone_put(struct alone *a, const char *key, const char *value)

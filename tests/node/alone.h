@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* tests/node/alone.h - a node without peers or disk, driven by hand. */
+/* tests/node/alone.h - a node without peers, driven by hand. It has no disk, or
+ * one that never fails and is never read. */
 
 #ifndef TESTS_NODE_ALONE_H
 #define TESTS_NODE_ALONE_H
@@ -15,6 +16,8 @@ struct alone {
     bool answered;
     bool runs_jobs;           /* at once; else nobody does */
     uint64_t job;             /* 0: none is to be told of */
+    bool stalls;              /* what is synced is not told of */
+    uint64_t sync;            /* 0: none is to be told of */
     struct response response; /* spans into kept */
     struct buf kept;
     /* Set after alone_init where they are wanted: */
@@ -26,6 +29,7 @@ struct alone {
 };
 
 void alone_init(struct alone *a, uint64_t seed);
+void alone_init_durable(struct alone *a, uint64_t seed);
 void alone_deinit(struct alone *a);
 
 /* Lets time pass, tick by tick, with a flush after each. */
@@ -35,6 +39,10 @@ void alone_run(struct alone *a, uint64_t ms);
  * which is valid until the next call. */
 const struct response *alone_ask(struct alone *a,
                                  const struct request *request);
+
+/* The two halves of asking: a request comes; the turn ends. */
+void alone_begin(struct alone *a, const struct request *request);
+void alone_flush(struct alone *a);
 
 /* A message comes from a peer. */
 void alone_hear(struct alone *a, const struct message *message);

@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "dlht/err.h"
@@ -27,10 +28,32 @@ struct durable {
     bool ready, answered;
     int status;
     struct buf text, value;
-    size_t removed; /* checkpoints */
-    int sync;       /* status of each */
+    size_t removed;  /* checkpoints */
+    bool asks;       /* a put was sent to the owner of the system arc: */
+    struct id asked; /* to him, as */
+    uint32_t stream;
+    int sync; /* status of each */
     size_t syncs;
 };
+
+static void keep_record(struct durable *p, const struct journal_record *record)
+{
+    p->journal = realloc(p->journal, (p->count + 1) * sizeof *p->journal);
+    struct kept *k = &p->journal[p->count++];
+    *k = (struct kept){ .record = *record };
+    buf_append_span(&k->payload, record->payload);
+    k->record.payload = buf_span(&k->payload);
+}
+
+static void note_sent(struct durable *p, const struct id *to,
+                      const struct message *m)
+{
+    if (m->type != MESSAGE_REQUEST || m->u.request.op != OP_PUT)
+        return;
+    p->asks = true;
+    p->asked = *to;
+    p->stream = m->stream;
+}
 
 static void step(struct durable *p, struct event *event)
 {
@@ -43,16 +66,12 @@ static void step(struct durable *p, struct event *event)
             p->status = e->u.failed.status;
         p->ready = p->ready || e->kind == EFFECT_READY;
         p->removed += e->kind == EFFECT_CHECKPOINT_REMOVE;
+        if (e->kind == EFFECT_SEND)
+            note_sent(p, &e->u.send.to, &e->u.send.message);
         if (e->kind == EFFECT_SYNC)
             sync = e->u.sync.number;
-        if (e->kind == EFFECT_APPEND) {
-            p->journal =
-                realloc(p->journal, (p->count + 1) * sizeof *p->journal);
-            struct kept *k = &p->journal[p->count++];
-            *k = (struct kept){ .record = e->u.append };
-            buf_append_span(&k->payload, e->u.append.payload);
-            k->record.payload = buf_span(&k->payload);
-        }
+        if (e->kind == EFFECT_APPEND)
+            keep_record(p, &e->u.append);
         if (e->kind == EFFECT_REPLY) {
             p->answered = true;
             p->status = e->u.reply.response.status;
@@ -302,5 +321,164 @@ Test(damage, a_peer_without_its_name_does_not_found_another_cluster)
     run(&p, 10000, &p.ready);
     cr_expect_not(p.ready);
     cr_expect_eq(p.status, DLHT_ECORRUPT, "%s", dlht_errname(p.status));
+    deinit(&p);
+}
+
+static const struct id OTHER = { { 2, 0x55 } };
+
+static void hear(struct durable *p, const struct message *m)
+{
+    struct event event = { .kind = EVENT_MESSAGE };
+    event.u.message.from = OTHER;
+    event.u.message.message = m;
+    step(p, &event);
+    struct event flush = { .kind = EVENT_FLUSH };
+    step(p, &flush);
+}
+
+/* Another peer, which leads the system arc. */
+static void hear_of_other(struct durable *p)
+{
+    struct message join = { .type = MESSAGE_JOIN };
+    join.u.join.self = (struct peer){
+        .id = OTHER, .incarnation = 2, .weight_milli = 1000, .state = PEER_ALIVE
+    };
+    strcpy(join.u.join.self.addr, "127.0.0.1:9001");
+    hear(p, &join);
+    struct arc arc = {
+        .id = 1, .generation = 3, .member_count = 1, .term = 5, .owner = OTHER
+    };
+    arc.members[0] = (struct arc_member){ 11, OTHER, true };
+    struct message m = { .type = MESSAGE_GOSSIP };
+    m.u.gossip.arcs = &arc;
+    m.u.gossip.arc_count = 1;
+    hear(p, &m);
+}
+
+/* A keyspace of three voters, one of them here; its arc has its number. */
+static void hear_of_keyspace(struct durable *p, keyspace_id id)
+{
+    struct arc arc = { .id = 100 + id, .generation = 1, .member_count = 3 };
+    arc.members[0] = (struct arc_member){ 21, inspect_self(p->node), true };
+    arc.members[1] = (struct arc_member){ 22, OTHER, true };
+    arc.members[2] = (struct arc_member){ 23, { { 3, 0x55 } }, true };
+    char name[16];
+    snprintf(name, sizeof name, "ks-%u", (unsigned)id);
+    struct keyspace_record record = { .id = id,
+                                      .name = span_str(name),
+                                      .version = id,
+                                      .placement = PLACEMENT_ORDERED,
+                                      .replicas = 3,
+                                      .first_arcs = &arc,
+                                      .first_arc_count = 1 };
+    struct message m = { .type = MESSAGE_GOSSIP };
+    m.u.gossip.keyspaces = &record;
+    m.u.gossip.keyspace_count = 1;
+    hear(p, &m);
+    run(p, 1000, NULL);
+}
+
+static bool has_founded(const struct durable *p, keyspace_id id)
+{
+    for (size_t i = 0; i < inspect_replica_count(p->node); i++) {
+        struct inspect_replica r;
+        inspect_replica_at(p->node, i, &r);
+        if (r.id == 100 + id)
+            return true;
+    }
+    return false;
+}
+
+static void answer_ask(struct durable *p, uint64_t version)
+{
+    p->asks = false;
+    run(p, 10000, &p->asks);
+    cr_assert(p->asks && id_equal(&p->asked, &OTHER));
+    struct message m = { .type = MESSAGE_RESPONSE, .stream = p->stream };
+    m.u.response.version = version;
+    hear(p, &m);
+    run(p, 1000, NULL);
+}
+
+static int keep_mended(void *context, const struct journal_record *record)
+{
+    keep_record(context, record);
+    return DLHT_OK;
+}
+
+/* A member of a ring, of whose journal only the name is left, or (intact) all
+ * that was written since. */
+static void member_life(struct durable *p, uint64_t seed, bool intact)
+{
+    if (p->node)
+        node_free(p->node);
+    new_node(p, seed);
+    if (p->count == 0) {
+        struct buf name = { 0 };
+        static const struct id CLUSTER = { { 9 } }, SELF = { { 1, 0x55 } };
+        mp_write_bin(&name, span_of(CLUSTER.bytes, ID_BYTES));
+        mp_write_bin(&name, span_of(SELF.bytes, ID_BYTES));
+        mp_write_uint(&name, 2);
+        struct journal_record record = { .type = JOURNAL_IDENTITY,
+                                         .payload = buf_span(&name) };
+        keep_record(p, &record);
+        buf_deinit(&name);
+    }
+    for (size_t i = 0; i < p->count; i++)
+        cr_assert_eq(node_restore_record(p->node, &p->journal[i].record),
+                     DLHT_OK);
+    if (!intact) {
+        cr_assert_eq(node_quarantine(p->node, 0), DLHT_OK);
+        cr_assert_eq(node_quarantined(p->node, keep_mended, p), DLHT_OK);
+    }
+    p->asks = false;
+    turn(p, EVENT_BOOT);
+}
+
+/* What was promised in the life that the journal lost is not known, however late
+ * the keyspace is heard of, and in whichever life after. Which keyspaces may have
+ * been there then, the system arc knows. */
+Test(damage, what_may_have_been_founded_is_never_founded_again)
+{
+    struct durable p = { 0 };
+    member_life(&p, 9, false);
+    run(&p, 60000, NULL);
+    hear_of_keyspace(&p, 7);
+    cr_expect_not(has_founded(&p, 7), "nobody has told up to where yet");
+    member_life(&p, 10, true);
+    hear_of_keyspace(&p, 7);
+    cr_expect_not(has_founded(&p, 7), "the journal knows of the damage");
+    hear_of_keyspace(&p, 12);
+    hear_of_other(&p);
+    answer_ask(&p, (UINT64_C(3) << 32) + 9);
+    cr_expect_not(has_founded(&p, 7));
+    cr_expect(has_founded(&p, 12), "as soon as that is known");
+    hear_of_keyspace(&p, 11);
+    cr_expect(has_founded(&p, 11));
+    member_life(&p, 11, true);
+    hear_of_other(&p);
+    run(&p, 40000, NULL);
+    cr_expect_not(p.asks, "once is enough");
+    hear_of_keyspace(&p, 8);
+    hear_of_keyspace(&p, 13);
+    cr_expect_not(has_founded(&p, 8));
+    cr_expect(has_founded(&p, 13));
+    cr_expect(has_founded(&p, 12) && has_founded(&p, 11));
+    deinit(&p);
+}
+
+/* The others are told, and make another copy. */
+Test(damage, a_member_that_may_be_lost_says_so)
+{
+    struct durable p = { 0 };
+    member_life(&p, 12, false);
+    hear_of_keyspace(&p, 7);
+    hear_of_other(&p);
+    answer_ask(&p, 9);
+    bool said = false;
+    for (size_t i = 0; i < p.count; i++)
+        said = said || (p.journal[i].record.type == JOURNAL_REMOVE &&
+                        p.journal[i].record.arc == 107);
+    cr_expect(said);
     deinit(&p);
 }

@@ -294,6 +294,111 @@ Test(recovery, ends_as_the_chosen_copy_says, .timeout = 120)
     crowd_end(&c);
 }
 
+/* Gaps: the copy that an arc was recovered from had missed a merge. */
+
+static const struct copy led[PEERS] = {
+    { .replica = 10, .term = 3, .index = 9, .leads = true, .voter = true }
+};
+
+/* Nobody knows an arc of [000001, 000002). */
+static void begin_gap(struct crowd *c, uint64_t seed)
+{
+    char bounds[2][8];
+    crowd_begin(c, seed);
+    crowd_tell_keyspace(c, FAR, "far", false);
+    for (size_t i = 0; i < 3; i += 2) {
+        struct arc arc = crowd_arc(FAR, i, 3, bounds);
+        crowd_tell_arc(c, &arc);
+    }
+    alone_run(&c->a, 6000);
+    say_copies(c, led);
+}
+
+static int put_between(struct crowd *c)
+{
+    struct request q = { .op = OP_PUT,
+                         .keyspace = FAR,
+                         .key = span_str("000001x"),
+                         .value = span_str("v"),
+                         .timeout_ms = 2000 };
+    return alone_ask(&c->a, &q)->status;
+}
+
+Test(recovery, begins_keys_anew_that_no_arc_has, .timeout = 120)
+{
+    struct crowd c;
+    begin_gap(&c, 12);
+    cr_expect_neq(put_between(&c), DLHT_OK);
+    const struct response *r = ask_recover(&c, FIRST_ARC, true, false);
+    cr_expect_eq(r->status, DLHT_EREFUSED, "nobody said --empty");
+    r = ask_recover(&c, FIRST_ARC, false, true);
+    cr_assert_eq(r->status, DLHT_OK, "%.*s", (int)r->text.len,
+                 (const char *)r->text.data);
+    cr_expect(span_equal(crowd_text(r->value, "lo"), span_str("000001")));
+    cr_expect(span_equal(crowd_text(r->value, "hi"), span_str("000002")));
+    cr_expect_eq(map_count(crowd_map_of_far(&c)), 2, "nothing was done");
+    r = ask_recover(&c, FIRST_ARC, true, true);
+    cr_assert_eq(r->status, DLHT_OK, "%.*s", (int)r->text.len,
+                 (const char *)r->text.data);
+    cr_expect_geq(crowd_number(r->value, "generation"), RECOVER_STEP);
+    cr_expect_eq(c.takes, 0, "no peer's copy goes on");
+    cr_expect(map_is_whole(crowd_map_of_far(&c)));
+    cr_expect_eq(put_between(&c), DLHT_OK);
+    r = ask_recover(&c, FIRST_ARC, true, true);
+    cr_expect_eq(r->status, DLHT_EREFUSED);
+    cr_expect(span_has_prefix(r->text, span_str("it has an owner")));
+    crowd_end(&c);
+}
+
+static void (*acknowledge)(struct alone *a);
+static uint64_t late_ns;
+
+static void tell_late(struct alone *a)
+{
+    char bounds[2][8];
+    struct arc arc = crowd_arc(FAR, 1, 3, bounds);
+    acknowledge(a);
+    if (a->now_ns >= late_ns)
+        crowd_tell_arc((struct crowd *)a, &arc);
+}
+
+/* The arc behind, frozen for the merge, goes on once it has been told. */
+Test(recovery, waits_for_an_arc_that_may_go_on, .timeout = 60)
+{
+    struct crowd c;
+    begin_gap(&c, 13);
+    acknowledge = c.a.idle;
+    c.a.idle = tell_late;
+    late_ns = c.a.now_ns + UINT64_C(2500000000);
+    const struct response *r = ask_recover(&c, FIRST_ARC, true, true);
+    cr_expect_eq(r->status, DLHT_EREFUSED, "%d", r->status);
+    cr_expect_eq(map_count(crowd_map_of_far(&c)), 3);
+    cr_expect_eq(map_by_id(crowd_map_of_far(&c), FIRST_ARC + 1)->generation, 5);
+    crowd_end(&c);
+}
+
+Test(status, names_the_arc_before_a_gap, .timeout = 60)
+{
+    struct crowd c;
+    begin_gap(&c, 14);
+    struct request q = { .op = OP_STATUS, .timeout_ms = 9000 };
+    const struct response *r = alone_ask(&c.a, &q);
+    cr_assert_eq(r->status, DLHT_OK);
+    struct mp_reader troubles = crowd_reader(r->value, "troubles");
+    bool named = false;
+    for (size_t n = mp_read_array(&troubles); n > 0; n--) {
+        struct span trouble = mp_read_raw(&troubles);
+        char want[128];
+        snprintf(want, sizeof want,
+                 "no peer that is up has told of it; it begins where arc "
+                 "%016llx ends",
+                 (unsigned long long)FIRST_ARC);
+        named = named || span_equal(crowd_text(trouble, "why"), span_str(want));
+    }
+    cr_expect(named);
+    crowd_end(&c);
+}
+
 /* Orders of peers to take an arc over */
 
 struct order {

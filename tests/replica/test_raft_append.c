@@ -298,3 +298,30 @@ Test(raft_append, compaction_keeps_what_is_not_committed)
     cr_expect_lt(raft_log_bytes(raft), bytes);
     raft_free(raft);
 }
+
+Test(raft_append, all_have_what_the_slowest_member_has)
+{
+    struct raft *raft = solo_leader();
+    uint64_t index;
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(raft_propose(raft, T0, span_str("x"), &index), DLHT_OK);
+    solo_flush(raft, T0);
+    solo_ack(raft, T0, 2, 1, index, 0);
+    cr_expect_eq(raft_commit(raft), index);
+    cr_expect_eq(raft_all_have(raft), 2, "3 has not said so yet");
+    solo_ack(raft, T0, 3, 1, index - 1, 0);
+    cr_expect_eq(raft_all_have(raft), index - 1);
+    solo_ack(raft, T0, 3, 1, index, 0);
+    cr_expect_eq(raft_all_have(raft), index);
+    struct raft_members four = solo_members("1234l");
+    cr_assert_eq(raft_change(raft, T0, &four, span_str("m"), &index), DLHT_OK);
+    cr_expect_eq(raft_all_have(raft), 0, "who comes has nothing");
+    solo_flush(raft, T0);
+    solo_ack(raft, T0, 2, 1, index, 0);
+    solo_ack(raft, T0, 3, 1, index, 0);
+    cr_expect_eq(raft_all_have(raft), 0, "and holds all of it");
+    raft_free(raft);
+    raft = solo_follower(6, 6);
+    cr_expect_eq(raft_all_have(raft), 0, "who follows does not know");
+    raft_free(raft);
+}

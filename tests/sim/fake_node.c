@@ -12,7 +12,6 @@
 #include "base/mem.h"
 #include "dlht/err.h"
 #include "node/node.h"
-#include "node/spot.h"
 #include "wire/mp.h"
 
 enum {
@@ -705,31 +704,6 @@ void node_hello(const struct node *node, struct hello *out)
                            .kind = HELLO_PEER,
                            .peer = node->id,
                            .addr = span_str(node->config.addr) };
-}
-
-/* Nothing is done at once here. */
-void spot_find(struct node *n, uint64_t now_ns,
-               const struct request *const *requests, size_t count,
-               struct spot *spots)
-{
-    (void)n, (void)now_ns, (void)requests;
-    for (size_t i = 0; i < count; i++)
-        spots[i].replica = NULL;
-}
-
-void spot_find_keys(struct node *n, uint64_t now_ns, struct span keyspace,
-                    const struct span *keys, size_t count, struct spot *spots)
-{
-    (void)n, (void)now_ns, (void)keyspace, (void)keys;
-    for (size_t i = 0; i < count; i++)
-        spots[i].replica = NULL;
-}
-
-bool spot_answer(struct node *n, const struct spot *spot, uint8_t op,
-                 struct span value, struct response *out)
-{
-    (void)n, (void)spot, (void)op, (void)value, (void)out;
-    return false;
 }
 
 int node_hello_check(const struct node *node, const struct hello *hello)

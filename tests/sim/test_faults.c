@@ -12,6 +12,7 @@
 #include "sim/fault.h"
 #include "sim/scenario.h"
 #include "sim/world.h"
+#include "wire/mp.h"
 
 Test(faults, each_kind_has_a_name_that_is_read_back)
 {
@@ -185,6 +186,71 @@ Test(faults, what_was_put_aside_stays_aside, .timeout = 120)
     cr_expect(put_aside >= 3, "%d", put_aside);
 }
 
+struct told {
+    bool answered, safe;
+};
+
+static void on_status(void *context, uint64_t argument,
+                      const struct response *response)
+{
+    struct told *told = context;
+    struct mp_reader r;
+    (void)argument;
+    told->answered = response && response->status == DLHT_OK;
+    mp_reader_init(&r, told->answered ? response->value : span_empty());
+    for (size_t pairs = mp_read_map(&r); pairs > 0 && !r.bad; pairs--) {
+        if (span_equal(mp_read_bytes(&r), span_str("safe_to_stop")))
+            told->safe = mp_read_bool(&r);
+        else
+            mp_skip(&r);
+    }
+}
+
+/* Whether n0 says that any peer may be stopped. */
+static bool says_safe(struct world *w)
+{
+    struct told told = { 0 };
+    struct request q = { .op = OP_STATUS, .timeout_ms = 5000 };
+    cr_assert_eq(world_request(w, 0, &q, on_status, &told, 0), DLHT_OK);
+    for (int i = 0; i < 5000 && !told.answered; i++)
+        world_run(w, world_now_ns(w) + WORLD_MS);
+    cr_assert(told.answered);
+    return told.safe;
+}
+
+/* Its copies are gone: who stops another one has lost the majority until it is
+ * back. Leaders know as soon as they hear of its start. */
+Test(faults, nobody_may_stop_once_a_damaged_peer_is_heard_of, .timeout = 120)
+{
+    int put_aside = 0;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct world_config config;
+        struct world *w;
+        world_config_default(&config);
+        config.seed = seed;
+        config.peer_count = 3;
+        config.segment_bytes = 16 << 10;
+        cr_assert_eq(world_new(&config, &w), DLHT_OK);
+        static const size_t FIRST = 0;
+        for (size_t i = 0; i < 3; i++) {
+            world_set_bootstrap(w, i, &FIRST, i > 0);
+            world_start(w, i);
+        }
+        cr_assert(world_run(w, 15 * WORLD_S));
+        cr_assert_eq(put(w, 0, 40), 40);
+        cr_assert(says_safe(w), "seed %llu", (unsigned long long)seed);
+        cr_assert(world_hurt(w, 2, WORLD_ROT));
+        world_start(w, 2);
+        if (world_is_up(w, 2) && count_copies(w, 2) == 0) {
+            world_run(w, world_now_ns(w) + 5 * WORLD_MS);
+            cr_expect_not(says_safe(w), "seed %llu", (unsigned long long)seed);
+            put_aside++;
+        }
+        world_free(w);
+    }
+    cr_expect(put_aside >= 3, "%d", put_aside);
+}
+
 /* All copies of a peer that are not empty; of those that it leads, the keys. */
 static size_t sound_copies(const struct world *w, size_t peer, size_t *led,
                            size_t *keys)
@@ -308,6 +374,13 @@ Test(faults, requests_are_done_at_once_too, .timeout = 60)
         cr_expect_null(r.invariant, "%s", r.text);
         cr_expect_gt(r.stats.at_once, 0, "%s", NAMES[i]);
     }
+    /* And begun there, where one peer has the only copies. */
+    struct scenario_options alone = { .seed = 1 };
+    alone.knobs.peers = 1;
+    struct scenario_result r;
+    scenario_run(scenario_find("any"), &alone, &r);
+    cr_expect_null(r.invariant, "%s", r.text);
+    cr_expect_gt(r.stats.begun, 0);
 }
 
 /* All kinds come up within some seeds, and ranges of all kinds. */

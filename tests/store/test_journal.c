@@ -608,6 +608,29 @@ Test(journal, damage_below_the_last_mark_is_reported_after_a_crash)
     free_world(w);
 }
 
+/* Closed while its last batch was not synced: the head that tells of the mark
+ * stands right behind what it is about, and the same sector may take both. */
+Test(journal, damage_to_the_last_mark_is_told_where_it_was_closed_in_order)
+{
+    static const uint8_t NOTHING[16];
+    struct world *w = new_world();
+    must(world_open(w));
+    for (uint64_t i = 1; i <= 10; i++) {
+        must(world_append(w, 1, 1, i, 100));
+        must(world_flush(w, i != 10));
+    }
+    world_close(w);
+    char name[DISK_NAME_MAX];
+    segment_name(name, 1, false);
+    uint64_t batch = SEGMENT_HEAD_BYTES + segment_record_bytes(100);
+    uint64_t mark = SEGMENT_HEADER_BYTES + 9 * batch;
+    cr_assert(disk_sim_overwrite(w->sim, name, mark - sizeof NOTHING / 2,
+                                 NOTHING, sizeof NOTHING));
+    cr_expect_eq(world_open(w), DLHT_ECORRUPT);
+    cr_expect_eq(w->report.corrupt_offset, mark - batch + SEGMENT_HEAD_BYTES);
+    free_world(w);
+}
+
 Test(journal, a_missing_or_cut_segment_is_reported)
 {
     for (uint64_t number = 1; number <= 2; number++) {
