@@ -76,6 +76,8 @@ struct node {
     uint64_t sync_next, sync_done;
     bool sync_wanted, sync_running;
     uint32_t stream;
+    struct id lane; /* the session of requests that come without one */
+    uint64_t lane_number;
     struct buf journal; /* of this step */
     struct buf *bufs[TEMP_MAX];
     size_t buf_count;
@@ -95,6 +97,7 @@ int node_new(const struct node_config *config, struct node **out)
     node->owner = config->bootstrap_count == 0;
     /* An answer to an earlier life must not pass for one to this. */
     node->stream = (uint32_t)rng_next(&node->rng);
+    node->lane = id_random(&node->rng);
     struct span addr = span_str(config->addr);
     uint64_t id = hash64(addr);
     memcpy(node->id.bytes, &id, sizeof id);
@@ -636,13 +639,17 @@ static void on_message(struct node *node, struct effects *out,
 static void on_request(struct node *node, struct effects *out,
                        const struct event *event)
 {
-    const struct request *q = event->u.request.request;
+    struct request q = *event->u.request.request;
+    if (id_is_zero(&q.session)) {
+        q.session = node->lane;
+        q.number = ++node->lane_number;
+    }
     if (!node->owner) {
-        forward(node, out, q, event->u.request.ticket, event->now_ns);
+        forward(node, out, &q, event->u.request.ticket, event->now_ns);
         return;
     }
     struct waiting who = { .local = true, .ticket = event->u.request.ticket };
-    at_owner(node, out, q, &who);
+    at_owner(node, out, &q, &who);
 }
 
 int node_step(struct node *node, const struct event *event, struct effects *out)
