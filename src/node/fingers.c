@@ -481,8 +481,8 @@ static bool is_alive(const struct node *node, const struct arc *arc)
 static bool may_lead(const struct node *node, const struct request *q,
                      const struct arc *arc)
 {
-    return op_begins_in(arc, q) ||
-           (!is_avoided(q, arc->id) && is_alive(node, arc));
+    return !is_avoided(q, arc->id) &&
+           (op_begins_in(arc, q) || is_alive(node, arc));
 }
 
 static const struct arc *nearest_way(const struct node *node,
@@ -535,7 +535,7 @@ const struct arc *fingers_route(const struct node *node,
         q->flags & REQUEST_REVERSE
             ? op_find_before(ks->map, q)
             : map_find(ks->map, q->key, models_guess(ks, q->key));
-    if (arc && op_begins_in(arc, q))
+    if (arc && op_begins_in(arc, q) && !is_avoided(q, arc->id))
         return arc;
     if (ks->ring_count == 0 && !node->config.map_fingers)
         return arc;

@@ -393,6 +393,15 @@ static bool is_avoided(const struct pending *p, arc_id arc)
     return false;
 }
 
+/* The one just asked is not asked again, nor named by others. */
+static void avoid_arc(struct pending *p)
+{
+    if (p->avoid_len == sizeof p->avoid)
+        return;
+    for (size_t k = 0; k < 8; k++)
+        p->avoid[p->avoid_len++] = (uint8_t)(p->request.arc >> 8 * k);
+}
+
 /* The arc asked for the way does not know it: another is asked at once. False:
  * it was not on the way, or there are too many such. */
 static bool go_around(struct node *node, size_t index, struct pending *p)
@@ -401,8 +410,7 @@ static bool go_around(struct node *node, size_t index, struct pending *p)
         p->avoid_len = 0; /* from the beginning, a little later */
         return false;
     }
-    for (size_t k = 0; k < 8; k++)
-        p->avoid[p->avoid_len++] = (uint8_t)(p->request.arc >> 8 * k);
+    avoid_arc(p);
     p->last_status = DLHT_EUNAVAILABLE;
     try_again_now(node, index, p);
     return true;
@@ -423,14 +431,16 @@ enum {
 };
 
 /* Nobody asked for this arc knows better, or there is nobody to ask. In a cache
- * it may be long gone. */
-static void doubt(struct node *node, const struct pending *p)
+ * it may be long gone. So it may in those of others, who would name it again. */
+static void doubt(struct node *node, struct pending *p)
 {
     struct keyspace *ks = keyspaces_find(node, p->request.keyspace);
-    if (ks && node->config.map_fingers && p->attempts % DOUBT_AFTER == 0 &&
-        p->request.keyspace != SYSTEM_KEYSPACE &&
-        !node_replica(node, p->request.arc))
-        map_forget(ks->map, p->request.arc, p->request.generation);
+    if (!ks || !node->config.map_fingers || p->attempts % DOUBT_AFTER != 0 ||
+        p->request.keyspace == SYSTEM_KEYSPACE ||
+        node_replica(node, p->request.arc))
+        return;
+    map_forget(ks->map, p->request.arc, p->request.generation);
+    avoid_arc(p);
 }
 
 static void attempt(struct node *node, size_t index, struct pending *p)
