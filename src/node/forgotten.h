@@ -10,10 +10,11 @@
  * make another copy.
  *
  * Which ones those are tells the system arc: ids of keyspaces are versions of
- * it, which only grow. After damage this peer writes a record there; what it can
- * have heard of before has a lesser id than the version of that write. Until that
- * is done nothing is founded here. A record comes at any time, so the limit is
- * kept as long as the journal, which is told of the damage as it is mended. */
+ * it, which only grow. After damage this peer writes a record there; what it
+ * can have heard of before has a lesser id than the version of that write.
+ * Until that is done nothing is founded here. A record comes at any time, so
+ * the limit is kept as long as the journal, which is told of the damage as it
+ * is mended. */
 
 #ifndef NODE_FORGOTTEN_H
 #define NODE_FORGOTTEN_H

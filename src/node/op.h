@@ -4,7 +4,8 @@
  * where the owner of the key answers.
  *
  * op_record.c: put, get, del, cas. op_range.c: range, count and their pieces.
- * op_batch.c: batch and mget. op_cas_batch.c: batches with conditions. op_vector.h, op_search.h: vectors.
+ * op_batch.c: batch and mget. op_cas_batch.c: batches with conditions.
+ * op_vector.h, op_search.h: vectors.
  * op_lookup.c: lookup. op_admin.c: ring, peers, status.
  * op_keyspace.c: keyspaces. op_peer.c: leave and peer set. op_balance.h: what
  * moves. */

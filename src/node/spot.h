@@ -2,9 +2,9 @@
 
 /* node/spot.h - requests about one record each that are done where they
  * arrive, without becoming events: reads of arcs that are led here, and writes
- * of volatile ones; or begun there: writes of arcs that only this node has. Many
- * are looked for at once, so that the waits for memory overlap; then each is
- * done.
+ * of volatile ones; or begun there: writes of arcs that only this node has.
+ * Many are looked for at once, so that the waits for memory overlap; then each
+ * is done.
  *
  * A world may do so between two events, never inside of one; what cannot be
  * done so is made an event. Each does what the event with the same request
@@ -64,8 +64,8 @@ bool spot_write(struct node *node, const struct spot *spot,
                 const struct request *request);
 
 /* A PUT or DEL of an arc that has a log and that nobody but this node keeps:
- * begun as by the event, and answered in a later flush, under the ticket. False:
- * nothing was done. */
+ * begun as by the event, and answered in a later flush, under the ticket.
+ * False: nothing was done. */
 bool spot_propose(struct node *node, const struct spot *spot,
                   const struct request *request, uint64_t ticket);
 
