@@ -18,10 +18,13 @@ static int usage(FILE *to)
     fputs("usage: dlht-bench load --protocol NAME --to ADDRESS [OPTION...]\n\n"
           "  --protocol NAME      resp, native, memcached (mg and ms), or grpc "
           "(etcd)\n"
-          "  --to ADDRESS,...     HOST:PORT or unix:PATH; connections take "
-          "them in turn\n"
-          "  --connections N      50\n"
-          "  --pipeline N         1: requests open on each connection\n"
+          "  --to ADDRESS,...     HOST:PORT or unix:PATH; clients take them "
+          "in turn\n"
+          "  --route              native: each client has a connection to each "
+          "node and asks\n"
+          "                       who leads the key's arc, as libdlht does\n"
+          "  --connections N      50 clients\n"
+          "  --pipeline N         1: requests open of each client\n"
           "  --keys N             100000\n"
           "  --key-size N         16\n"
           "  --value-size N       64\n"
@@ -169,6 +172,8 @@ static bool read_option(int c, struct load_options *o)
         return real(optarg, &o->warm_seconds);
     case 'R':
         return real(optarg, &o->rate);
+    case 'o':
+        return o->route = true;
     case 'f':
         return o->fill = true;
     case 'C':
@@ -244,11 +249,12 @@ static void report_json(const struct load_options *o,
            o->protocol->name, o->connections, o->pipeline, o->keys, o->key_size,
            o->value_size);
     printf("\"ops\": %llu, \"gets\": %llu, \"sets\": %llu, \"hits\": %llu, "
-           "\"misses\": %llu, \"errors\": %llu, \"wrong\": %llu, ",
+           "\"misses\": %llu, \"errors\": %llu, \"wrong\": %llu, "
+           "\"forwarded\": %llu, ",
            (unsigned long long)ops, (unsigned long long)f->gets,
            (unsigned long long)f->sets, (unsigned long long)f->hits,
            (unsigned long long)f->misses, (unsigned long long)f->errors,
-           (unsigned long long)f->wrong);
+           (unsigned long long)f->wrong, (unsigned long long)f->forwarded);
     printf("\"first_error\": ");
     quoted(f->first_error);
     printf(", \"seconds\": %.6f, \"rate\": %.1f, \"asked_rate\": %.1f, "
@@ -285,6 +291,9 @@ static void report_text(const struct load_options *o,
                100 * (double)f->hits / (double)f->gets);
     if (f->sets)
         printf("puts %llu\n", (unsigned long long)f->sets);
+    if (f->forwarded)
+        printf("forwarded by who was asked %.1f %%\n",
+               100 * each((double)f->forwarded, ops + f->late));
     printf("latency  p50 %.0f us  p90 %.0f us  p99 %.0f us  p99.9 %.0f us  "
            "max %.0f us\n",
            quantile_us(f, 0.5), quantile_us(f, 0.9), quantile_us(f, 0.99),
@@ -324,6 +333,8 @@ static const char *fault(const struct load_options *o)
         return "--database is of the protocol resp";
     if (o->keyspace && o->protocol != &load_native)
         return "--keyspace is of the protocol native";
+    if (o->route && o->protocol != &load_native)
+        return "--route is of the protocol native";
     return NULL;
 }
 
@@ -342,6 +353,7 @@ int bench_load(int argc, char **argv)
         { "seconds", required_argument, NULL, 's' },
         { "warm", required_argument, NULL, 'w' },
         { "rate", required_argument, NULL, 'R' },
+        { "route", no_argument, NULL, 'o' },
         { "fill", no_argument, NULL, 'f' },
         { "check", no_argument, NULL, 'C' },
         { "keyspace", required_argument, NULL, 'n' },

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* bench/load.h - load for a server: one thread, some connections, so many
- * requests open on each, and what became of them.
+/* bench/load.h - load for a server: one thread, some clients, so many requests
+ * open of each, and what became of them. A client has one connection, or with
+ * `route` one to each server, and asks the one that leads the key's arc.
  *
  * Requests are made once for each kind; of a copy only the key, what begins
  * the value and the protocol's own numbers change, so that the generator
@@ -71,6 +72,7 @@ struct load_reply {
     size_t used;         /* bytes of the input */
     uint32_t id;         /* numbered protocols: of the request */
     struct span bytes;   /* the value; why it is refused or broken */
+    uint32_t hops;       /* native: nodes that it was fetched from */
     enum load_answer is; /* LOAD_PART */
 };
 
@@ -103,9 +105,10 @@ extern const struct load_protocol load_resp, load_memcached, load_native,
 
 struct load_options {
     const struct load_protocol *protocol;
-    const char *to[LOAD_SERVERS_MAX]; /* connections take them in turn */
+    const char *to[LOAD_SERVERS_MAX]; /* clients take them in turn */
     size_t to_count;
-    uint32_t connections;
+    bool route;           /* ... or have all of them, and ask owners */
+    uint32_t connections; /* clients */
     uint32_t pipeline;
     uint32_t keys;
     size_t key_size;
@@ -130,10 +133,11 @@ struct load_figures {
     struct histogram latency; /* gets, sets, late and unsent */
     uint64_t gets, sets;      /* answered without error before the end */
     uint64_t hits, misses;
-    uint64_t late;   /* answered so after it */
-    uint64_t unsent; /* due before it, never sent: their age at the end */
-    uint64_t errors; /* refusals, those after the end too */
-    uint64_t wrong;  /* values that are not what was put */
+    uint64_t late;      /* answered so after it */
+    uint64_t unsent;    /* due before it, never sent: their age at the end */
+    uint64_t errors;    /* refusals, those after the end too */
+    uint64_t wrong;     /* values that are not what was put */
+    uint64_t forwarded; /* not answered by who was asked */
     char first_error[128];
     double seconds;
     double cpu_ns;    /* of this thread */
@@ -150,21 +154,27 @@ struct load_slot {
 };
 
 struct load_connection {
-    struct load *load;
+    struct load_client *client;
     int fd;
     bool greeting; /* what comes first answers the hello */
     bool blocked;  /* not all of out could be written */
     struct load_slot *slots;
     uint32_t *free; /* slots, as a stack */
     uint32_t free_count;
-    uint32_t open_count;
     uint32_t *slot_of; /* LOAD_IDS; by id */
     uint32_t next_id, oldest_id;
-    uint64_t due_ns; /* with a rate: of the next request */
     struct buf out;
     size_t out_sent;
     struct buf rest;      /* of an answer that is not whole */
     uint64_t taken_bytes; /* load_grpc: since the window was widened */
+};
+
+struct load_client {
+    struct load *load;
+    struct load_connection *connections;
+    size_t connection_count;
+    uint32_t open_count;
+    uint64_t due_ns; /* with a rate: of the next request */
 };
 
 struct load_draw {
@@ -182,16 +192,17 @@ struct load {
     struct load_form forms[LOAD_KINDS];
     struct load_draw draw;
     struct codec_arena arena; /* load_native */
-    struct load_connection *connections;
+    struct load_client *clients;
+    uint8_t *routes; /* which connection a key is asked on; NULL: the first */
     struct load_figures figures;
     uint8_t *input; /* shared by all connections */
     size_t input_cap;
     int poll;
-    uint32_t depth;      /* open requests of a connection, now */
+    uint32_t depth;      /* open requests of a client, now */
     uint64_t filled;     /* keys put before */
-    uint64_t gap_ns;     /* between two requests of a connection; 0: none */
+    uint64_t gap_ns;     /* between two requests of a client; 0: none */
     uint64_t end_ns;     /* of what is measured */
-    uint64_t open_count; /* of all connections */
+    uint64_t open_count; /* of all clients */
     uint64_t heard_ns;   /* when the last answer came */
     enum {
         LOAD_FILLING,
@@ -220,6 +231,10 @@ int load_connect(const char *to);
 /* Ends the program. */
 _Noreturn void load_die(const char *format, ...)
     __attribute__((format(printf, 1, 2)));
+
+/* load_route.c: for each key which of options->to leads its arc now, as libdlht
+ * finds it; the caller's to free. Ends the program if it is none of them. */
+uint8_t *load_route(const struct load_options *options);
 
 /* load_loop.c: the figures of one run. */
 void load_run(const struct load_options *options, struct load_figures *out);

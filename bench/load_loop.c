@@ -32,7 +32,7 @@ static void watch(struct load_connection *c, bool write)
 {
     struct epoll_event event = { .events = EPOLLIN | (write ? EPOLLOUT : 0),
                                  .data.ptr = c };
-    if (epoll_ctl(c->load->poll, EPOLL_CTL_MOD, c->fd, &event) != 0)
+    if (epoll_ctl(c->client->load->poll, EPOLL_CTL_MOD, c->fd, &event) != 0)
         load_die("epoll: %s", strerror(errno));
     c->blocked = write;
 }
@@ -67,20 +67,25 @@ static uint32_t new_id(struct load_connection *c)
     return c->next_id++;
 }
 
-static void ask(struct load_connection *c, uint64_t since_ns)
+static void ask(struct load_client *client, uint64_t since_ns)
 {
-    struct load *load = c->load;
+    struct load *load = client->load;
     size_t key_size = load->options->key_size;
+    bool filling = load->phase == LOAD_FILLING;
+    enum load_kind kind = filling ? LOAD_SET : load_draw_kind(&load->draw);
+    uint32_t number =
+        filling ? (uint32_t)load->filled++ : load_draw_key(&load->draw);
+    struct load_connection *c =
+        &client->connections[load->routes ? load->routes[number] : 0];
     uint32_t at = c->free[--c->free_count];
     struct load_slot *slot = &c->slots[at];
-    bool filling = load->phase == LOAD_FILLING;
     slot->since_ns = since_ns;
     slot->id = new_id(c);
-    slot->kind = (uint8_t)(filling ? LOAD_SET : load_draw_kind(&load->draw));
-    slot->key = filling ? (uint32_t)load->filled++ : load_draw_key(&load->draw);
+    slot->kind = (uint8_t)kind;
+    slot->key = number;
     slot->pending = LOAD_MORE;
     c->slot_of[slot->id % LOAD_IDS] = at;
-    c->open_count++;
+    client->open_count++;
     load->open_count++;
 
     const struct load_form *form = &load->forms[slot->kind];
@@ -99,28 +104,31 @@ static void ask(struct load_connection *c, uint64_t since_ns)
 
 /* Asks as much as may be asked now; with a rate, when the next request is due
  * (0: when there is an answer). */
-static uint64_t ask_all(struct load_connection *c, uint64_t now_ns)
+static uint64_t ask_all(struct load_client *client, uint64_t now_ns)
 {
-    struct load *load = c->load;
+    struct load *load = client->load;
     uint64_t next_ns = 0;
-    if (load->phase == LOAD_ENDING || c->greeting)
+    if (load->phase == LOAD_ENDING)
         return 0;
-    while (c->open_count < load->depth && next_ns == 0) {
+    while (client->open_count < load->depth && next_ns == 0) {
         if (load->phase == LOAD_FILLING) {
             if (load->filled == load->options->keys)
                 break;
-            ask(c, now_ns);
+            ask(client, now_ns);
         } else if (load->gap_ns == 0) {
-            ask(c, now_ns);
-        } else if (c->due_ns <= now_ns) {
-            ask(c, c->due_ns);
-            c->due_ns += load->gap_ns;
+            ask(client, now_ns);
+        } else if (client->due_ns <= now_ns) {
+            ask(client, client->due_ns);
+            client->due_ns += load->gap_ns;
         } else {
-            next_ns = c->due_ns;
+            next_ns = client->due_ns;
         }
     }
-    if (c->out.len > 0 && !c->blocked)
-        flush(c);
+    for (size_t i = 0; i < client->connection_count; i++) {
+        struct load_connection *c = &client->connections[i];
+        if (c->out.len > 0 && !c->blocked)
+            flush(c);
+    }
     return next_ns;
 }
 
@@ -170,7 +178,7 @@ static void count(struct load *load, const struct load_slot *slot,
 static void answered(struct load_connection *c, enum load_answer answer,
                      const struct load_reply *reply, uint64_t now_ns)
 {
-    struct load *load = c->load;
+    struct load *load = c->client->load;
     bool numbered = load->options->protocol->numbered;
     uint32_t id = numbered ? reply->id : c->oldest_id;
     uint32_t at = c->slot_of[id % LOAD_IDS];
@@ -194,10 +202,11 @@ static void answered(struct load_connection *c, enum load_answer answer,
                                        : span_str("the call failed"));
     else
         count(load, slot, answer, now_ns);
+    load->figures.forwarded += reply->hops > 0;
     c->slot_of[id % LOAD_IDS] = LOAD_NO_SLOT;
     c->oldest_id += !numbered;
     c->free[c->free_count++] = at;
-    c->open_count--;
+    c->client->open_count--;
     load->open_count--;
 }
 
@@ -205,7 +214,7 @@ static void answered(struct load_connection *c, enum load_answer answer,
 static size_t take_all(struct load_connection *c, struct span input,
                        uint64_t now_ns)
 {
-    const struct load_protocol *protocol = c->load->options->protocol;
+    const struct load_protocol *protocol = c->client->load->options->protocol;
     size_t at = 0;
     while (at < input.len) {
         struct load_reply reply = { 0 };
@@ -227,7 +236,7 @@ static size_t take_all(struct load_connection *c, struct span input,
 /* What is left of the read before stands before what is read now. */
 static void read_some(struct load_connection *c)
 {
-    struct load *load = c->load;
+    struct load *load = c->client->load;
     size_t before = c->rest.len;
     if (before == load->input_cap)
         load_die("an answer that is too long");
@@ -247,9 +256,9 @@ static void read_some(struct load_connection *c)
     buf_append_span(&c->rest, span_tail(input, taken));
     if (c->rest.failed)
         load_die("no memory");
-    ask_all(c, now_ns);
+    ask_all(c->client, now_ns);
     if (c->out.len > 0 && !c->blocked)
-        flush(c);
+        flush(c); /* protocols may have to say something besides */
 }
 
 /* ---- Turns */
@@ -285,11 +294,11 @@ static void turns(struct load *load, uint64_t end_ns)
         if (end_ns && now_ns >= end_ns)
             return;
         for (uint32_t i = 0; i < load->options->connections; i++) {
-            struct load_connection *c = &load->connections[i];
+            struct load_client *client = &load->clients[i];
             /* Without a rate, answers alone make room for more. */
-            if (load->gap_ns == 0 && c->open_count > 0)
+            if (load->gap_ns == 0 && client->open_count > 0)
                 continue;
-            uint64_t due_ns = ask_all(c, now_ns);
+            uint64_t due_ns = ask_all(client, now_ns);
             if (due_ns && due_ns < next_ns)
                 next_ns = due_ns;
         }
@@ -299,17 +308,27 @@ static void turns(struct load *load, uint64_t end_ns)
     }
 }
 
+/* How many connections still wait to be let in. */
+static size_t greeting(const struct load_client *client)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < client->connection_count; i++)
+        count += client->connections[i].greeting;
+    return count;
+}
+
 static void greet_all(struct load *load)
 {
     uint64_t end_ns = load_now_ns() + SILENCE_S * SECOND;
-    uint32_t waiting;
+    size_t waiting;
     for (uint32_t i = 0; i < load->options->connections; i++)
-        flush(&load->connections[i]);
+        for (size_t k = 0; k < load->clients[i].connection_count; k++)
+            flush(&load->clients[i].connections[k]);
     load->phase = LOAD_ENDING; /* nothing is asked yet */
     do {
         waiting = 0;
         for (uint32_t i = 0; i < load->options->connections; i++)
-            waiting += load->connections[i].greeting;
+            waiting += greeting(&load->clients[i]);
         if (waiting)
             wait_turn(load, load_now_ns() + SECOND / 10);
         if (load_now_ns() > end_ns)
@@ -337,13 +356,15 @@ static uint64_t duration(double seconds)
 static void measure(struct load *load)
 {
     const struct load_options *options = load->options;
-    uint64_t begin_ns = load_now_ns();
+    if (options->route)
+        load->routes = load_route(options);
     load->phase = LOAD_RUNNING;
     load->depth = options->pipeline;
+    uint64_t begin_ns = load_now_ns();
     if (options->rate > 0)
         load->gap_ns = duration((double)options->connections / options->rate);
     for (uint32_t i = 0; i < options->connections; i++)
-        load->connections[i].due_ns =
+        load->clients[i].due_ns =
             begin_ns + load->gap_ns * i / options->connections;
     begin_ns += duration(options->warm_seconds);
     turns(load, begin_ns);
@@ -361,7 +382,7 @@ static void measure(struct load *load)
     f->seconds = (double)(load_now_ns() - begin_ns) / (double)SECOND;
     load->end_ns = end_ns;
     for (uint32_t i = 0; load->gap_ns && i < options->connections; i++)
-        ask_all(&load->connections[i], end_ns);
+        ask_all(&load->clients[i], end_ns);
 }
 
 /* What was due before the end and found no room waited at least until then. */
@@ -369,7 +390,7 @@ static void count_unsent(struct load *load)
 {
     struct load_figures *f = &load->figures;
     for (uint32_t i = 0; i < load->options->connections; i++) {
-        struct load_connection *c = &load->connections[i];
+        struct load_client *c = &load->clients[i];
         for (; c->due_ns < load->end_ns; c->due_ns += load->gap_ns) {
             histogram_add(&f->latency, load->end_ns - c->due_ns);
             f->unsent++;
@@ -397,14 +418,15 @@ static void drain(struct load *load, struct load_figures *out)
 
 /* ---- Life */
 
-static void connection_init(struct load *load, uint32_t number)
+static void connection_init(struct load_client *client,
+                            struct load_connection *c, const char *to)
 {
+    struct load *load = client->load;
     const struct load_options *options = load->options;
-    struct load_connection *c = &load->connections[number];
     uint32_t slots = options->pipeline > LOAD_FILL_PIPELINE
                          ? options->pipeline
                          : LOAD_FILL_PIPELINE;
-    c->load = load;
+    c->client = client;
     c->slots = bench_memory(slots, sizeof *c->slots);
     c->free = bench_memory(slots, sizeof *c->free);
     c->slot_of = bench_memory(LOAD_IDS, sizeof *c->slot_of);
@@ -414,12 +436,26 @@ static void connection_init(struct load *load, uint32_t number)
         c->free[c->free_count] = slots - 1 - c->free_count;
         c->free_count++;
     }
-    c->fd = load_connect(options->to[number % options->to_count]);
+    c->fd = load_connect(to);
     struct epoll_event event = { .events = EPOLLIN, .data.ptr = c };
     if (epoll_ctl(load->poll, EPOLL_CTL_ADD, c->fd, &event) != 0)
         load_die("epoll: %s", strerror(errno));
     if (options->protocol->hello)
         options->protocol->hello(load, c);
+}
+
+static void client_init(struct load *load, uint32_t number)
+{
+    const struct load_options *options = load->options;
+    struct load_client *client = &load->clients[number];
+    client->load = load;
+    client->connection_count = options->route ? options->to_count : 1;
+    client->connections =
+        bench_memory(client->connection_count, sizeof *client->connections);
+    for (size_t i = 0; i < client->connection_count; i++)
+        connection_init(
+            client, &client->connections[i],
+            options->to[options->route ? i : number % options->to_count]);
 }
 
 static void connection_deinit(struct load_connection *c)
@@ -430,6 +466,13 @@ static void connection_deinit(struct load_connection *c)
     free(c->slot_of);
     buf_deinit(&c->out);
     buf_deinit(&c->rest);
+}
+
+static void client_deinit(struct load_client *client)
+{
+    for (size_t i = 0; i < client->connection_count; i++)
+        connection_deinit(&client->connections[i]);
+    free(client->connections);
 }
 
 static void load_init(struct load *load, const struct load_options *options)
@@ -447,21 +490,21 @@ static void load_init(struct load *load, const struct load_options *options)
         if (form->bytes.failed)
             load_die("no memory");
     }
-    load->connections =
-        bench_memory(options->connections, sizeof *load->connections);
+    load->clients = bench_memory(options->connections, sizeof *load->clients);
     for (uint32_t i = 0; i < options->connections; i++)
-        connection_init(load, i);
+        client_init(load, i);
 }
 
 static void load_deinit(struct load *load)
 {
     for (uint32_t i = 0; i < load->options->connections; i++)
-        connection_deinit(&load->connections[i]);
+        client_deinit(&load->clients[i]);
     for (int kind = 0; kind < LOAD_KINDS; kind++)
         buf_deinit(&load->forms[kind].bytes);
     codec_arena_deinit(&load->arena);
     load_draw_deinit(&load->draw);
-    free(load->connections);
+    free(load->clients);
+    free(load->routes);
     free(load->input);
     close(load->poll);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* get and put in dlht's own frames, as a client that knows one node: what lies
- * elsewhere is fetched by that node. The codec makes the forms and reads the
+/* get and put in dlht's own frames: what lies elsewhere than where it is asked
+ * for is fetched by that node. The codec makes the forms and reads the
  * answers. */
 
 #include "base/hash.h"
@@ -110,7 +110,8 @@ static enum load_answer native_take(struct load_connection *c,
     if (rc == 0)
         return LOAD_MORE;
     if (rc == 1)
-        rc = codec_unpack(span_of(input.data, len), &c->load->arena, &message);
+        rc = codec_unpack(span_of(input.data, len), &c->client->load->arena,
+                          &message);
     if (rc != DLHT_OK)
         return broken(reply, dlht_strerror(rc));
     reply->used = len;
@@ -123,6 +124,7 @@ static enum load_answer native_take(struct load_connection *c,
     if (message.type != MESSAGE_RESPONSE)
         return broken(reply, "a frame that is no response");
     reply->id = message.stream;
+    reply->hops = message.u.response.hops;
     return answer_of(&message.u.response, reply);
 }
 

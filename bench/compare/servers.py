@@ -205,6 +205,8 @@ class Dlht(Server):
             self.extra = ["--database", "1"]
         elif keyspace:
             self.extra = ["--keyspace", keyspace]
+        if count > 1 and not door:
+            self.extra.append("--route")
 
     def address(self, i):
         return f"127.0.0.1:{self.ports[i]}"

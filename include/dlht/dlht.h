@@ -112,7 +112,9 @@ DLHT_API int dlht_open(const struct dlht_config *config, struct dlht **out,
 
 /* Connects to the first of "HOST:PORT[,HOST:PORT...]" that answers; later goes
  * over to others by itself, those it learns of included. "unix:PATH" stands for
- * a node of this machine that listens there.
+ * a node of this machine that listens there. Who asks often is connected to up
+ * to 64 more nodes, by the addresses that they advertise, and asks for a key
+ * the one that leads its arc; where that cannot be reached, the first does.
  *   DLHT_EINVAL, DLHT_EUNAVAILABLE, DLHT_EVERSION, DLHT_ENOMEM */
 DLHT_API int dlht_connect(const char *addresses, uint32_t timeout_ms,
                           struct dlht **out, struct dlht_error *error);
@@ -235,7 +237,8 @@ typedef void (*dlht_fn)(void *context, const struct dlht_result *result);
 
 /* Sends a request; fn runs exactly once if DLHT_OK is returned, at the latest
  * when the deadline has passed. What is submitted between two polls travels in
- * one write.
+ * one write to each node. Requests that are open together may be done in any
+ * order: what must follow another is submitted after its answer.
  *   DLHT_EINVAL, DLHT_ETOOBIG, DLHT_ENOMEM, DLHT_EBUSY (65,536 are open) */
 DLHT_API int dlht_submit(struct dlht *d, const struct dlht_request *request,
                          dlht_fn fn, void *context);

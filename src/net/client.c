@@ -1,100 +1,66 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Open requests, the connection they travel on, and going over to another. */
+/* Open requests, the nodes they are sent to, and going over to another. */
 
 #include "net/client.h"
 
-#include <assert.h>
-#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/id.h"
 #include "base/rng.h"
 #include "net/addr.h"
+#include "net/client_call.h"
+#include "net/client_link.h"
+#include "net/client_map.h"
 #include "net/client_peers.h"
 #include "net/client_request.h"
 #include "net/sys.h"
-#include "net/wheel.h"
-#include "wire/codec.h"
+#include "wire/mp.h"
 
 enum {
-    CLIENT_CHUNK = 256, /* calls made room for at a time */
-    CLIENT_READ_BYTES = 256 << 10,
-    CLIENT_OUT_AHEAD = 1 << 20,  /* packed and not written */
-    CLIENT_KEEP_BYTES = 4 << 10, /* of a call's room, between uses */
-    CLIENT_ROOM_KEEP = 1 << 20,  /* of the connection's */
-    CLIENT_WINDOW_WORDS = CLIENT_WINDOW_MAX / 64
+    CLIENT_LINKS_MAX = 1 + CLIENT_OWNERS_MAX,
+    CLIENT_LOOK_MAX = 256, /* calls that cannot be sent yet, passed over */
+    /* Who stays a moment only asks one node. Then arcs are looked up, a few at
+     * once, and not for each request if that does not help. */
+    CLIENT_FORWARDED_FIRST = 64,
+    CLIENT_FORWARDED_EACH = 4,
+    CLIENT_LOOKUPS_MAX = 4
 };
 
 static const uint64_t CLIENT_MS = UINT64_C(1000000);
-static const uint64_t CLIENT_CONNECT_NS = UINT64_C(2000000000);
-static const uint64_t CLIENT_SILENCE_NS = UINT64_C(2000000000);
 /* Asking for the peers makes the node ask all of them: not for who stays a
  * moment only, and not often. */
 static const uint64_t CLIENT_LEARN_FIRST_NS = UINT64_C(1000000000);
 static const uint64_t CLIENT_LEARN_NS = UINT64_C(60000000000);
 static const uint64_t CLIENT_BACKOFF_MIN_NS = UINT64_C(20000000);
 static const uint64_t CLIENT_BACKOFF_MAX_NS = UINT64_C(1000000000);
-
-/* A request that is not answered. All stand in one list in the order of their
- * submission: those before client->unsent were sent on this connection. */
-struct call {
-    struct wheel_node deadline; /* first: a node is its call */
-    struct call *next;          /* in the list; of free ones, the next free */
-    struct call *previous;
-    dlht_fn fn; /* NULL: the client's own */
-    void *context;
-    struct request request; /* number 0: not yet given, or no write */
-    struct buf bytes;       /* what its spans point to */
-    uint32_t index;
-    uint16_t generation;
-    bool is_open;
-    bool is_write;
-    bool was_sent; /* on some connection */
-    bool was_lost; /* and that one broke: its outcome is open */
-};
-
-enum client_state {
-    CLIENT_DOWN, /* until retry_ns */
-    CLIENT_CONNECTING,
-    CLIENT_GREETING,
-    CLIENT_UP
-};
+/* Of owners, beside whom there is always the home node. */
+static const uint64_t CLIENT_OWNER_RETRY_NS = UINT64_C(1000000000);
+static const uint64_t CLIENT_OWNER_IDLE_NS = UINT64_C(60000000000);
 
 struct client {
     struct client_peers peers;
     bool learn;
     struct id session;
     struct rng rng;
-    struct call **chunks;
-    size_t chunk_count;
-    struct call *free;
-    size_t open;
-    struct call *first;
-    struct call *last;
-    struct call *unsent; /* NULL: all were sent */
-    struct call *fresh;  /* from here on no deadline is set yet */
-    uint64_t next_number;
-    uint64_t lowest;                        /* all below are answered */
-    uint64_t answered[CLIENT_WINDOW_WORDS]; /* bit number % window */
+    struct calls calls;
+    struct call_list waiting; /* to be sent */
+    struct call *fresh;       /* of them, from here on no deadline is set */
     struct wheel wheel;
-    enum client_state state;
-    int fd;
+    /* The first is home: the node that is asked what nobody else is known for.
+     * The others are owners of arcs, each by its number in the map and one. */
+    struct client_link links[CLIENT_LINKS_MAX];
+    size_t link_count; /* all behind are unused */
+    struct client_map map;
+    uint64_t forwarded; /* answers that another node had to be asked for */
+    uint64_t looked_up; /* forwarded, when an arc was last looked up */
+    unsigned lookups;   /* open */
     uint64_t now_ns;
-    uint64_t retry_ns; /* DOWN: when to connect; else: when to give up */
-    uint64_t heard_ns; /* the last bytes, or the first request after silence */
     uint64_t learn_ns;
-    unsigned failures; /* in a row */
-    int refusal;       /* why the last hello was refused */
-    struct buf in;
-    size_t in_at;
-    struct buf out;
-    size_t out_at;
+    int refusal; /* why the last hello was refused */
     struct codec_arena arena;
     struct client_result result;
     struct message message;
@@ -102,120 +68,49 @@ struct client {
     bool polling;
 };
 
+static struct client_link *client_home(struct client *c)
+{
+    return &c->links[0];
+}
+
+static bool is_home(const struct client *c, const struct client_link *link)
+{
+    return link == &c->links[0];
+}
+
+/* Nobody else can be asked. */
+static bool is_alone(const struct client *c, const struct client_link *link)
+{
+    return is_home(c, link) && c->peers.count <= 1;
+}
+
 /* Calls. */
 
-static int call_make_room(struct client *c)
+static void client_take_back(struct client *c, struct call *call)
 {
-    if (c->open >= CLIENT_OPEN_MAX)
-        return DLHT_EBUSY;
-    if (c->chunk_count * CLIENT_CHUNK >= CLIENT_OPEN_MAX)
-        return DLHT_EBUSY;
-    struct call **grown =
-        realloc(c->chunks, (c->chunk_count + 1) * sizeof *grown);
-    if (!grown)
-        return DLHT_ENOMEM;
-    c->chunks = grown;
-    struct call *chunk = calloc(CLIENT_CHUNK, sizeof *chunk);
-    if (!chunk)
-        return DLHT_ENOMEM;
-    uint32_t base = (uint32_t)c->chunk_count * CLIENT_CHUNK;
-    c->chunks[c->chunk_count++] = chunk;
-    for (uint32_t i = CLIENT_CHUNK; i-- > 0;) {
-        chunk[i].index = base + i;
-        chunk[i].next = c->free;
-        c->free = &chunk[i];
-    }
-    return DLHT_OK;
-}
-
-static uint32_t call_stream(const struct call *call)
-{
-    return (uint32_t)call->generation << 16 | call->index;
-}
-
-static struct call *call_by_stream(struct client *c, uint32_t stream)
-{
-    uint32_t index = stream & 0xffff;
-    if (index >= c->chunk_count * CLIENT_CHUNK)
-        return NULL;
-    struct call *call = &c->chunks[index / CLIENT_CHUNK][index % CLIENT_CHUNK];
-    return call->is_open && call_stream(call) == stream ? call : NULL;
-}
-
-static void call_append(struct client *c, struct call *call)
-{
-    call->next = NULL;
-    call->previous = c->last;
-    if (c->last)
-        c->last->next = call;
-    else
-        c->first = call;
-    c->last = call;
-    if (!c->unsent)
-        c->unsent = call;
-    if (!c->fresh)
-        c->fresh = call;
-    call->is_open = true;
-    c->open++;
-}
-
-/* A write's number is answered: the lowest open one may move up. */
-static void call_close_number(struct client *c, uint64_t number)
-{
-    if (number == 0)
-        return;
-    assert(number >= c->lowest && number - c->lowest < CLIENT_WINDOW_MAX);
-    size_t bit = number % CLIENT_WINDOW_MAX;
-    c->answered[bit / 64] |= UINT64_C(1) << bit % 64;
-    while (c->lowest < c->next_number) {
-        bit = c->lowest % CLIENT_WINDOW_MAX;
-        uint64_t mask = UINT64_C(1) << bit % 64;
-        if (!(c->answered[bit / 64] & mask))
-            break;
-        c->answered[bit / 64] &= ~mask;
-        c->lowest++;
-    }
-}
-
-static void call_free(struct client *c, struct call *call)
-{
-    wheel_remove(&call->deadline);
-    if (c->unsent == call)
-        c->unsent = call->next;
     if (c->fresh == call)
         c->fresh = call->next;
-    if (call->previous)
-        call->previous->next = call->next;
-    else
-        c->first = call->next;
-    if (call->next)
-        call->next->previous = call->previous;
-    else
-        c->last = call->previous;
-    call_close_number(c, call->request.number);
-    call->is_open = false;
-    call->generation++;
-    if (call->bytes.cap > CLIENT_KEEP_BYTES)
-        buf_deinit(&call->bytes);
-    call->next = c->free;
-    c->free = call;
-    c->open--;
+    call_list_remove(call->link ? &call->link->sent : &c->waiting, call);
+    call->link = NULL;
 }
 
 /* Tells the outcome in c->result; the call is over before its callback runs,
  * which may submit others. */
-static void call_complete(struct client *c, struct call *call)
+static void client_complete(struct client *c, struct call *call)
 {
     dlht_fn fn = call->fn;
     void *context = call->context;
-    call_free(c, call);
+    if (!fn && call->request.op == OP_LOOKUP)
+        c->lookups--;
+    client_take_back(c, call);
+    calls_close(&c->calls, call);
     if (!fn)
         return;
     c->completed++;
     fn(context, &c->result.result);
 }
 
-static void call_fail(struct client *c, struct call *call, int status)
+static void client_fail(struct client *c, struct call *call, int status)
 {
     if (call->is_write && call->was_sent)
         client_result_fail(&c->result, DLHT_EUNKNOWN,
@@ -223,28 +118,21 @@ static void call_fail(struct client *c, struct call *call, int status)
                            "or may yet");
     else
         client_result_fail(&c->result, status, dlht_strerror(status));
-    call_complete(c, call);
+    client_complete(c, call);
 }
 
 int client_submit(struct client *c, const struct dlht_request *request,
                   dlht_fn fn, void *context)
 {
-    if (!c->free) {
-        int rc = call_make_room(c);
-        if (rc != DLHT_OK)
-            return rc;
-    }
-    struct call *call = c->free;
-    int rc = client_request_make(request, &call->bytes, &call->request);
-    if (rc != DLHT_OK)
+    int rc;
+    struct call *call = calls_open(&c->calls, request, &rc);
+    if (!call)
         return rc;
-    c->free = call->next;
     call->fn = fn;
     call->context = context;
-    call->is_write = client_request_is_write(&call->request);
-    call->was_sent = false;
-    call->was_lost = false;
-    call_append(c, call);
+    call_list_append(&c->waiting, call);
+    if (!c->fresh)
+        c->fresh = call;
     return DLHT_OK;
 }
 
@@ -259,143 +147,240 @@ static void client_expire(struct client *c)
 {
     struct wheel_node *node;
     while ((node = wheel_take(&c->wheel, c->now_ns)))
-        call_fail(c, (struct call *)(void *)node, DLHT_ETIMEOUT);
+        client_fail(c, (struct call *)(void *)node, DLHT_ETIMEOUT);
 }
 
-/* Connection. */
+/* Connections. */
 
-static void client_clear(struct buf *b)
+/* Home is the next address; a first failure of each costs no pause. */
+static uint64_t client_leave_home(struct client *c, unsigned failures)
 {
-    if (b->cap > CLIENT_ROOM_KEEP)
-        buf_deinit(b);
-    else
-        buf_reset(b);
-}
-
-/* Gives the connection up; what was sent on it waits to be sent again. */
-static void client_drop(struct client *c)
-{
-    if (c->fd != -1)
-        close(c->fd);
-    c->fd = -1;
-    client_clear(&c->in);
-    client_clear(&c->out);
-    c->in_at = 0;
-    c->out_at = 0;
-    for (struct call *call = c->first; call && call != c->unsent;
-         call = call->next)
-        call->was_lost = true;
-    c->unsent = c->first;
-    c->state = CLIENT_DOWN;
-    c->failures++;
-    client_peers_next(&c->peers);
-    /* A first failure of each address costs no pause. */
     uint64_t pause = 0;
-    if (c->failures > c->peers.count) {
-        unsigned rounds = c->failures / (unsigned)c->peers.count;
+    client_peers_next(&c->peers);
+    if (failures > c->peers.count) {
+        unsigned rounds = failures / (unsigned)c->peers.count;
         pause = CLIENT_BACKOFF_MIN_NS << (rounds < 6 ? rounds - 1 : 6);
         if (pause > CLIENT_BACKOFF_MAX_NS)
             pause = CLIENT_BACKOFF_MAX_NS;
         pause = pause / 2 + rng_below(&c->rng, pause);
     }
-    c->retry_ns = c->now_ns + pause;
+    return pause;
 }
 
-static void client_begin_connect(struct client *c)
+static uint64_t client_leave_owner(unsigned failures)
 {
-    if (addr_connect(client_peers_current(&c->peers), &c->fd) != DLHT_OK) {
-        client_drop(c);
-        return;
+    return CLIENT_OWNER_RETRY_NS << (failures < 6 ? failures - 1 : 6);
+}
+
+/* Gives a connection up; what was sent on it waits to be sent again. */
+static void client_drop(struct client *c, struct client_link *link)
+{
+    client_link_close(link);
+    for (struct call *call = link->sent.first; call; call = call->next) {
+        call->was_lost = true;
+        call->link = NULL;
     }
-    c->state = CLIENT_CONNECTING;
-    c->retry_ns = c->now_ns + CLIENT_CONNECT_NS;
+    call_list_merge(&c->waiting, &link->sent);
+    link->failures++;
+    link->retry_ns =
+        c->now_ns + (is_home(c, link) ? client_leave_home(c, link->failures)
+                                      : client_leave_owner(link->failures));
+    link->wanted = is_home(c, link);
 }
 
-static void client_greet(struct client *c)
+static void client_begin_connect(struct client *c, struct client_link *link)
 {
-    struct message m = { .type = MESSAGE_HELLO };
-    m.u.hello = (struct hello){ .version = WIRE_VERSION,
-                                .kind = HELLO_CLIENT,
-                                .peer = c->session };
-    if (codec_pack(&m, &c->out) != DLHT_OK)
-        client_drop(c);
-    else
-        c->state = CLIENT_GREETING;
+    if (is_home(c, link))
+        strcpy(link->addr, client_peers_current(&c->peers));
+    if (client_link_connect(link, c->now_ns) != DLHT_OK)
+        client_drop(c, link);
 }
 
-static void client_welcomed(struct client *c, const struct hello *hello)
+/* One of the owners is home, by another address: its arcs are asked for
+ * there. */
+static void client_unite(struct client *c, struct client_link *owner)
+{
+    client_map_forget_owner(&c->map, (int)(owner - c->links) - 1);
+    client_link_close(owner);
+    owner->retry_ns = c->now_ns;
+}
+
+static void client_welcomed(struct client *c, struct client_link *link,
+                            const struct hello *hello)
 {
     if (hello->status != DLHT_OK) {
-        c->refusal = hello->status;
-        client_drop(c);
+        if (is_home(c, link))
+            c->refusal = hello->status;
+        client_drop(c, link);
         return;
     }
-    c->state = CLIENT_UP;
-    c->failures = 0;
+    link->state = CLIENT_LINK_UP;
+    link->failures = 0;
+    link->heard_ns = link->used_ns = c->now_ns;
+    link->peer = hello->peer;
+    if (!is_home(c, link)) {
+        if (id_equal(&link->peer, &client_home(c)->peer))
+            client_unite(c, link);
+        return;
+    }
     c->refusal = DLHT_OK;
-    c->heard_ns = c->now_ns;
     if (c->learn_ns == 0)
         c->learn_ns = c->now_ns + CLIENT_LEARN_FIRST_NS;
 }
 
-/* The number of a write, given when it is first sent. False: the window is
- * full. */
-static bool client_number(struct client *c, struct call *call)
+/* The owner with that address; NULL: there are too many. */
+static struct client_link *client_owner(struct client *c, struct span addr)
 {
-    struct request *q = &call->request;
-    if (!call->is_write)
-        return true;
-    if (q->number == 0) {
-        if (c->next_number - c->lowest >= CLIENT_WINDOW_MAX)
-            return false;
-        q->number = c->next_number++;
-        q->session = c->session;
+    struct client_link *unused = NULL;
+    for (size_t i = 1; i < CLIENT_LINKS_MAX; i++) {
+        struct client_link *link = &c->links[i];
+        if (i < c->link_count && span_equal(span_str(link->addr), addr))
+            return link;
+        bool in_use = c->map.arcs_of[i - 1] > 0 || link->sent.first;
+        if (!unused && !in_use)
+            unused = link;
     }
-    q->lowest_open = c->lowest;
-    return true;
+    if (!unused || addr.len >= PEER_ADDR_MAX)
+        return NULL;
+    char text[PEER_ADDR_MAX];
+    memcpy(text, addr.data, addr.len);
+    text[addr.len] = 0;
+    if (!addr_is_of_peer(text))
+        return NULL;
+    client_link_deinit(unused);
+    client_link_init(unused);
+    strcpy(unused->addr, text);
+    size_t count = (size_t)(unused - c->links) + 1;
+    if (count > c->link_count)
+        c->link_count = count;
+    return unused;
 }
+
+/* Whom to ask. */
+
+/* The key that says where a request belongs; empty: to any node. */
+static struct span client_key(const struct request *q)
+{
+    struct mp_reader r;
+    switch (q->op) {
+    case OP_PUT:
+    case OP_GET:
+    case OP_DEL:
+    case OP_CAS:
+    case OP_VECTOR_PUT:
+    case OP_VECTOR_GET:
+    case OP_CACHE_EXPIRE:
+    case OP_CACHE_LEASE:
+        return q->key;
+    case OP_MGET:
+    case OP_BATCH:
+    case OP_CAS_BATCH: /* whose first are keys */
+        mp_reader_init(&r, q->list);
+        return mp_read_bytes(&r);
+    case OP_RANGE:
+    case OP_COUNT:
+        return q->flags & REQUEST_REVERSE ? span_empty() : q->key;
+    default:
+        return span_empty();
+    }
+}
+
+static bool is_of_one_key(const struct request *q)
+{
+    return q->key.len > 0 && q->op != OP_RANGE && q->op != OP_COUNT;
+}
+
+static struct client_link *client_route(struct client *c,
+                                        const struct call *call)
+{
+    if (c->map.arc_count == 0 || !call->fn)
+        return client_home(c);
+    const struct request *q = &call->request;
+    struct span key = client_key(q);
+    int owner = key.len ? client_map_find(&c->map, q->keyspace_name, key) : -1;
+    if (owner < 0)
+        return client_home(c);
+    struct client_link *link = &c->links[owner + 1];
+    if (link->state == CLIENT_LINK_UP)
+        return link;
+    link->wanted = true;
+    return client_home(c);
+}
+
+/* Looks up where a key is that is not where it was asked for. */
+static void client_look_up(struct client *c, const struct request *q)
+{
+    char keyspace[KEYSPACE_NAME_MAX + 1];
+    struct span name = q->keyspace_name;
+    memcpy(keyspace, name.data, name.len);
+    keyspace[name.len] = 0;
+    struct dlht_request request = { .op = DLHT_OP_LOOKUP,
+                                    .keyspace = name.len ? keyspace : NULL,
+                                    .key = { q->key.data, q->key.len } };
+    if (client_submit(c, &request, NULL, NULL) != DLHT_OK)
+        return; /* the next time, then */
+    c->lookups++;
+    c->looked_up = c->forwarded;
+}
+
+/* An answer that was fetched from another node: what is known of the key is
+ * wrong, or nothing is. */
+static void client_forwarded(struct client *c, const struct call *call)
+{
+    const struct request *q = &call->request;
+    if (!c->learn || !is_of_one_key(q) || q->flags & REQUEST_STALE)
+        return;
+    c->forwarded++;
+    if (!is_home(c, call->link))
+        client_map_forget(&c->map, q->keyspace_name, q->key);
+    if (c->forwarded >= CLIENT_FORWARDED_FIRST &&
+        c->forwarded - c->looked_up >= CLIENT_FORWARDED_EACH &&
+        c->lookups < CLIENT_LOOKUPS_MAX && q->key.len <= CLIENT_MAP_KEY_MAX &&
+        client_map_find(&c->map, q->keyspace_name, q->key) < 0)
+        client_look_up(c, q);
+}
+
+static void client_looked_up(struct client *c, const struct call *call,
+                             const struct response *response)
+{
+    struct client_map_place place;
+    if (response->status != DLHT_OK ||
+        !client_map_read(response->value, &place) || place.owner.len == 0 ||
+        span_equal(place.owner, span_str(client_home(c)->addr)))
+        return;
+    struct client_link *owner = client_owner(c, place.owner);
+    if (!owner)
+        return;
+    int rc = client_map_put(&c->map, call->request.keyspace_name, &place,
+                            (int)(owner - c->links) - 1);
+    (void)rc; /* home carries it there, then */
+}
+
+/* Sending. */
 
 static void client_pack(struct client *c)
 {
-    bool none_was_owed = c->unsent == c->first;
-    while (c->unsent && c->unsent != c->fresh &&
-           c->out.len - c->out_at < CLIENT_OUT_AHEAD) {
-        struct call *call = c->unsent;
-        if (!client_number(c, call))
-            break;
-        struct message *m = &c->message;
-        m->type = MESSAGE_REQUEST;
-        m->stream = call_stream(call);
-        m->u.request = call->request;
-        if (codec_pack(m, &c->out) != DLHT_OK)
+    struct call *next;
+    unsigned passed = 0;
+    for (struct call *call = c->waiting.first;
+         call && call != c->fresh && passed < CLIENT_LOOK_MAX; call = next) {
+        next = call->next;
+        struct client_link *link = client_route(c, call);
+        if (!client_link_takes(link)) {
+            passed++;
+            continue;
+        }
+        if (!calls_number(&c->calls, call, &c->session) ||
+            client_link_pack(link, call, &c->message, c->now_ns) != DLHT_OK)
             break; /* memory may come back before its deadline */
+        client_take_back(c, call);
         call->was_sent = true;
-        c->unsent = call->next;
+        call->link = link;
+        call_list_append(&link->sent, call);
     }
-    if (none_was_owed && c->unsent != c->first)
-        c->heard_ns = c->now_ns;
 }
 
-static void client_write(struct client *c)
-{
-    size_t unsent = c->out.len - c->out_at;
-    if (unsent == 0)
-        return;
-    ssize_t n = send(c->fd, c->out.data + c->out_at, unsent, MSG_NOSIGNAL);
-    if (n < 0) {
-        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
-            client_drop(c);
-        return;
-    }
-    c->out_at += (size_t)n;
-    if (c->out_at == c->out.len) {
-        client_clear(&c->out);
-        c->out_at = 0;
-    } else if (c->out_at > c->out.len / 2) {
-        buf_drop(&c->out, c->out_at);
-        c->out_at = 0;
-    }
-}
+/* Receiving. */
 
 /* "Nothing was done", as far as the node that answers knows. */
 static bool is_refusal(int status)
@@ -405,21 +390,27 @@ static bool is_refusal(int status)
            status == DLHT_EEXISTS || status == DLHT_ETIMEOUT;
 }
 
-static void client_answer(struct client *c, const struct message *m)
+static void client_answer(struct client *c, struct client_link *link,
+                          const struct message *m)
 {
-    struct call *call = call_by_stream(c, m->stream);
-    if (!call)
-        return; /* its time had run out */
-    if (m->u.response.status == DLHT_ECLOSED) {
-        client_drop(c); /* that node goes: another may serve it */
+    struct call *call = calls_by_stream(&c->calls, m->stream);
+    if (!call || call->link != link)
+        return; /* its time had run out, or it was sent elsewhere since */
+    struct response response = m->u.response;
+    if (response.status == DLHT_ECLOSED) {
+        client_drop(c, link); /* that node goes: another may serve it */
         return;
     }
     if (!call->fn) {
-        client_peers_learn(&c->peers, m->u.response.value);
-        call_complete(c, call);
+        if (call->request.op == OP_LOOKUP)
+            client_looked_up(c, call, &response);
+        else
+            client_peers_learn(&c->peers, response.value);
+        client_complete(c, call);
         return;
     }
-    struct response response = m->u.response;
+    if (response.hops > 0)
+        client_forwarded(c, call);
     if (call->is_write && call->was_lost && is_refusal(response.status)) {
         /* This time it was refused; what the first node did is not known. */
         response.status = DLHT_EUNKNOWN;
@@ -427,59 +418,27 @@ static void client_answer(struct client *c, const struct message *m)
                                  "attempt may have taken effect");
     }
     client_result_show(&c->result, &response);
-    call_complete(c, call);
+    client_complete(c, call);
 }
 
-/* False: the connection was dropped. */
-static bool client_take(struct client *c)
+static void client_read(struct client *c, struct client_link *link)
 {
-    while (c->in_at < c->in.len) {
-        struct span rest = span_tail(buf_span(&c->in), c->in_at);
-        size_t len;
-        int rc = codec_frame(rest, &len);
+    int rc = client_link_read(link, c->now_ns);
+    while (rc == DLHT_OK && link->state >= CLIENT_LINK_GREETING) {
+        bool greeting = link->state == CLIENT_LINK_GREETING;
+        rc = client_link_next(link, &c->arena, &c->message);
         if (rc == 0)
+            return;
+        if (rc < 0)
             break;
-        if (rc == 1)
-            rc = codec_unpack(span_of(rest.data, len), &c->arena, &c->message);
-        bool greeting = c->state == CLIENT_GREETING;
-        if (rc != DLHT_OK ||
-            c->message.type != (greeting ? MESSAGE_HELLO : MESSAGE_RESPONSE)) {
-            client_drop(c);
-            return false;
-        }
-        c->in_at += len;
+        rc = DLHT_OK;
         if (greeting)
-            client_welcomed(c, &c->message.u.hello);
+            client_welcomed(c, link, &c->message.u.hello);
         else
-            client_answer(c, &c->message);
-        if (c->state != CLIENT_UP)
-            return false;
+            client_answer(c, link, &c->message);
     }
-    return true;
-}
-
-static void client_read(struct client *c)
-{
-    if (buf_reserve(&c->in, CLIENT_READ_BYTES) != DLHT_OK) {
-        client_drop(c);
-        return;
-    }
-    ssize_t n = recv(c->fd, c->in.data + c->in.len, c->in.cap - c->in.len, 0);
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
-        return;
-    if (n <= 0) {
-        client_drop(c);
-        return;
-    }
-    c->in.len += (size_t)n;
-    c->heard_ns = c->now_ns;
-    if (!client_take(c))
-        return;
-    if (c->in_at == c->in.len)
-        client_clear(&c->in);
-    else
-        buf_drop(&c->in, c->in_at);
-    c->in_at = 0;
+    if (rc < 0)
+        client_drop(c, link);
 }
 
 /* Polling. */
@@ -487,7 +446,8 @@ static void client_read(struct client *c)
 /* Asks now and then who else could be asked. */
 static void client_ask_peers(struct client *c)
 {
-    if (!c->learn || c->state != CLIENT_UP || c->now_ns < c->learn_ns)
+    if (!c->learn || client_home(c)->state != CLIENT_LINK_UP ||
+        c->now_ns < c->learn_ns)
         return;
     struct dlht_request request = { .op = DLHT_OP_PEERS };
     c->learn_ns = c->now_ns + CLIENT_LEARN_NS;
@@ -496,66 +456,86 @@ static void client_ask_peers(struct client *c)
     client_set_deadlines(c);
 }
 
-/* The node takes too long to let us in; or it owes answers and is silent. */
-static bool client_is_let_down(const struct client *c)
+static void client_tend(struct client *c, struct client_link *link)
 {
-    if (c->state == CLIENT_CONNECTING || c->state == CLIENT_GREETING)
-        return c->now_ns >= c->retry_ns;
-    return c->state == CLIENT_UP && c->first != c->unsent &&
-           c->peers.count > 1 && c->now_ns - c->heard_ns > CLIENT_SILENCE_NS;
+    if (link->state == CLIENT_LINK_DOWN) {
+        if (link->wanted && c->now_ns >= link->retry_ns)
+            client_begin_connect(c, link);
+    } else if (client_link_is_let_down(link, is_alone(c, link), c->now_ns)) {
+        client_drop(c, link);
+    } else if (!is_home(c, link) && link->state == CLIENT_LINK_UP &&
+               !link->sent.first &&
+               c->now_ns - link->used_ns > CLIENT_OWNER_IDLE_NS) {
+        client_link_close(link);
+        link->retry_ns = c->now_ns;
+    }
 }
 
 static void client_advance(struct client *c)
 {
-    if (c->state == CLIENT_DOWN && c->now_ns >= c->retry_ns)
-        client_begin_connect(c);
-    else if (client_is_let_down(c))
-        client_drop(c);
-    if (c->state == CLIENT_UP) {
-        client_ask_peers(c);
-        client_pack(c);
+    for (size_t i = 0; i < c->link_count; i++)
+        client_tend(c, &c->links[i]);
+    client_ask_peers(c);
+    client_pack(c);
+    for (size_t i = 0; i < c->link_count; i++) {
+        struct client_link *link = &c->links[i];
+        if (link->state >= CLIENT_LINK_GREETING &&
+            client_link_write(link) != DLHT_OK)
+            client_drop(c, link);
     }
-    if (c->state == CLIENT_GREETING || c->state == CLIENT_UP)
-        client_write(c);
 }
 
 /* Until when it makes sense to wait. */
 static uint64_t client_wake_ns(const struct client *c)
 {
-    uint64_t at = wheel_next_ns(&c->wheel);
-    if (c->state != CLIENT_UP)
-        return c->retry_ns < at ? c->retry_ns : at;
-    uint64_t silence = c->heard_ns + CLIENT_SILENCE_NS;
-    if (c->peers.count > 1 && c->first != c->unsent && silence < at)
-        return silence;
-    return at;
+    uint64_t wake = wheel_next_ns(&c->wheel);
+    for (size_t i = 0; i < c->link_count; i++) {
+        const struct client_link *link = &c->links[i];
+        uint64_t at = client_link_wake_ns(link, is_alone(c, link));
+        if (at < wake)
+            wake = at;
+    }
+    return wake;
+}
+
+static void client_hear(struct client *c, struct client_link *link,
+                        short revents)
+{
+    if (link->state == CLIENT_LINK_CONNECTING) {
+        if (!addr_connected(link->fd) ||
+            (revents & POLLOUT &&
+             client_link_greet(link, &c->session) != DLHT_OK))
+            client_drop(c, link);
+    } else if (revents & (POLLIN | POLLERR | POLLHUP)) {
+        client_read(c, link);
+    }
 }
 
 static void client_wait(struct client *c, uint64_t until_ns)
 {
+    struct pollfd polls[CLIENT_LINKS_MAX];
+    struct client_link *links[CLIENT_LINKS_MAX];
+    nfds_t count = 0;
     uint64_t wake = client_wake_ns(c);
     if (until_ns < wake)
         wake = until_ns;
     uint64_t ns = wake > c->now_ns ? wake - c->now_ns : 0;
     int wait_ms =
         wake == UINT64_MAX ? -1 : (int)((ns + CLIENT_MS - 1) / CLIENT_MS);
-    bool writing = c->state == CLIENT_CONNECTING || c->out.len > c->out_at;
-    struct pollfd p = { .fd = c->fd,
-                        .events =
-                            (short)(writing ? POLLIN | POLLOUT : POLLIN) };
-    int n = poll(&p, 1, wait_ms);
-    c->now_ns = sys_now_ns();
-    if (n <= 0 || c->fd == -1)
-        return;
-    if (c->state == CLIENT_CONNECTING) {
-        if (!addr_connected(c->fd))
-            client_drop(c);
-        else if (p.revents & POLLOUT)
-            client_greet(c);
-        return;
+    for (size_t i = 0; i < c->link_count; i++) {
+        struct client_link *link = &c->links[i];
+        if (link->fd == -1)
+            continue;
+        int events = client_link_is_writing(link) ? POLLIN | POLLOUT : POLLIN;
+        polls[count] =
+            (struct pollfd){ .fd = link->fd, .events = (short)events };
+        links[count++] = link;
     }
-    if (p.revents & (POLLIN | POLLERR | POLLHUP))
-        client_read(c);
+    int n = poll(polls, count, wait_ms);
+    c->now_ns = sys_now_ns();
+    for (nfds_t i = 0; n > 0 && i < count; i++)
+        if (polls[i].revents && links[i]->fd == polls[i].fd)
+            client_hear(c, links[i], polls[i].revents);
 }
 
 /* One round; until_ns in the past: takes only what is ready. */
@@ -575,13 +555,13 @@ int client_poll(struct client *c, int timeout_ms)
     c->polling = true;
     c->completed = 0;
     c->now_ns = sys_now_ns();
-    uint64_t until_ns = c->open ? UINT64_MAX : c->now_ns;
+    uint64_t until_ns = c->calls.open ? UINT64_MAX : c->now_ns;
     if (timeout_ms >= 0)
         until_ns = c->now_ns + (uint64_t)timeout_ms * CLIENT_MS;
     do
         client_round(c, until_ns);
     while (c->completed == 0 && c->now_ns < until_ns &&
-           (timeout_ms >= 0 || c->open > 0));
+           (timeout_ms >= 0 || c->calls.open > 0));
     c->polling = false;
     return c->completed;
 }
@@ -609,11 +589,11 @@ int client_connect(struct client *c, uint32_t timeout_ms,
     c->now_ns = sys_now_ns();
     uint64_t until_ns = c->now_ns + timeout_ms * CLIENT_MS;
     c->polling = true;
-    while (c->state != CLIENT_UP && c->now_ns < until_ns &&
+    while (client_home(c)->state != CLIENT_LINK_UP && c->now_ns < until_ns &&
            c->refusal == DLHT_OK)
         client_round(c, until_ns);
     c->polling = false;
-    if (c->state == CLIENT_UP)
+    if (client_home(c)->state == CLIENT_LINK_UP)
         return DLHT_OK;
     if (c->refusal != DLHT_OK)
         return client_error(error, c->refusal, "the node refuses us: %s",
@@ -636,10 +616,12 @@ int client_new(const char *addresses, bool learn, struct client **out,
                             "HOST:PORT[,HOST:PORT...]",
                             addresses);
     }
-    c->fd = -1;
+    for (size_t i = 0; i < CLIENT_LINKS_MAX; i++)
+        client_link_init(&c->links[i]);
+    c->link_count = 1;
+    client_home(c)->wanted = true;
     c->learn = learn;
-    c->next_number = 1;
-    c->lowest = 1;
+    calls_init(&c->calls);
     c->now_ns = sys_now_ns();
     rng_init(&c->rng, sys_random());
     c->session = id_random(&c->rng);
@@ -653,18 +635,16 @@ void client_free(struct client *c)
     if (!c)
         return;
     c->polling = true;
-    while (c->first)
-        call_fail(c, c->first, DLHT_ECLOSED);
-    if (c->fd != -1)
-        close(c->fd);
-    for (size_t i = 0; i < c->chunk_count; i++) {
-        for (size_t k = 0; k < CLIENT_CHUNK; k++)
-            buf_deinit(&c->chunks[i][k].bytes);
-        free(c->chunks[i]);
-    }
-    free(c->chunks);
-    buf_deinit(&c->in);
-    buf_deinit(&c->out);
+    for (size_t i = 0; i < c->link_count; i++)
+        call_list_merge(&c->waiting, &c->links[i].sent);
+    for (struct call *call = c->waiting.first; call; call = call->next)
+        call->link = NULL;
+    while (c->waiting.first)
+        client_fail(c, c->waiting.first, DLHT_ECLOSED);
+    for (size_t i = 0; i < CLIENT_LINKS_MAX; i++)
+        client_link_deinit(&c->links[i]);
+    client_map_deinit(&c->map);
+    calls_deinit(&c->calls);
     codec_arena_deinit(&c->arena);
     client_result_deinit(&c->result);
     free(c);

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* net/client.h - requests to a cluster over one connection at a time.
+/* net/client.h - requests to a cluster: over one connection to some node, its
+ * home, and, once many answers had to be fetched from elsewhere, over more to
+ * those who lead the arcs that are asked for (client_map.h).
  *
  * No thread of its own: progress happens in client_poll. What is submitted
- * between two polls travels in one write. When the connection breaks, or is
- * silent for long while answers are owed, the client goes over to another node
- * and sends all unanswered requests again, writes under their old numbers, so
- * that each takes effect once. After its deadline a read is answered
- * DLHT_ETIMEOUT and a write that was sent DLHT_EUNKNOWN.
+ * between two polls travels in one write to each node. When a connection
+ * breaks, or is silent for long while answers are owed, what was not answered
+ * on it is sent again, writes under their old numbers, so that each takes
+ * effect once: to home, and from home to another node. After its deadline a
+ * read is answered DLHT_ETIMEOUT and a write that was sent DLHT_EUNKNOWN.
+ *
+ * Requests that are open together may be done in any order.
  *
  * Deadlines count from the poll after the submission. Not for two threads at
  * once. */
@@ -34,7 +38,7 @@ enum {
 };
 
 /* addresses: ADDR[,ADDR...]. Nothing is connected yet. learn: also use the
- * peers that the cluster names.
+ * peers that the cluster names, and ask owners.
  *   DLHT_EINVAL, DLHT_ENOMEM */
 MUST_USE int client_new(const char *addresses, bool learn, struct client **out,
                         struct dlht_error *error);

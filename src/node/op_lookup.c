@@ -106,13 +106,17 @@ static void lookup_done(struct node *node, void *context,
         double error;
         uint64_t position = models_position(ks, key, &error);
         const struct arc *predicted = models_predict(ks, key);
-        mp_write_map(&doc, 15);
+        mp_write_map(&doc, 16);
         mp_write_cstr(&doc, "keyspace");
         mp_write_str(&doc, ks->record.name);
         mp_write_cstr(&doc, "key");
         mp_write_bin(&doc, ks->record.placement == PLACEMENT_HASHED
                                ? span_tail(key, OP_HASH_BYTES)
                                : key);
+        mp_write_cstr(&doc, "placement");
+        mp_write_cstr(&doc, ks->record.placement == PLACEMENT_HASHED
+                                ? "hashed"
+                                : "ordered");
         mp_write_cstr(&doc, "position");
         mp_write_uint(&doc, position);
         mp_write_cstr(&doc, "percent");

@@ -11,82 +11,14 @@
 
 #include "net/check.h"
 #include "net/client.h"
-#include "net/raw.h"
+#include "net/client_script.h"
 #include "wire/mp.h"
-
-struct outcome {
-    int count;
-    int status;
-    size_t value_len;
-};
-
-static void on_answer(void *context, const struct dlht_result *result)
-{
-    struct outcome *o = context;
-    o->count++;
-    o->status = result->status;
-    o->value_len = result->value.len;
-    CHECK(result->text != NULL);
-}
 
 static double now_s(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-/* Takes the client's connection and greets it, driving the client. */
-static struct raw serve(int listen_fd, struct client *c, int32_t status)
-{
-    while (!raw_wait(listen_fd, 0))
-        client_poll(c, 5);
-    struct raw raw = { .fd = raw_accept(listen_fd) };
-    while (!raw_wait(raw.fd, 0))
-        client_poll(c, 5);
-    CHECK(raw_receive(&raw, 1000));
-    CHECK_EQ(raw.message.type, MESSAGE_HELLO);
-    CHECK_EQ(raw.message.u.hello.kind, HELLO_CLIENT);
-    CHECK(!id_is_zero(&raw.message.u.hello.peer));
-    struct message m = { .type = MESSAGE_HELLO };
-    m.u.hello = (struct hello){ .version = WIRE_VERSION,
-                                .kind = HELLO_PEER,
-                                .status = status };
-    m.u.hello.peer.bytes[0] = 1;
-    m.u.hello.addr = span_str("127.0.0.1:1");
-    CHECK(raw_say(&raw, &m));
-    return raw;
-}
-
-/* The next request that the client sends. */
-static struct request next_request(struct raw *raw, struct client *c)
-{
-    for (int i = 0; i < 1000; i++) {
-        client_poll(c, 0);
-        if (raw_receive(raw, 2))
-            break;
-    }
-    CHECK_EQ(raw->message.type, MESSAGE_REQUEST);
-    return raw->message.u.request;
-}
-
-static void answer(struct raw *raw, struct client *c, uint32_t stream,
-                   int32_t status)
-{
-    struct message m = { .type = MESSAGE_RESPONSE, .stream = stream };
-    m.u.response =
-        (struct response){ .status = status, .value = span_str("value") };
-    CHECK(raw_say(raw, &m));
-    client_poll(c, 20);
-}
-
-static void submit(struct client *c, enum dlht_op op, uint32_t timeout_ms,
-                   struct outcome *o)
-{
-    struct dlht_request q = { .op = op,
-                              .key = { "key", 3 },
-                              .timeout_ms = timeout_ms };
-    CHECK_EQ(client_submit(c, &q, on_answer, o), DLHT_OK);
 }
 
 static void a_lost_write_is_sent_again_under_its_number(void)

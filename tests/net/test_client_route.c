@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* A client that asks owners: how it learns who leads what, from nodes played by
+ * hand; and what it does when that is wrong, or they are gone. */
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "net/check.h"
+#include "net/client.h"
+#include "net/client_script.h"
+#include "wire/mp.h"
+
+enum {
+    FORWARDED = 64, /* as many are asked of one node before it learns */
+    HOME = 1,
+    OWNER = 2
+};
+
+/* A home node that the client is given, and another that it may learn of. */
+struct stage {
+    char home_addr[64], owner_addr[64];
+    int home_fd, owner_fd;
+    struct client *client;
+    struct raw home, owner;
+};
+
+/* What LOOKUP says of a key: NULL: not said. */
+struct told {
+    const char *lo, *hi, *owner, *placement;
+};
+
+static void write_text(struct buf *b, const char *name, const char *text)
+{
+    mp_write_cstr(b, name);
+    if (text)
+        mp_write_bin(b, span_str(text));
+    else
+        mp_write_nil(b);
+}
+
+static void tell(struct stage *s, uint32_t stream, const struct told *told)
+{
+    struct buf document = { 0 };
+    mp_write_map(&document, 5);
+    write_text(&document, "lo", told->lo);
+    write_text(&document, "hi", told->hi);
+    write_text(&document, "owner", told->owner);
+    write_text(&document, "placement", told->placement);
+    mp_write_cstr(&document, "generation");
+    mp_write_uint(&document, 3);
+    struct response response = { .value = buf_span(&document), .hops = 1 };
+    answer_with(&s->home, s->client, stream, &response);
+    buf_deinit(&document);
+}
+
+/* The next request, but for the question who else is there. */
+static struct request next(struct stage *s, struct raw *raw)
+{
+    struct request q = next_request(raw, s->client);
+    while (q.op == OP_PEERS) {
+        answer(raw, s->client, raw->message.stream, DLHT_EUNAVAILABLE);
+        q = next_request(raw, s->client);
+    }
+    return q;
+}
+
+/* The owner lets the client in. */
+static void let_in(struct stage *s, uint8_t peer)
+{
+    s->owner = serve_as(s->owner_fd, s->client, DLHT_OK, peer);
+    client_poll(s->client, 20);
+}
+
+/* So many gets of the key, answered by home as fetched from elsewhere; the
+ * lookup that follows, if there is one, is left in s->home. */
+static void forward(struct stage *s, const char *key, int count)
+{
+    for (int i = 0; i < count; i++) {
+        struct outcome o = { 0 };
+        submit_key(s->client, DLHT_OP_GET, key, &o);
+        struct request q = next(s, &s->home);
+        CHECK_EQ(q.op, OP_GET);
+        struct response response = { .value = span_str("value"), .hops = 1 };
+        answer_with(&s->home, s->client, s->home.message.stream, &response);
+        CHECK_EQ(o.count, 1);
+    }
+}
+
+static void begin(struct stage *s)
+{
+    memset(s, 0, sizeof *s);
+    s->home_fd = raw_listen(s->home_addr);
+    s->owner_fd = raw_listen(s->owner_addr);
+    CHECK_EQ(client_new(s->home_addr, true, &s->client, NULL), DLHT_OK);
+    s->home = serve_as(s->home_fd, s->client, DLHT_OK, HOME);
+}
+
+/* ... until the client knows that the owner has the keys of [b, d). */
+static void begin_learned(struct stage *s, const char *placement)
+{
+    begin(s);
+    forward(s, "bee", FORWARDED);
+    struct request q = next(s, &s->home);
+    CHECK_EQ(q.op, OP_LOOKUP);
+    CHECK(span_equal(q.key, span_str("bee")));
+    struct told told = { "b", "d", s->owner_addr, placement };
+    tell(s, s->home.message.stream, &told);
+}
+
+static void end(struct stage *s)
+{
+    client_free(s->client);
+    raw_close(&s->home);
+    if (s->owner.fd)
+        raw_close(&s->owner);
+    close(s->home_fd);
+    close(s->owner_fd);
+}
+
+/* A request for the key reaches that node. */
+static void check_asks(struct stage *s, struct raw *raw, const char *key)
+{
+    struct outcome o = { 0 };
+    submit_key(s->client, DLHT_OP_GET, key, &o);
+    struct request q = next(s, raw);
+    CHECK_EQ(q.op, OP_GET);
+    CHECK(span_equal(q.key, span_str(key)));
+    answer(raw, s->client, raw->message.stream, DLHT_OK);
+    CHECK_EQ(o.count, 1);
+    CHECK_EQ(o.status, DLHT_OK);
+}
+
+static void owners_are_asked(void)
+{
+    struct stage s;
+    begin_learned(&s, "ordered");
+    /* Until the owner has let it in, home is asked. */
+    check_asks(&s, &s.home, "bee");
+    let_in(&s, OWNER);
+    check_asks(&s, &s.owner, "bee");
+    check_asks(&s, &s.owner, "b");
+    check_asks(&s, &s.owner, "czz");
+    check_asks(&s, &s.home, "a");
+    check_asks(&s, &s.home, "d");
+
+    /* What has several keys goes where the first is. */
+    struct outcome o = { 0 };
+    struct dlht_record keys[] = { { .key = { "cat", 3 } },
+                                  { .key = { "zoo", 3 } } };
+    struct dlht_request q = { .op = DLHT_OP_MGET,
+                              .records = keys,
+                              .record_count = 2 };
+    CHECK_EQ(client_submit(s.client, &q, on_answer, &o), DLHT_OK);
+    CHECK_EQ(next(&s, &s.owner).op, OP_MGET);
+    /* What has no key goes home. */
+    submit(s.client, DLHT_OP_STATUS, 5000, &o);
+    CHECK_EQ(next(&s, &s.home).op, OP_STATUS);
+    end(&s);
+    CHECK_EQ(o.count, 2);
+}
+
+static void a_hashed_key_goes_where_its_hash_is(void)
+{
+    static const char *const keys[] = { "bee", "cat", "k1", "k2",
+                                        "k3",  "k4",  "k5", "k6" };
+    struct stage s;
+    begin_learned(&s, "hashed");
+    struct outcome o = { 0 };
+    /* "b" is 0x62, "d" 0x64: one key in 128, so that of these none is there;
+     * bee was told to be, which is a lie. */
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        uint64_t top = hash64(span_str(keys[i])) >> 56;
+        CHECK(top < 0x62 || top >= 0x64);
+        check_asks(&s, &s.home, keys[i]);
+    }
+    char key[16];
+    for (int i = 0;; i++) {
+        snprintf(key, sizeof key, "n%d", i);
+        uint64_t top = hash64(span_str(key)) >> 56;
+        if (top >= 0x62 && top < 0x64)
+            break;
+    }
+    submit_key(s.client, DLHT_OP_GET, key, &o);
+    (void)next(&s, &s.home); /* the owner has to let it in */
+    let_in(&s, OWNER);
+    check_asks(&s, &s.owner, key);
+    end(&s);
+}
+
+/* An answer that had to be fetched shows that the map is wrong. */
+static void what_is_wrong_is_forgotten(void)
+{
+    struct stage s;
+    begin_learned(&s, "ordered");
+    check_asks(&s, &s.home, "bee");
+    let_in(&s, OWNER);
+    struct outcome o = { 0 };
+    submit_key(s.client, DLHT_OP_GET, "cat", &o);
+    (void)next(&s, &s.owner);
+    struct response moved = { .value = span_str("value"), .hops = 1 };
+    answer_with(&s.owner, s.client, s.owner.message.stream, &moved);
+    CHECK_EQ(o.count, 1);
+    forward(&s, "bee", 3);
+    struct request q = next(&s, &s.home);
+    CHECK_EQ(q.op, OP_LOOKUP); /* after four of them */
+    struct told told = { "b", "c", s.owner_addr, "ordered" };
+    tell(&s, s.home.message.stream, &told);
+    check_asks(&s, &s.owner, "bee");
+    check_asks(&s, &s.home, "cat");
+    end(&s);
+}
+
+static void a_write_that_its_owner_lost_is_sent_home(void)
+{
+    struct stage s;
+    begin_learned(&s, "ordered");
+    check_asks(&s, &s.home, "bee");
+    let_in(&s, OWNER);
+    struct outcome put = { 0 }, other = { 0 };
+    submit_key(s.client, DLHT_OP_PUT, "bee", &put);
+    struct request first = next(&s, &s.owner);
+    CHECK_EQ(first.op, OP_PUT);
+    CHECK_EQ(first.number, 1);
+    submit_key(s.client, DLHT_OP_PUT, "ant", &other);
+    CHECK_EQ(next(&s, &s.home).number, 2);
+    uint32_t other_stream = s.home.message.stream;
+    raw_close(&s.owner);
+    s.owner.fd = 0;
+    struct request again = next(&s, &s.home);
+    CHECK_EQ(again.number, 1);
+    CHECK_EQ(again.lowest_open, 1);
+    CHECK(id_equal(&again.session, &first.session));
+    /* Refused now, but what the owner did is not known. */
+    answer(&s.home, s.client, s.home.message.stream, DLHT_EUNAVAILABLE);
+    CHECK_EQ(put.status, DLHT_EUNKNOWN);
+    answer(&s.home, s.client, other_stream, DLHT_OK);
+    CHECK_EQ(other.status, DLHT_OK);
+    end(&s);
+}
+
+static void an_owner_that_is_silent_is_left(void)
+{
+    struct stage s;
+    begin_learned(&s, "ordered");
+    check_asks(&s, &s.home, "bee");
+    let_in(&s, OWNER);
+    struct outcome o = { 0 };
+    submit_key(s.client, DLHT_OP_GET, "bee", &o);
+    (void)next(&s, &s.owner);
+    uint32_t late = s.owner.message.stream;
+    CHECK_EQ(next(&s, &s.home).op, OP_GET);
+    CHECK_EQ(s.home.message.stream, late);
+    answer(&s.home, s.client, late, DLHT_OK);
+    CHECK_EQ(o.count, 1);
+    CHECK(raw_is_closed(s.owner.fd, 1000));
+    end(&s);
+}
+
+static void an_owner_that_cannot_be_reached_does_not_matter(void)
+{
+    struct stage s;
+    begin(&s);
+    forward(&s, "bee", FORWARDED);
+    CHECK_EQ(next(&s, &s.home).op, OP_LOOKUP);
+    struct told told = { "b", "d", "127.0.0.1:1", "ordered" };
+    tell(&s, s.home.message.stream, &told);
+    /* Nor is it looked up again and again. */
+    forward(&s, "bee", 4 * FORWARDED);
+    CHECK(!raw_receive(&s.home, 20));
+    end(&s);
+}
+
+static void home_by_another_name_is_home(void)
+{
+    struct stage s;
+    begin_learned(&s, "ordered");
+    check_asks(&s, &s.home, "bee");
+    let_in(&s, HOME);
+    check_asks(&s, &s.home, "bee");
+    CHECK(raw_is_closed(s.owner.fd, 1000));
+    end(&s);
+}
+
+static void nonsense_about_places_is_ignored(void)
+{
+    static const struct told tolds[] = {
+        { NULL, "d", "127.0.0.1:1", "ordered" },
+        { "b", "d", NULL, "ordered" },
+        { "b", "d", "nowhere", "ordered" },
+        { "b", "d", "unix:/tmp/x", "ordered" },
+        { "b", "d", "127.0.0.1:1", NULL },
+        { "d", "b", "127.0.0.1:1", "ordered" },
+    };
+    struct stage s;
+    begin(&s);
+    for (size_t i = 0; i < sizeof tolds / sizeof tolds[0]; i++) {
+        forward(&s, "bee", i ? 4 : FORWARDED);
+        CHECK_EQ(next(&s, &s.home).op, OP_LOOKUP);
+        tell(&s, s.home.message.stream, &tolds[i]);
+    }
+    forward(&s, "bee", 4);
+    CHECK_EQ(next(&s, &s.home).op, OP_LOOKUP);
+    answer(&s.home, s.client, s.home.message.stream, DLHT_OK); /* no document */
+    forward(&s, "bee", 4);
+    CHECK_EQ(next(&s, &s.home).op, OP_LOOKUP);
+    answer(&s.home, s.client, s.home.message.stream, DLHT_EUNAVAILABLE);
+    check_asks(&s, &s.home, "bee");
+    end(&s);
+}
+
+int main(void)
+{
+    owners_are_asked();
+    a_hashed_key_goes_where_its_hash_is();
+    what_is_wrong_is_forgotten();
+    a_write_that_its_owner_lost_is_sent_home();
+    an_owner_that_is_silent_is_left();
+    an_owner_that_cannot_be_reached_does_not_matter();
+    home_by_another_name_is_home();
+    nonsense_about_places_is_ignored();
+    return check_done();
+}
