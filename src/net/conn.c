@@ -8,12 +8,13 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "dlht/err.h"
 
 enum {
-    CONN_KEEP_BYTES = 64 << 10 /* an idle buffer larger than it is freed */
+    CONN_KEEP_BYTES = 64 << 10 /* an idle buffer larger than it goes away */
 };
 
 void conn_init(struct conn *conn)
@@ -68,6 +69,16 @@ void conn_take_held(struct conn *conn, conn_take_fn take, void *context)
         buf_drop(&conn->in, used);
 }
 
+/* All of it has left, or nothing came: large memory goes to the others. */
+static void conn_clear_out(struct conn *conn)
+{
+    conn->out_at = 0;
+    if (conn->out.cap > CONN_KEEP_BYTES)
+        loop_room_give(conn->loop, &conn->out);
+    else
+        buf_reset(&conn->out);
+}
+
 /* The beginning that is held is laid right before what was read, so that take
  * sees one piece. */
 static int conn_take_joined(struct conn *conn, uint8_t *read, size_t len,
@@ -88,7 +99,7 @@ static int conn_take_joined(struct conn *conn, uint8_t *read, size_t len,
     return conn->in.failed ? DLHT_ENOMEM : DLHT_OK;
 }
 
-int conn_read(struct conn *conn, conn_take_fn take, void *context)
+static int conn_read_in(struct conn *conn, conn_take_fn take, void *context)
 {
     uint8_t *area = loop_read_area(conn->loop);
     ssize_t n = recv(conn->fd, area, LOOP_READ_BYTES, 0);
@@ -105,18 +116,56 @@ int conn_read(struct conn *conn, conn_take_fn take, void *context)
     return DLHT_OK;
 }
 
+int conn_read(struct conn *conn, conn_take_fn take, void *context)
+{
+    if (conn->out.len == 0 && conn->out.cap <= CONN_KEEP_BYTES)
+        loop_room_take(conn->loop, &conn->out);
+    int rc = conn_read_in(conn, take, context);
+    if (conn->out.len == 0 && !conn->out.failed)
+        conn_clear_out(conn);
+    return rc;
+}
+
 /* After a write: forget what has left. */
 static void conn_sent(struct conn *conn, size_t n)
 {
     conn->out_at += n;
     conn->sent += n;
     if (conn->out_at == conn->out.len) {
-        conn_clear(&conn->out);
-        conn->out_at = 0;
+        conn_clear_out(conn);
     } else if (conn->out_at >= conn->out.len / 2) {
         buf_drop(&conn->out, conn->out_at);
         conn->out_at = 0;
     }
+}
+
+void conn_append_large(struct conn *conn, struct span large, struct span end)
+{
+    struct span parts[] = { span_tail(buf_span(&conn->out), conn->out_at),
+                            large, end };
+    enum {
+        COUNT = sizeof parts / sizeof parts[0]
+    };
+    if (!conn->watch.writing && !conn->out.failed) {
+        struct iovec iov[COUNT];
+        struct msghdr m = { .msg_iov = iov, .msg_iovlen = COUNT };
+        for (int i = 0; i < COUNT; i++)
+            iov[i] = (struct iovec){ .iov_base = (void *)parts[i].data,
+                                     .iov_len = parts[i].len };
+        ssize_t n = sendmsg(conn->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+        size_t left = n > 0 ? (size_t)n : 0;
+        for (int i = 0; i < COUNT; i++) {
+            size_t taken = left < parts[i].len ? left : parts[i].len;
+            parts[i] = span_tail(parts[i], taken);
+            left -= taken;
+            if (i > 0)
+                conn->sent += taken;
+            else if (taken)
+                conn_sent(conn, taken);
+        }
+    }
+    buf_append_span(&conn->out, parts[1]);
+    buf_append_span(&conn->out, parts[2]);
 }
 
 int conn_write_on(struct conn *conn)

@@ -6,8 +6,8 @@
  * One read a wake-up goes into the loop's shared read area and is parsed where
  * it lies; only the beginning of a message whose end has not come is copied.
  * Output is gathered in `out` (append to it with codec_pack and its like) and
- * leaves in one write a turn; writability is watched only while a write fell
- * short. What the bytes mean is the owner's affair, and so are limits: see
+ * leaves in one write a turn, large values at once; writability is watched only
+ * while a write fell short. What the bytes mean is the owner's affair, and so are limits: see
  * conn_unsent and conn_held. */
 
 #ifndef NET_CONN_H
@@ -21,6 +21,10 @@
 #include "base/must_use.h"
 #include "base/span.h"
 #include "net/loop.h"
+
+enum {
+    CONN_LARGE = 64 << 10
+};
 
 struct conn {
     struct loop *loop;
@@ -55,6 +59,12 @@ MUST_USE int conn_read(struct conn *conn, conn_take_fn take, void *context);
 
 /* Offers what is held again, without reading. */
 void conn_take_held(struct conn *conn, conn_take_fn take, void *context);
+
+/* Appends large and then end. What is large goes from where it is, behind what
+ * waits in out, as far as the system takes it now: only the rest is copied.
+ * That pays from CONN_LARGE bytes on. A write that fails is told of by the
+ * next one. */
+void conn_append_large(struct conn *conn, struct span large, struct span end);
 
 /* One write, if there is something to write and none is waiting for
  * writability.

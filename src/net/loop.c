@@ -17,6 +17,9 @@ struct loop {
     struct event_base *base;
     struct event alarm;
     uint64_t alarm_ns; /* 0: not set */
+    struct buf rooms[LOOP_ROOMS_MAX];
+    size_t room_count;
+    size_t room_bytes;
     uint8_t area[LOOP_HEADROOM + LOOP_READ_BYTES];
 };
 
@@ -48,6 +51,7 @@ int loop_new(struct loop **out)
         return DLHT_EIO;
     }
     loop->alarm_ns = 0;
+    loop->room_count = loop->room_bytes = 0;
     evtimer_assign(&loop->alarm, loop->base, loop_on_alarm, loop);
     *out = loop;
     return DLHT_OK;
@@ -57,6 +61,8 @@ void loop_free(struct loop *loop)
 {
     if (!loop)
         return;
+    while (loop->room_count > 0)
+        buf_deinit(&loop->rooms[--loop->room_count]);
     event_del(&loop->alarm);
     event_base_free(loop->base);
     free(loop);
@@ -84,6 +90,28 @@ void loop_alarm(struct loop *loop, uint64_t now_ns, uint64_t at_ns)
 uint8_t *loop_read_area(struct loop *loop)
 {
     return loop->area + LOOP_HEADROOM;
+}
+
+void loop_room_take(struct loop *loop, struct buf *room)
+{
+    if (loop->room_count == 0)
+        return;
+    buf_deinit(room);
+    *room = loop->rooms[--loop->room_count];
+    loop->room_bytes -= room->cap;
+}
+
+void loop_room_give(struct loop *loop, struct buf *room)
+{
+    if (loop->room_count == LOOP_ROOMS_MAX ||
+        loop->room_bytes + room->cap > LOOP_ROOMS_BYTES) {
+        buf_deinit(room);
+        return;
+    }
+    buf_reset(room);
+    loop->room_bytes += room->cap;
+    loop->rooms[loop->room_count++] = *room;
+    buf_init(room);
 }
 
 static void loop_on_ready(evutil_socket_t fd, short what, void *context)

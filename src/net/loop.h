@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/must_use.h"
 
 struct loop;
@@ -21,7 +22,9 @@ struct loop;
 enum {
     LOOP_HEADROOM = 64 << 10, /* before the read area: a message's beginning
                                * that an earlier read brought is laid there */
-    LOOP_READ_BYTES = 256 << 10
+    LOOP_READ_BYTES = 256 << 10,
+    LOOP_ROOMS_MAX = 32,
+    LOOP_ROOMS_BYTES = 8 << 20
 };
 
 typedef void (*loop_fn)(void *context, bool readable, bool writable);
@@ -52,6 +55,14 @@ void loop_alarm(struct loop *loop, uint64_t now_ns, uint64_t at_ns);
 /* Read area shared by all connections of the loop, with LOOP_HEADROOM bytes of
  * room before it and LOOP_READ_BYTES in it. */
 uint8_t *loop_read_area(struct loop *loop);
+
+/* Large memory for output that connections hand on to each other: taking it
+ * from the system and giving it back for each answer costs more than the
+ * answer. take: *room, which has no memory of its own that matters, gets some
+ * if there is any. give: *room is empty after. At most LOOP_ROOMS_BYTES are
+ * kept. */
+void loop_room_take(struct loop *loop, struct buf *room);
+void loop_room_give(struct loop *loop, struct buf *room);
 
 /* Watches nothing until set. False: no memory, the watch is as after
  * loop_watch_end. */

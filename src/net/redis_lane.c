@@ -56,6 +56,16 @@ static bool is_open(const struct redis_client *client)
            !client->reply_skip_next;
 }
 
+static void write_value(struct conn *conn, struct span value)
+{
+    if (value.len < CONN_LARGE) {
+        resp_write_bulk(&conn->out, value);
+        return;
+    }
+    resp_write_bulk_head(&conn->out, value.len);
+    conn_append_large(conn, value, span_str("\r\n"));
+}
+
 static void write_found(struct redis_client *client, enum lane_kind kind,
                         const struct response *response)
 {
@@ -67,7 +77,7 @@ static void write_found(struct redis_client *client, enum lane_kind kind,
         buf_append(out, found ? ":1\r\n" : ":0\r\n", 4);
     } else if (found) {
         client->redis->stats.hits++;
-        resp_write_bulk(out, response->value);
+        write_value(&client->conn, response->value);
     } else {
         client->redis->stats.misses++;
         resp_write_null(out, client->resp3);
@@ -101,14 +111,14 @@ static size_t run_all(struct redis_client *client,
                       const struct resp_plain *list, const struct spot *spots,
                       size_t count)
 {
-    size_t done = 0, before = client->conn.out.len;
+    size_t done = 0, before = conn_unsent(&client->conn);
     while (done < count && conn_unsent(&client->conn) <= DOOR_UNSENT_PAUSE &&
            run(client, &list[done], &spots[done]))
         done++;
     if (done == 0)
         return 0;
     client->redis->stats.commands += done;
-    client->redis->unsent += client->conn.out.len - before;
+    client->redis->unsent += conn_unsent(&client->conn) - before;
     if (client->conn.out.failed)
         redis_client_break(client, "no memory for an answer: closed");
     redis_client_dirty(client);

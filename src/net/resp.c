@@ -489,6 +489,11 @@ void resp_write_bulk(struct buf *out, struct span bytes)
     out->len += bytes.len + 2;
 }
 
+void resp_write_bulk_head(struct buf *out, size_t len)
+{
+    write_head(out, '$', (int64_t)len, 0);
+}
+
 void resp_write_bulk_text(struct buf *out, const char *text)
 {
     resp_write_bulk(out, span_str(text));

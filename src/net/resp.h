@@ -92,6 +92,8 @@ void resp_write_simple(struct buf *out, const char *text);
 void resp_write_error(struct buf *out, struct span text);
 void resp_write_int(struct buf *out, int64_t value);
 void resp_write_bulk(struct buf *out, struct span bytes);
+/* What stands before so many bytes and the end of a line. */
+void resp_write_bulk_head(struct buf *out, size_t len);
 void resp_write_bulk_text(struct buf *out, const char *text);
 void resp_write_bulk_uint(struct buf *out, uint64_t value);
 void resp_write_null(struct buf *out, bool resp3);

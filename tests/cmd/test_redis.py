@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import time
 
 NODE = sys.argv[1]
@@ -514,6 +515,29 @@ def greedy_test(port, pid):
     check(greedy.ask("DEL", "big") == b":1\r\n", "and goes on")
 
 
+def large_test(port):
+    """Large values go from where they lie: each as it was when it was asked
+    for, whole and in its place, though the next command changes it."""
+    rng = random.Random(7)
+    sizes = [(64 << 10) - 1, 64 << 10, (64 << 10) + 1, 200000, 1 << 20]
+    for count in (40, 100):
+        c = Conn(port)
+        c.s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        asked, wanted = [], []
+        for number in range(count):
+            size = rng.choice(sizes)
+            value = bytes([65 + number % 26]) * size
+            asked += [pack(("SET", "large", value)), pack(("GET", "small")),
+                      pack(("GET", "large")), pack(("DEL", "large"))]
+            wanted += [b"+OK\r\n", b"$-1\r\n",
+                       b"$%d\r\n%s\r\n" % (size, value), b":1\r\n"]
+        sender = threading.Thread(target=c.s.sendall, args=(b"".join(asked),))
+        sender.start()
+        check(all(c.answer() == want for want in wanted),
+              f"{len(wanted)} answers with large values")
+        sender.join()
+
+
 def tool_does(node_port, *words):
     tool = os.path.join(os.path.dirname(NODE), "dlht-cli")
     return os.path.exists(tool) and subprocess.run(
@@ -782,6 +806,7 @@ def clients_test():
         benchmark_tests(port)
         python_tests(port)
         greedy_test(port, pid)
+        large_test(port)
         long_exec_test(port)
         watched_test(port)
         apart_test(node_port, port)
