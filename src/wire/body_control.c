@@ -247,6 +247,12 @@ static void pack_arc_report(struct buf *b, const struct arc_report *report)
     fields_end(&f);
 }
 
+static uint64_t report_count(struct fields_in *f)
+{
+    uint64_t count = fields_uint(f, UINT64_MAX);
+    return count < REPORT_COUNT_MAX ? count : REPORT_COUNT_MAX;
+}
+
 static void unpack_arc_report(struct mp_reader *r, struct arc_report *report)
 {
     struct fields_in f = fields_open(r);
@@ -254,13 +260,13 @@ static void unpack_arc_report(struct mp_reader *r, struct arc_report *report)
         codec_unpack_arc(r, &report->arc);
     else
         mp_fail(r);
-    report->keys = fields_uint(&f, UINT64_MAX);
-    report->bytes = fields_uint(&f, UINT64_MAX);
-    report->requests = fields_uint(&f, UINT64_MAX);
+    report->keys = report_count(&f);
+    report->bytes = report_count(&f);
+    report->requests = report_count(&f);
     report->caught_up = (uint16_t)fields_uint(&f, UINT16_MAX);
     report->lost = (uint16_t)fields_uint(&f, UINT16_MAX);
     report->busy = fields_bool(&f);
-    report->changes = fields_uint(&f, UINT64_MAX);
+    report->changes = report_count(&f);
     report->awaits = fields_bool(&f);
     fields_close(&f);
 }

@@ -232,7 +232,11 @@ struct snapshot_ack {
     bool refused;      /* start over or give up */
 };
 
-/* What an arc's leader tells the owner of the system arc. */
+/* What an arc's leader tells the owner of the system arc. Keys, bytes,
+ * requests and changes above REPORT_COUNT_MAX are heard as that, so that what
+ * is made of them by sums and averages stays a number. */
+#define REPORT_COUNT_MAX (UINT64_C(1) << 48)
+
 struct arc_report {
     struct arc arc;
     uint64_t keys;

@@ -349,10 +349,10 @@ static void sample_report(struct rng *rng, struct sample_pool *pool,
     struct arc_report *reports = take(pool, count * sizeof *reports);
     for (size_t i = 0; i < count; i++) {
         reports[i] =
-            (struct arc_report){ .keys = number(rng, UINT64_MAX),
-                                 .bytes = number(rng, UINT64_MAX),
-                                 .requests = number(rng, UINT64_MAX),
-                                 .changes = number(rng, UINT64_MAX),
+            (struct arc_report){ .keys = number(rng, REPORT_COUNT_MAX),
+                                 .bytes = number(rng, REPORT_COUNT_MAX),
+                                 .requests = number(rng, REPORT_COUNT_MAX),
+                                 .changes = number(rng, REPORT_COUNT_MAX),
                                  .caught_up = (uint16_t)number(rng, UINT16_MAX),
                                  .lost = (uint16_t)number(rng, UINT16_MAX),
                                  .busy = flip(rng) };

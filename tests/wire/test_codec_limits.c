@@ -258,3 +258,42 @@ Test(codec_limits, counts_to_each_limit_and_no_further)
             buf_deinit(&b);
         }
 }
+
+Test(codec_limits, hears_no_more_of_an_arc_than_can_be)
+{
+    static const struct {
+        uint64_t said, heard;
+    } rows[] = { { 0, 0 },
+                 { REPORT_COUNT_MAX - 1, REPORT_COUNT_MAX - 1 },
+                 { REPORT_COUNT_MAX, REPORT_COUNT_MAX },
+                 { REPORT_COUNT_MAX + 1, REPORT_COUNT_MAX },
+                 { UINT64_MAX, REPORT_COUNT_MAX } };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        uint64_t said = rows[i].said, heard = rows[i].heard;
+        struct sample_pool *pool = calloc(1, sizeof *pool);
+        struct codec_arena arena = { 0 };
+        struct message out, in;
+        struct arc_report report;
+        struct rng rng;
+        struct buf b = { 0 };
+        rng_init(&rng, 1);
+        do /* for an arc, which a report has to name */
+            sample_message(&rng, pool, MESSAGE_REPORT, &out);
+        while (out.u.report.count == 0);
+        report = out.u.report.list[0];
+        report.keys = report.bytes = said;
+        report.requests = report.changes = said;
+        out.u.report.list = &report;
+        out.u.report.count = 1;
+        cr_assert_eq(codec_pack(&out, &b), DLHT_OK);
+        cr_assert_eq(codec_unpack(buf_span(&b), &arena, &in), DLHT_OK);
+        const struct arc_report *got = &in.u.report.list[0];
+        cr_expect_eq(got->keys, heard);
+        cr_expect_eq(got->bytes, heard);
+        cr_expect_eq(got->requests, heard);
+        cr_expect_eq(got->changes, heard);
+        codec_arena_deinit(&arena);
+        buf_deinit(&b);
+        free(pool);
+    }
+}
