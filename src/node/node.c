@@ -19,6 +19,7 @@
 #include "node/forgotten.h"
 #include "node/gossip.h"
 #include "node/graphs.h"
+#include "node/handover.h"
 #include "node/jobs.h"
 #include "node/join.h"
 #include "node/journal_types.h"
@@ -133,6 +134,7 @@ void node_free(struct node *node)
     op_model_stop(node);
     op_recover_stop(node);
     keyspaces_deinit(node);
+    handover_forget_all(node);
     gossip_free(node->gossip);
     keeper_free(node->keeper);
     fingers_free(node->fingers);
@@ -547,7 +549,8 @@ static void tick(struct node *node)
         if (due < UINT64_MAX - NODE_TICK_NS)
             node_wake_at(node, (due / NODE_TICK_NS + 1) * NODE_TICK_NS);
     }
-    node->memory_used = memory;
+    handover_take_tick(node);
+    node->memory_used = memory + handover_memory_bytes(node);
     pending_tick(node);
     forgotten_tick(node);
     keyspaces_tick(node);

@@ -24,7 +24,8 @@ enum {
     CLIENTS_MAX = 5,
     ARCS_MAX = 256,
     VALUE_MAX = 64,
-    BOUND_MS = 3000 /* by then bounds that fell are met */
+    BOUND_MS = 3000, /* by then bounds that fell are met */
+    TOUCH_MS = 3100  /* a touch is done by then, or never */
 };
 static const char NAME[] = "cache";
 
@@ -54,6 +55,9 @@ struct client {
     uint64_t call_ns;
     uint64_t token; /* of the last lease; 0: none */
     size_t token_key;
+    uint64_t version; /* of the last value got; 0: none */
+    size_t version_key, version_write;
+    bool cas; /* with that version */
 };
 
 struct cache_story {
@@ -66,10 +70,11 @@ struct cache_story {
     bool running, asked, made;
     bool by_bytes; /* the bound is one in bytes */
     bool lru;
+    bool keeps;         /* nothing may be lost */
     uint64_t hands;     /* who has what, folded to a number */
     uint64_t stable_ns; /* since then nothing changed hands */
     bool doubled;       /* somebody has not heard that another has its arc */
-    uint64_t gets, hits, puts, refused, unknown, changes;
+    uint64_t gets, hits, puts, refused, unknown, changes, swaps, swapped;
 };
 
 static bool run_for(struct cache_story *t, uint64_t ns)
@@ -93,6 +98,11 @@ struct cache_story *cache_story_new(struct world *world, uint64_t seed)
     for (size_t i = 0; i < t->client_count; i++)
         t->clients[i].story = t;
     return t;
+}
+
+void cache_story_keep(struct cache_story *t)
+{
+    t->keeps = true;
 }
 
 void cache_story_free(struct cache_story *t)
@@ -179,7 +189,10 @@ static void ask_to_make(struct cache_story *t, size_t by)
     mp_write_cstr(&doc, "options");
     mp_write_map(&doc, 2);
     mp_write_cstr(&doc, t->by_bytes ? "max-bytes" : "max-items");
-    mp_write_cstr(&doc, t->by_bytes ? "1048576" : "256");
+    if (t->keeps)
+        mp_write_cstr(&doc, t->by_bytes ? "67108864" : "100000");
+    else
+        mp_write_cstr(&doc, t->by_bytes ? "1048576" : "256");
     mp_write_cstr(&doc, "policy");
     mp_write_cstr(&doc, t->lru ? "lru" : "s3fifo");
     struct request q = { .op = OP_KEYSPACE_CREATE, .timeout_ms = 3000 };
@@ -231,13 +244,13 @@ static void judge_order(struct client *c, const struct key *k,
                         const struct write *w)
 {
     const struct cache_story *t = c->story;
-    if (w->end_ns == UINT64_MAX || t->doubled)
+    if (w->end_ns == UINT64_MAX || (t->doubled && !t->keeps))
         return;
     for (size_t i = 0; i < k->count; i++) {
         const struct write *later = &k->writes[i];
         if (later->never || later->end_ns == UINT64_MAX ||
             later->call_ns <= w->end_ns || later->end_ns >= c->call_ns ||
-            later->call_ns < t->stable_ns)
+            (later->call_ns < t->stable_ns && !t->keeps))
             continue;
         world_fail(t->world, "cache_overwritten",
                    "%s: value %zu is there, which %s %zu followed", c->key,
@@ -246,8 +259,40 @@ static void judge_order(struct client *c, const struct key *k,
     }
 }
 
-static void judge(struct client *c, struct span value)
+/* Whether anything else done to the key, before or after, may have taken away
+ * what this write put. */
+static bool may_be_gone(const struct key *k, const struct write *w)
 {
+    if (k->touched_ns + TOUCH_MS * WORLD_MS >= w->call_ns)
+        return true;
+    for (size_t i = 0; i < k->count; i++) {
+        const struct write *other = &k->writes[i];
+        bool may = (other->removes || other->ttl_ns) && !other->never;
+        if (may && other->end_ns >= w->call_ns)
+            return true;
+    }
+    return false;
+}
+
+static void judge_miss(struct client *c)
+{
+    const struct cache_story *t = c->story;
+    const struct key *k = &t->keys[c->at];
+    for (size_t i = 0; t->keeps && i < k->count; i++) {
+        const struct write *w = &k->writes[i];
+        if (w->removes || w->ttl_ns || w->end_ns >= c->call_ns ||
+            may_be_gone(k, w))
+            continue;
+        world_fail(t->world, "cache_kept",
+                   "%s: value %zu is not there, which nothing followed", c->key,
+                   i);
+        return;
+    }
+}
+
+static void judge(struct client *c, const struct response *response)
+{
+    struct span value = response->value;
     struct cache_story *t = c->story;
     char text[VALUE_MAX], *end;
     size_t len = value.len < VALUE_MAX - 1 ? value.len : VALUE_MAX - 1;
@@ -271,6 +316,9 @@ static void judge(struct client *c, struct span value)
     judge_end(c, k, w);
     judge_order(c, k, w);
     t->hits++;
+    c->version = c->request.op == OP_GET ? response->version : 0;
+    c->version_key = c->at;
+    c->version_write = number;
 }
 
 /* Clients. */
@@ -303,6 +351,11 @@ static void begin_put(struct client *c)
         c->request.version = c->token;
     } else if (rng_chance(rng, 0.1)) {
         c->request.op = OP_CAS; /* if absent */
+    } else if (c->story->keeps && c->version && c->version_key == c->at) {
+        c->request.op = OP_CAS;
+        c->request.version = c->version;
+        c->cas = true;
+        c->story->swaps++;
     }
     c->token = 0;
     c->story->puts++;
@@ -325,8 +378,10 @@ static void choose(struct client *c)
     double x = rng_real(rng);
     c->at = c->token && rng_chance(rng, 0.8) ? c->token_key
                                              : (size_t)rng_below(rng, KEYS);
+    if (t->keeps && c->version && rng_chance(rng, 0.3))
+        c->at = c->version_key;
     snprintf(c->key, sizeof c->key, "key-%zu", c->at);
-    c->writes = false;
+    c->writes = c->cas = false;
     c->request = (struct request){ .keyspace_name = span_str(NAME),
                                    .key = span_str(c->key),
                                    .timeout_ms = 3000 };
@@ -377,6 +432,14 @@ static void end_write(struct client *c, bool done, bool never)
     }
 }
 
+/* It succeeded: the value that it was to follow was the newest. */
+static void judge_swap(struct client *c)
+{
+    const struct key *k = &c->story->keys[c->at];
+    c->story->swapped++;
+    judge_order(c, k, &k->writes[c->version_write]);
+}
+
 static void think(struct client *c);
 
 static void note_answer(struct client *c, const struct response *response)
@@ -390,13 +453,19 @@ static void note_answer(struct client *c, const struct response *response)
             c->token = response->version;
             c->token_key = c->at;
         }
+        if (c->cas)
+            judge_swap(c);
         if (response->value.len &&
             (c->request.op == OP_GET || c->request.op == OP_CACHE_LEASE))
-            judge(c, response->value);
+            judge(c, response);
+        else if (c->request.op == OP_CACHE_LEASE)
+            judge_miss(c);
         return;
     case DLHT_ENOTFOUND: /* a removal of what is not there is done */
         if (c->writes)
             end_write(c, true, false);
+        if (c->request.op == OP_GET)
+            judge_miss(c);
         return;
     case DLHT_EMISMATCH:
         end_write(c, false, true);
@@ -510,6 +579,7 @@ static bool put_and_get(struct cache_story *t, struct client *c, size_t at,
 {
     c->at = at;
     c->token = 0;
+    c->cas = false;
     snprintf(c->key, sizeof c->key, "key-%zu", at);
     c->request = (struct request){ .op = OP_PUT,
                                    .keyspace_name = span_str(NAME),
@@ -553,8 +623,9 @@ void cache_story_remark(const struct cache_story *t, char *text, size_t size)
 {
     snprintf(text, size,
              "cache: %llu gets, %llu values, %llu puts, %llu refused, "
-             "%llu unknown, %llu changes of hands",
+             "%llu unknown, %llu changes of hands, %llu of %llu swaps",
              (unsigned long long)t->gets, (unsigned long long)t->hits,
              (unsigned long long)t->puts, (unsigned long long)t->refused,
-             (unsigned long long)t->unknown, (unsigned long long)t->changes);
+             (unsigned long long)t->unknown, (unsigned long long)t->changes,
+             (unsigned long long)t->swapped, (unsigned long long)t->swaps);
 }

@@ -302,6 +302,8 @@ static int pack_step(const struct step *s, struct buf *b)
     fields_put_uint(&f, s->into);
     fields_put_uint(&f, s->into_generation);
     fields_put_bytes(&f, s->into_lo);
+    fields_put_uint(&f, s->fresh);
+    fields_put_uint(&f, s->fresh_generation);
     fields_end(&f);
     return DLHT_OK;
 }
@@ -319,6 +321,8 @@ static void unpack_step(struct mp_reader *r, struct step *s)
     s->into = fields_uint(&f, UINT64_MAX);
     s->into_generation = fields_uint(&f, UINT64_MAX);
     s->into_lo = fields_bytes(&f, KEY_LEN_MAX);
+    s->fresh = fields_uint(&f, UINT64_MAX);
+    s->fresh_generation = fields_uint(&f, UINT64_MAX);
     fields_close(&f);
     if (s->kind < STEP_ADD || s->arc == 0 ||
         (s->kind < STEP_SPLIT && id_is_zero(&s->peer)) ||

@@ -269,6 +269,9 @@ struct step {
     arc_id into;      /* MERGE */
     uint64_t into_generation;
     struct span into_lo; /* its first key: where its owner is found */
+    /* TRANSFER of a volatile arc: what peer has it as, once it has all. */
+    replica_id fresh;
+    uint64_t fresh_generation;
 };
 
 /* Models on their way: who has a newer epoch says so, who lacks it asks. */
