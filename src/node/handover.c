@@ -48,7 +48,9 @@ struct handover {
                          * that waits, plus one */
     uint64_t cursor;    /* of the scan: all before it was told */
     bool scanned;
-    uint64_t scanned_ns;
+    uint64_t scan_end; /* of all bytes of keys ever */
+    bool told;         /* all that waited when the scan ended is packed */
+    uint64_t told_ns;
 
     struct buf stream; /* packed and not in a chunk yet, from stream_at on */
     size_t stream_at;
@@ -137,7 +139,7 @@ static void drop_taken_keys(struct handover *h)
 void handover_note(struct replica *r, const struct cache_key *key)
 {
     struct handover *h = r->handover;
-    if (!h || !h->active || h->broken || DLHT_MUTANT == 94)
+    if (!h || !h->active || h->broken || DLHT_MUTANT == 62)
         return;
     assert(!h->frozen);
     /* What the scan has yet to tell need not wait here. */
@@ -201,7 +203,7 @@ static void pack_clock(struct node *node, struct handover *h)
 void handover_note_flush(struct replica *r)
 {
     struct handover *h = r->handover;
-    if (!h || !h->active || h->broken)
+    if (!h || !h->active || h->broken || DLHT_MUTANT == 63)
         return;
     assert(!h->frozen);
     h->keys_at = h->keys.len;
@@ -278,21 +280,26 @@ static void fill_stream(struct node *node, struct replica *r)
         h->cursor = cache_scan_all(r->cache, now_ms, h->cursor, SCAN_ABOUT,
                                    collect, &collector);
         h->scanned = h->cursor == 0;
-        h->scanned_ns = node->now_ns;
+        h->scan_end = h->keys_gone + h->keys.len;
     }
     drop_taken_keys(h);
+    if (h->scanned && !h->told && h->keys_gone + h->keys_at >= h->scan_end) {
+        h->told = true;
+        h->told_ns = node->now_ns;
+    }
 }
 
-/* Whether to go on now. Once all was told, what changed since waits until there
- * is enough of it, or nothing else is on its way: then the end begins. */
+/* Whether to go on now: at the node's rate, until all was told. What changed
+ * since waits until there is enough of it, or nothing else is on its way: then
+ * the end begins. */
 static bool is_time(struct node *node, struct handover *h)
 {
-    if (!h->scanned)
+    if (!h->told)
         return transfer_may_send(node, h->sent_ns);
     bool much =
         keys_waiting(h) > LAST_BYTES || stream_waiting(h) >= HANDOVER_CHUNK;
     if (h->frozen || much) {
-        h->frozen = h->frozen || node->now_ns - h->scanned_ns > TAIL_NS;
+        h->frozen = h->frozen || node->now_ns - h->told_ns > TAIL_NS;
         return true;
     }
     h->frozen = h->acked == h->filled;

@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "dlht/err.h"
 #include "node/cache_arc.h"
 #include "node/handover.h"
@@ -261,7 +262,7 @@ static bool take_entry(struct node *node, struct taking *t, struct mp_reader *r)
         (put.negative && put.value.len))
         return false;
     put.cost_us = (uint32_t)cost_us;
-    if (ttl_ms)
+    if (ttl_ms && DLHT_MUTANT != 64)
         put.expire_ms = t->clock_ms + ttl_ms;
     bool full = node->config.memory_limit &&
                 node->memory_used > node->config.memory_limit;

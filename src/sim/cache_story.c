@@ -20,12 +20,13 @@
 
 enum {
     KEYS = 24,
+    KEYS_MAX = 160,   /* where nothing may be lost */
     WRITES_MAX = 600, /* of a key; then it is only read */
     CLIENTS_MAX = 5,
     ARCS_MAX = 256,
     VALUE_MAX = 64,
-    BOUND_MS = 3000, /* by then bounds that fell are met */
-    TOUCH_MS = 3100  /* a touch is done by then, or never */
+    LARGE_MAX = 64 << 10, /* where nothing may be lost */
+    BOUND_MS = 3000       /* by then bounds that fell are met */
 };
 static const char NAME[] = "cache";
 
@@ -39,13 +40,14 @@ struct write {
 struct key {
     struct write writes[WRITES_MAX];
     size_t count;
-    uint64_t touched_ns; /* a touch was last begun */
+    uint64_t touched_ns; /* a touch was last begun, or answered */
+    size_t touches;      /* begun and not answered */
 };
 
 struct client {
     struct cache_story *story;
     struct request request;
-    char key[16], value[VALUE_MAX];
+    char key[32], value[LARGE_MAX];
     size_t at; /* key */
     size_t write;
     bool writes;
@@ -63,7 +65,8 @@ struct client {
 struct cache_story {
     struct world *world;
     struct rng rng;
-    struct key keys[KEYS];
+    struct key keys[KEYS_MAX];
+    size_t key_count;
     struct client clients[CLIENTS_MAX];
     size_t client_count, open_count;
     uint64_t think_ns;
@@ -91,6 +94,7 @@ struct cache_story *cache_story_new(struct world *world, uint64_t seed)
     }
     t->world = world;
     rng_init(&t->rng, seed);
+    t->key_count = KEYS;
     t->client_count = (size_t)rng_range(&t->rng, 2, CLIENTS_MAX);
     t->think_ns = rng_range(&t->rng, 20, 150) * WORLD_MS;
     t->by_bytes = rng_chance(&t->rng, 0.5);
@@ -103,6 +107,8 @@ struct cache_story *cache_story_new(struct world *world, uint64_t seed)
 void cache_story_keep(struct cache_story *t)
 {
     t->keeps = true;
+    t->key_count = (size_t)rng_range(&t->rng, KEYS, KEYS_MAX);
+    t->think_ns = rng_range(&t->rng, 2, 30) * WORLD_MS;
 }
 
 void cache_story_free(struct cache_story *t)
@@ -226,11 +232,15 @@ static uint64_t slack_of(uint64_t ttl_ns)
     return ttl_ns / 20 + 300 * WORLD_MS; /* of clocks that drift */
 }
 
+static bool was_touched(const struct key *k, const struct write *since)
+{
+    return k->touches || k->touched_ns >= since->call_ns;
+}
+
 static void judge_end(struct client *c, const struct key *k,
                       const struct write *w)
 {
-    if (w->ttl_ns == 0 || w->end_ns == UINT64_MAX ||
-        k->touched_ns >= w->call_ns)
+    if (w->ttl_ns == 0 || w->end_ns == UINT64_MAX || was_touched(k, w))
         return;
     uint64_t last = w->end_ns + w->ttl_ns + slack_of(w->ttl_ns);
     if (c->call_ns > last)
@@ -263,7 +273,7 @@ static void judge_order(struct client *c, const struct key *k,
  * what this write put. */
 static bool may_be_gone(const struct key *k, const struct write *w)
 {
-    if (k->touched_ns + TOUCH_MS * WORLD_MS >= w->call_ns)
+    if (was_touched(k, w))
         return true;
     for (size_t i = 0; i < k->count; i++) {
         const struct write *other = &k->writes[i];
@@ -341,8 +351,12 @@ static void begin_put(struct client *c)
     struct rng *rng = &c->story->rng;
     uint64_t ttl_ms = rng_chance(rng, 0.4) ? rng_range(rng, 50, 3000) : 0;
     begin_write(c, c->at, false, ttl_ms);
-    snprintf(c->value, sizeof c->value, "%zu.%zu.%.*s", c->at, c->write,
-             (int)rng_below(rng, 20), "....................");
+    int head = snprintf(c->value, sizeof c->value, "%zu.%zu.", c->at, c->write);
+    size_t more = (size_t)rng_below(rng, 20);
+    if (c->story->keeps && rng_chance(rng, 0.5))
+        more = (size_t)rng_below(rng, LARGE_MAX - VALUE_MAX);
+    memset(c->value + head, '.', more);
+    c->value[(size_t)head + more] = 0;
     c->request.op = OP_PUT;
     c->request.ttl_ms = ttl_ms;
     c->request.value = span_str(c->value);
@@ -365,7 +379,7 @@ static void begin_flush(struct client *c)
 {
     c->request.op = OP_CACHE_FLUSH;
     c->request.key = span_empty();
-    for (size_t i = 0; i < KEYS; i++) {
+    for (size_t i = 0; i < c->story->key_count; i++) {
         if (c->story->keys[i].count < WRITES_MAX)
             begin_write(c, i, true, 0);
     }
@@ -376,8 +390,9 @@ static void choose(struct client *c)
     struct cache_story *t = c->story;
     struct rng *rng = &t->rng;
     double x = rng_real(rng);
-    c->at = c->token && rng_chance(rng, 0.8) ? c->token_key
-                                             : (size_t)rng_below(rng, KEYS);
+    c->at = c->token && rng_chance(rng, 0.8)
+                ? c->token_key
+                : (size_t)rng_below(rng, t->key_count);
     if (t->keeps && c->version && rng_chance(rng, 0.3))
         c->at = c->version_key;
     snprintf(c->key, sizeof c->key, "key-%zu", c->at);
@@ -393,9 +408,10 @@ static void choose(struct client *c)
         c->request.op = OP_DEL;
     } else if (x < 0.45) {
         t->keys[c->at].touched_ns = world_now_ns(t->world);
+        t->keys[c->at].touches++;
         c->request.op = OP_CACHE_EXPIRE;
         c->request.ttl_ms = rng_below(rng, 2000);
-    } else if (!full && x < 0.455) {
+    } else if (!full && x < (t->keeps ? 0.451 : 0.455)) {
         begin_flush(c);
     } else if (x < 0.47) {
         c->request.op = OP_CACHE_STATS;
@@ -413,7 +429,7 @@ static void end_write(struct client *c, bool done, bool never)
 {
     struct cache_story *t = c->story;
     bool all = c->request.op == OP_CACHE_FLUSH;
-    for (size_t i = 0; i < KEYS; i++) {
+    for (size_t i = 0; i < t->key_count; i++) {
         struct key *k = &t->keys[i];
         if (!all && i != c->at)
             continue;
@@ -499,6 +515,11 @@ static void on_reply(void *context, uint64_t argument,
     c->open = false;
     c->story->open_count--;
     c->status = response ? response->status : DLHT_EUNKNOWN;
+    if (c->request.op == OP_CACHE_EXPIRE) {
+        struct key *k = &c->story->keys[c->at];
+        k->touched_ns = world_now_ns(c->story->world);
+        k->touches--;
+    }
     if (response)
         note_answer(c, response);
     else
@@ -611,7 +632,7 @@ bool cache_story_settle(struct cache_story *t, uint64_t bound_ns)
     c->final = true;
     look(t);
     for (size_t peer = 0; peer < world_peer_count(t->world); peer++) {
-        for (size_t at = peer % 3; at < KEYS; at += 3)
+        for (size_t at = peer % 3; at < t->key_count; at += 3)
             if (world_is_ready(t->world, peer) &&
                 t->keys[at].count < WRITES_MAX && !put_and_get(t, c, at, peer))
                 return false;

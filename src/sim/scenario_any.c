@@ -340,6 +340,8 @@ void plan_cache_moves(struct plan *p)
     p->models = false;
     p->caches = p->cache_keeps = true;
     p->world.node.vnodes = 1 + (uint32_t)rng_below(&rng, 8);
+    /* Slow enough that much is written meanwhile. */
+    p->world.node.move_rate = rng_range(&rng, 128, 1024) << 10;
     p->faults_ns = rng_range(&rng, 20, 40) * WORLD_S;
     p->bound_ns = 60 * WORLD_S;
 }

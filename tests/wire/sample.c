@@ -497,7 +497,9 @@ static void sample_small(struct rng *rng, struct sample_pool *pool,
                            .ways = (uint32_t)rng_below(rng, STEP_WAYS_MAX + 1),
                            .into = positive(rng),
                            .into_generation = number(rng, UINT64_MAX),
-                           .into_lo = bytes(rng, pool, 0, 300) };
+                           .into_lo = bytes(rng, pool, 0, 300),
+                           .fresh = number(rng, UINT64_MAX),
+                           .fresh_generation = number(rng, UINT64_MAX) };
         break;
     case MESSAGE_MODEL:
         sample_model(rng, pool, &out->u.model);
@@ -774,6 +776,8 @@ static const char *step_difference(const struct step *a, const struct step *b)
     SAME(into);
     SAME(into_generation);
     SAME_SPAN(into_lo);
+    SAME(fresh);
+    SAME(fresh_generation);
     return NULL;
 }
 
