@@ -215,7 +215,7 @@ void handover_note_flush(struct replica *r)
 
 static void end(struct node *node, struct replica *r, const char *why)
 {
-    node_log(node, LOG_WARNING, "arc %016llx: is not handed over to %s: %s",
+    node_log(node, LOG_INFO, "arc %016llx: is not handed over to %s: %s",
              (unsigned long long)r->id,
              node_peer_addr(node, &r->handover->peer), why);
     handover_free(r->handover);
@@ -289,13 +289,14 @@ static void fill_stream(struct node *node, struct replica *r)
     }
 }
 
-/* Whether to go on now: at the node's rate, until all was told. What changed
- * since waits until there is enough of it, or nothing else is on its way: then
+/* Whether to go on now: at the node's rate, until all was told, or at any if
+ * the node is about to stop. What changed since waits until there is enough of it, or nothing else is on its way: then
  * the end begins. */
 static bool is_time(struct node *node, struct handover *h)
 {
     if (!h->told)
-        return transfer_may_send(node, h->sent_ns);
+        return node->phase == PHASE_STOPPING ||
+               transfer_may_send(node, h->sent_ns);
     bool much =
         keys_waiting(h) > LAST_BYTES || stream_waiting(h) >= HANDOVER_CHUNK;
     if (h->frozen || much) {

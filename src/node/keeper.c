@@ -70,7 +70,8 @@ struct arc_report keeper_report_of(struct node *node, struct replica *r)
                                  .requests = r->requests,
                                  .changes = r->changes,
                                  .lost = r->lost_mask,
-                                 .awaits = op_merge_awaits(node, r) };
+                                 .awaits = op_merge_awaits(node, r),
+                                 .stops = node->phase == PHASE_STOPPING };
     report.busy = r->splitting || raft_is_changing(r->raft) ||
                   r->applied_term != raft_term(r->raft) ||
                   op_merge_is_busy(r) || r->handover;

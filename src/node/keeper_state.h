@@ -57,6 +57,7 @@ struct keeper_peer {
     struct id id;
     enum keeper_fate fate;
     bool leaving;
+    bool stops;        /* keeper_volatile.c: so it says of arcs it still has */
     size_t copies;     /* in fresh reports */
     uint64_t until_ns; /* AWAITED */
     size_t least;      /* copies it came down to since it is GONE */

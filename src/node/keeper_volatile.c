@@ -35,7 +35,7 @@ static bool may_have_more(const struct node *node, const struct keeper_peer *p)
 {
     const struct peer *known = swim_find(node->swim, &p->id);
     return known && known->state == PEER_ALIVE && p->fate == FATE_UP &&
-           !p->leaving && p->weight_milli > 0;
+           !p->leaving && !p->stops && p->weight_milli > 0;
 }
 
 /* Whether a is fuller than b, by weight, if each had so many more. */
@@ -244,13 +244,16 @@ static void go_on_with(struct node *node, struct sharing *s,
 {
     struct keeper *k = node->keeper;
     const struct keeper_peer *to = keeper_find_peer(k, &g->to.peer);
-    if (!to || !may_have_more(node, to)) {
-        end_gift(k, g); /* who gets it instead is found next time */
+    const struct peer *known = swim_find(node->swim, &g->to.peer);
+    if (!to || !may_have_more(node, to) ||
+        !volatile_is_of(g->to.replica, known->incarnation)) {
+        end_gift(k, g); /* it is begun anew, with whoever is there now */
     } else if (!has_failed(node, g)) {
         if (g->busy_ns == 0 && node->now_ns - g->told_ns > TELL_NS)
             tell_gift(node, arc, g);
     } else if (g->busy_ns && ++g->failures < FAILURES_MAX) {
         g->generation = next_generation(node);
+        g->to = member_of(node, &g->to.peer);
         g->begun_ns = node->now_ns;
         g->busy_ns = 0;
         tell_gift(node, arc, g);
@@ -279,7 +282,7 @@ static bool is_to_move(struct node *node, const struct sharing *s, size_t has)
     if (has == SIZE_MAX || to == SIZE_MAX || to == has ||
         k->gifts_open == KEEPER_GIFTS_MAX)
         return false;
-    if (k->peers[has].leaving)
+    if (k->peers[has].leaving || k->peers[has].stops)
         return true;
     if (node->now_ns - k->given_ns < BALANCE_NS || !is_fuller(s, k, has, to, 1))
         return false;
@@ -344,13 +347,29 @@ static void share(struct node *node, struct sharing *s)
     codec_arena_deinit(&arena);
 }
 
+static void look_who_stops(struct node *node)
+{
+    struct keeper *k = node->keeper;
+    for (size_t i = 0; i < k->peer_count; i++)
+        k->peers[i].stops = false;
+    for (size_t i = 0; i < k->count; i++) {
+        const struct heard *h = &k->list[i];
+        struct keeper_peer *p = h->report.stops && keeper_is_fresh(node, h)
+                                    ? keeper_find_peer(k, &h->arc->owner)
+                                    : NULL;
+        if (p)
+            p->stops = true;
+    }
+}
+
 void keeper_volatile_tick(struct node *node)
 {
     struct keeper *k = node->keeper;
-    bool alone = swim_up_count(node->swim) == 1;
+    bool alone = swim_up_count(node->swim) == 1 && node->remembered_count == 0;
     if (!alone && node->now_ns - k->plan_since_ns < KEEPER_SETTLE_NS)
         return;
     follow_term(node);
+    look_who_stops(node);
     for (size_t i = 0; i < node->keyspace_count; i++) {
         const struct keyspace *ks = &node->keyspaces[i];
         if (!ks->record.is_volatile || ks->record.dropped || !ks->packed)

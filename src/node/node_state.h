@@ -333,6 +333,8 @@ struct node {
     uint64_t hand_over_ns; /* when leaderships are offered to others */
 
     struct taking *takings; /* volatile arcs on their way here */
+    uint64_t handing_ns;    /* one was last on its way from here while this node
+                             * stopped */
 
     struct summing *summing; /* op_model.c: sums under way */
     size_t summing_count;

@@ -606,7 +606,7 @@ static const struct {
     { { "cache", "anything at all, while a volatile cache is used", 5 },
       plan_cache },
     { { "cache_moves",
-        "peers join and leave; a volatile cache loses nothing of that", 5 },
+        "peers join, leave, stop in order; a volatile cache loses nothing", 5 },
       plan_cache_moves },
     { { "mass_restart", "five peers lose power together, four times", 5 },
       plan_mass_restart },

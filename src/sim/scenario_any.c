@@ -323,7 +323,23 @@ void plan_cache(struct plan *p)
     p->bound_ns = 60 * WORLD_S;
 }
 
-/* Peers join and leave in order, and nothing else happens. */
+/* Each peer is stopped in order and started again (fault.c does), once the one before is back
+ * and whoever owns the system arc knows who has what. */
+static bool act_restarts(struct plan *p)
+{
+    for (size_t peer = 0; peer < p->first_peers; peer++) {
+        if (!plan_await_whole(p) || !plan_run_for(p, 8 * WORLD_S))
+            return false;
+        world_stop(p->w, peer);
+        while (world_is_up(p->w, peer))
+            if (!plan_run_for(p, 100 * WORLD_MS))
+                return false;
+    }
+    return true;
+}
+
+/* Peers join and leave in order, or are stopped and come back, and nothing else
+ * happens. */
 void plan_cache_moves(struct plan *p)
 {
     struct rng rng;
@@ -339,6 +355,8 @@ void plan_cache_moves(struct plan *p)
     fit_to_kinds(p);
     p->models = false;
     p->caches = p->cache_keeps = true;
+    if (rng_chance(&rng, 0.4))
+        p->act = act_restarts;
     p->world.node.vnodes = 1 + (uint32_t)rng_below(&rng, 8);
     /* Slow enough that much is written meanwhile. */
     p->world.node.move_rate = rng_range(&rng, 128, 1024) << 10;

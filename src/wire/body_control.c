@@ -244,6 +244,7 @@ static void pack_arc_report(struct buf *b, const struct arc_report *report)
     fields_put_bool(&f, report->busy);
     fields_put_uint(&f, report->changes);
     fields_put_bool(&f, report->awaits);
+    fields_put_bool(&f, report->stops);
     fields_end(&f);
 }
 
@@ -262,6 +263,7 @@ static void unpack_arc_report(struct mp_reader *r, struct arc_report *report)
     report->busy = fields_bool(&f);
     report->changes = fields_uint(&f, UINT64_MAX);
     report->awaits = fields_bool(&f);
+    report->stops = fields_bool(&f);
     fields_close(&f);
 }
 

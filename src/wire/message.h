@@ -244,6 +244,7 @@ struct arc_report {
     bool busy;          /* a step is under way */
     bool awaits;        /* of an arc that is a part of this one, the word of a
                          * peer that is up that its copy is gone */
+    bool stops;         /* its leader is about to stop */
 };
 
 /* One planned step, from the owner of the system arc to an arc's leader. */

@@ -355,7 +355,8 @@ static void sample_report(struct rng *rng, struct sample_pool *pool,
                                  .changes = number(rng, UINT64_MAX),
                                  .caught_up = (uint16_t)number(rng, UINT16_MAX),
                                  .lost = (uint16_t)number(rng, UINT16_MAX),
-                                 .busy = flip(rng) };
+                                 .busy = flip(rng),
+                                 .stops = flip(rng) };
         sample_arc(rng, pool, &reports[i].arc);
     }
     out->u.report.list = reports;
@@ -834,6 +835,7 @@ static const char *report_difference(const struct arc_report *a,
     SAME(caught_up);
     SAME(lost);
     SAME(busy);
+    SAME(stops);
     return arc_difference(&a->arc, &b->arc);
 }
 
