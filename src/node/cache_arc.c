@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/mutant.h"
 #include "dlht/err.h"
+#include "node/handover.h"
 #include "node/op.h"
 #include "node/volatile.h"
 #include "store/cache.h"
@@ -32,15 +33,20 @@ uint64_t cache_arc_now_ms(const struct node *node)
     return node->now_ns / NS_PER_MS;
 }
 
-int cache_arc_begin(struct node *node, struct replica *r)
+struct cache *cache_arc_new(struct node *node, const struct keyspace *ks)
 {
-    const struct keyspace *ks = keyspaces_find(node, r->keyspace);
     struct cache_config config = cache_config_default();
-    assert(ks && ks->record.is_volatile && r->arc);
     config.policy = ks->cache.policy;
     config.seed = rng_next(&node->rng);
     config.pages = node->config.pages;
-    r->cache = cache_new(&config);
+    return cache_new(&config);
+}
+
+int cache_arc_begin(struct node *node, struct replica *r)
+{
+    const struct keyspace *ks = keyspaces_find(node, r->keyspace);
+    assert(ks && ks->record.is_volatile && r->arc);
+    r->cache = cache_arc_new(node, ks);
     if (!r->cache)
         return DLHT_ENOMEM;
     cache_version_raise(r->cache, volatile_version_base(r->arc->generation));
@@ -58,7 +64,7 @@ static uint64_t part_of(uint64_t bound, size_t arcs)
 void cache_arc_share(struct node *node, keyspace_id keyspace)
 {
     const struct keyspace *ks = keyspaces_find(node, keyspace);
-    size_t arcs = 0;
+    size_t arcs = handover_count(node, keyspace);
     for (size_t i = 0; i < node->replica_count; i++)
         arcs +=
             node->replicas[i]->cache && node->replicas[i]->keyspace == keyspace;
@@ -70,6 +76,9 @@ void cache_arc_share(struct node *node, keyspace_id keyspace)
         r->cache_count_max = part_of(ks->cache.count_max, arcs);
         cache_bound(r->cache, r->cache_bytes_max, r->cache_count_max);
     }
+    if (ks && arcs)
+        handover_bound(node, keyspace, part_of(ks->cache.bytes_max, arcs),
+                       part_of(ks->cache.count_max, arcs));
 }
 
 /* Caches count their tokens from 1: those of another generation must not be
@@ -146,6 +155,7 @@ static int run_put(struct replica *r, const struct command *c,
         put.when = CACHE_IF_LEASED;
         put.token = token_in(r, c->version);
     }
+    handover_note(r, &key);
     int rc = cache_put(r->cache, &key, c->now_ms, &put, &result->version);
     if (rc == DLHT_EMISMATCH) {
         struct cache_item now;
@@ -158,6 +168,7 @@ static int run_put(struct replica *r, const struct command *c,
 void cache_arc_del_at(struct replica *r, const struct cache_key *key,
                       uint64_t now_ms, struct session_result *result)
 {
+    handover_note(r, key);
     if (DLHT_MUTANT == 60 || cache_remove(r->cache, key, now_ms))
         result->version = cache_version(r->cache);
     else
@@ -177,6 +188,7 @@ static int run_expire(struct replica *r, const struct command *c,
 {
     struct cache_key key = cache_arc_key(r, c->key);
     uint64_t end = end_of(c->ttl_ms, c->now_ms);
+    handover_note(r, &key);
     int rc = cache_expire(r->cache, &key, c->now_ms, end);
     struct cache_item item;
     if (rc == DLHT_OK && cache_peek(r->cache, &key, c->now_ms, &item))
@@ -196,6 +208,7 @@ int cache_arc_put_at(struct replica *r, const struct cache_key *key,
                      struct session_result *result)
 {
     struct cache_put put = { .value = value, .expire_ms = CACHE_NEVER };
+    handover_note(r, key);
     int rc = cache_put(r->cache, key, now_ms, &put, &result->version);
     return note_failure(rc, result);
 }
@@ -208,6 +221,7 @@ static int put_item(struct replica *r, const struct cas_item *item,
                              .expire_ms =
                                  item->keep_ttl ? CACHE_KEEP : CACHE_NEVER };
     uint64_t version;
+    handover_note(r, &key);
     return cache_put(r->cache, &key, now_ms, &put, &version);
 }
 

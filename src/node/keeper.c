@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "dlht/err.h"
 #include "node/gossip.h"
+#include "node/handover.h"
 #include "node/keeper_state.h"
 #include "node/keyspaces.h"
 #include "node/latency.h"
@@ -69,9 +70,11 @@ struct arc_report keeper_report_of(struct node *node, struct replica *r)
                                  .requests = r->requests,
                                  .changes = r->changes,
                                  .lost = r->lost_mask,
-                                 .awaits = op_merge_awaits(node, r) };
+                                 .awaits = op_merge_awaits(node, r),
+                                 .stops = node->phase == PHASE_STOPPING };
     report.busy = r->splitting || raft_is_changing(r->raft) ||
-                  r->applied_term != raft_term(r->raft) || op_merge_is_busy(r);
+                  r->applied_term != raft_term(r->raft) ||
+                  op_merge_is_busy(r) || r->handover;
     for (size_t i = 0; i < r->arc->member_count; i++) {
         struct raft_progress p;
         replica_id id = r->arc->members[i].replica;
@@ -416,6 +419,12 @@ void keeper_tick(struct node *node)
         node_wake_at(node, k->next_report_ns);
 }
 
+void keeper_report_soon(struct node *node)
+{
+    node->keeper->next_report_ns = node->now_ns;
+    node_wake_at(node, node->now_ns);
+}
+
 /* Membership after one step; false: it makes no sense now. */
 static bool next_members(struct node *node, const struct replica *r,
                          const struct step *step,
@@ -584,8 +593,13 @@ void keeper_receive_step(struct node *node, const struct step *step)
 {
     struct replica *r = node_replica(node, step->arc);
     if (!r || r->empty || !replica_leads(r) ||
-        r->arc->generation != step->generation || r->cache)
+        r->arc->generation != step->generation)
         return;
+    if (r->cache) {
+        if (step->kind == STEP_TRANSFER)
+            handover_begin(node, r, step);
+        return;
+    }
     int rc;
     if (step->kind == STEP_SPLIT) {
         rc = step->keys.len ? replica_cut(node, r, step->keys)

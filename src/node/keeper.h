@@ -14,6 +14,9 @@
 MUST_USE int keeper_new(struct keeper **out);
 void keeper_free(struct keeper *keeper);
 
+/* What this node leads is told of at once, if it changed. */
+void keeper_report_soon(struct node *node);
+
 void keeper_tick(struct node *node);
 void keeper_receive_report(struct node *node, const struct id *from,
                            const struct message *message);

@@ -57,6 +57,7 @@ struct keeper_peer {
     struct id id;
     enum keeper_fate fate;
     bool leaving;
+    bool stops;        /* keeper_volatile.c: so it says of arcs it still has */
     size_t copies;     /* in fresh reports */
     uint64_t until_ns; /* AWAITED */
     size_t least;      /* copies it came down to since it is GONE */
@@ -92,6 +93,22 @@ struct keeper_pace {
     uint64_t p99_ns;      /* the worst of the peers, now; 0: too few requests */
 };
 
+/* An arc of a volatile keyspace that its voter was told to hand over. */
+struct gift {
+    keyspace_id keyspace;
+    arc_id arc;
+    uint64_t before; /* the generation that it has now */
+    uint64_t generation;
+    struct arc_member to;
+    uint64_t begun_ns, told_ns;
+    uint64_t busy_ns; /* the voter last said that it is at it; 0: not yet */
+    uint32_t failures;
+};
+
+enum {
+    KEEPER_GIFTS_MAX = 32 /* at once */
+};
+
 struct keeper {
     struct heard *list; /* ascending arc id */
     size_t count, cap;
@@ -108,6 +125,8 @@ struct keeper {
     size_t plays; /* op_rehearse.c: under way */
     /* keeper_volatile.c: arcs given away in the term, and for balance when. */
     uint64_t gift_term, gift_count, given_ns;
+    struct gift gifts[KEEPER_GIFTS_MAX]; /* of that term, under way */
+    size_t gifts_open;
     /* Steps sent, by why, and by kind. */
     uint64_t sent_for[PLAN_FOR_BALANCE + 1];
     uint64_t sent_kind[PLAN_MERGE + 1];

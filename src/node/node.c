@@ -19,6 +19,7 @@
 #include "node/forgotten.h"
 #include "node/gossip.h"
 #include "node/graphs.h"
+#include "node/handover.h"
 #include "node/jobs.h"
 #include "node/join.h"
 #include "node/journal_types.h"
@@ -42,7 +43,11 @@ enum {
 #define IDLE_TICK_NS (UINT64_C(200) * NS_PER_MS)
 #define REST_TICK_NS (UINT64_C(500) * NS_PER_MS) /* all sleep */
 #define STOP_NS (UINT64_C(3000) * NS_PER_MS)
-/* Less than a world waits for EFFECT_STOPPED. */
+/* Together less than a world waits for EFFECT_STOPPED. */
+#define STOP_VOLATILE_NS (UINT64_C(6000) * NS_PER_MS)
+/* A new owner of the system arc plans only KEEPER_SETTLE_NS later. */
+#define STOP_IDLE_NS (UINT64_C(5000) * NS_PER_MS)
+/* Likewise. */
 #define STOP_GRAPHS_NS (UINT64_C(8000) * NS_PER_MS)
 
 void node_config_default(struct node_config *config)
@@ -133,6 +138,7 @@ void node_free(struct node *node)
     op_model_stop(node);
     op_recover_stop(node);
     keyspaces_deinit(node);
+    handover_forget_all(node);
     gossip_free(node->gossip);
     keeper_free(node->keeper);
     fingers_free(node->fingers);
@@ -547,7 +553,8 @@ static void tick(struct node *node)
         if (due < UINT64_MAX - NODE_TICK_NS)
             node_wake_at(node, (due / NODE_TICK_NS + 1) * NODE_TICK_NS);
     }
-    node->memory_used = memory;
+    handover_take_tick(node);
+    node->memory_used = memory + handover_memory_bytes(node);
     pending_tick(node);
     forgotten_tick(node);
     keyspaces_tick(node);
@@ -584,16 +591,36 @@ static void suspect_leader(struct node *node, const struct id *peer)
 static void begin_stop(struct node *node)
 {
     node->phase = PHASE_STOPPING;
-    node->phase_since_ns = node->now_ns;
+    node->phase_since_ns = node->handing_ns = node->now_ns;
+    keeper_report_soon(node);
 }
 
-/* Hands over what is led, then says goodbye. */
+/* Others get its volatile arcs, with what they hold: as long as one is on its
+ * way, or the first may yet be. */
+static bool hands_over(struct node *node)
+{
+    bool has = false;
+    if (node->now_ns - node->phase_since_ns >= STOP_VOLATILE_NS)
+        return false;
+    for (size_t i = 0; i < node->replica_count; i++) {
+        const struct replica *r = node->replicas[i];
+        has = has || r->cache;
+        if (r->handover)
+            node->handing_ns = node->now_ns;
+    }
+    return has && swim_up_count(node->swim) > 1 &&
+           node->now_ns - node->handing_ns < STOP_IDLE_NS;
+}
+
+/* Hands over what is led, then says goodbye. The system arc is led as long as
+ * its owner has volatile arcs to give away: another would have to hear first
+ * who has what. */
 static void go_on_stopping(struct node *node)
 {
-    bool leads = false;
+    bool hands = hands_over(node), leads = hands;
     for (size_t i = 0; i < node->replica_count; i++) {
         struct replica *r = node->replicas[i];
-        if (r->empty || !replica_leads(r))
+        if (r->empty || !replica_leads(r) || (hands && r->id == SYSTEM_ARC))
             continue;
         const struct raft_members *members = raft_members(r->raft);
         for (size_t k = 0; k < members->count; k++) {
@@ -612,7 +639,7 @@ static void go_on_stopping(struct node *node)
     }
     node_wake_at(node, node->now_ns + NODE_TICK_NS);
     uint64_t since_ns = node->now_ns - node->phase_since_ns;
-    if (leads && since_ns < STOP_NS)
+    if (hands || (leads && node->now_ns - node->handing_ns < STOP_NS))
         return;
     if (graphs_stopping(node) && since_ns < STOP_GRAPHS_NS)
         return;

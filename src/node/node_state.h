@@ -119,6 +119,8 @@ struct staging; /* op_merge.h */
 struct frozen;
 struct absorbed;
 struct merge_run;
+struct handover; /* handover.c */
+struct taking;   /* handover_take.c */
 
 /* Replicated; in headers of snapshots and checkpoints. */
 struct merge_state {
@@ -139,6 +141,7 @@ struct replica {
     struct cache *cache; /* of a volatile keyspace: in place of records and
                           * log; else NULL */
     uint64_t cache_bytes_max, cache_count_max; /* its part of the bounds */
+    struct handover *handover; /* of it to another peer; NULL: it stays */
     struct sessions sessions;
     uint64_t applied;
     bool half_applied; /* memory ran out inside the next entry */
@@ -328,6 +331,10 @@ struct node {
     uint64_t disk_full_since_ns;
     uint64_t probe_ns;     /* when the disk is asked again */
     uint64_t hand_over_ns; /* when leaderships are offered to others */
+
+    struct taking *takings; /* volatile arcs on their way here */
+    uint64_t handing_ns;    /* one was last on its way from here while this node
+                             * stopped */
 
     struct summing *summing; /* op_model.c: sums under way */
     size_t summing_count;

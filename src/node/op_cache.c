@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "dlht/err.h"
 #include "node/cache_arc.h"
+#include "node/handover.h"
 #include "node/models.h"
 #include "node/op.h"
 #include "node/quiet.h"
@@ -193,7 +194,8 @@ bool op_cache_here(struct node *node, const struct request *q,
     const struct arc *arc = map_find(ks->map, q->key, models_guess(ks, q->key));
     struct replica *r = arc ? node_replica(node, arc->id) : NULL;
     if (!r || !r->cache || r->arc->generation != arc->generation ||
-        !arc_has(r->arc, q->key) || !replica_leads(r))
+        !arc_has(r->arc, q->key) || !replica_leads(r) ||
+        handover_refuses_writes(r))
         return false;
     if (q->op == OP_GET || q->op == OP_CACHE_LEASE)
         read_now(node, r, q, origin);
@@ -213,6 +215,7 @@ static void serve_piece(struct node *node, struct replica *r,
         return;
     }
     if (q->op == OP_CACHE_FLUSH) {
+        handover_note_flush(r);
         cache_flush(r->cache);
         node_wake_at(node, node->now_ns);
     } else {
@@ -235,6 +238,11 @@ bool op_cache_serve(struct node *node, struct replica *r,
      * by this one, which knows nothing of what that one did. */
     if (q->generation != r->arc->generation) {
         op_answer_not_owner(node, r, q, origin);
+        return true;
+    }
+    bool writes = command_kind(q->op) || q->op == OP_CACHE_FLUSH;
+    if (handover_is_frozen(r) || (writes && handover_refuses_writes(r))) {
+        node_answer_status(node, origin, DLHT_EBUSY, NULL);
         return true;
     }
     if (command_kind(q->op))

@@ -315,8 +315,8 @@ static bool answer_here(struct node *node, const struct request *q,
 {
     const struct arc *arc = map_find(ks->map, q->key, models_guess(ks, q->key));
     struct replica *r = arc ? node_replica(node, arc->id) : NULL;
-    if (!r || r->empty || !arc_has(r->arc, q->key) || !replica_leads(r) ||
-        (q->flags & REQUEST_STRICT) || op_merge_refuses(r))
+    if (!r || r->empty || r->cache || !arc_has(r->arc, q->key) ||
+        !replica_leads(r) || (q->flags & REQUEST_STRICT) || op_merge_refuses(r))
         return false;
     if (!replica_reads_now(node, r))
         return false;

@@ -20,6 +20,7 @@
 #include "node/fingers.h"
 #include "node/forgotten.h"
 #include "node/gossip.h"
+#include "node/handover.h"
 #include "node/journal_types.h"
 #include "node/keeper.h"
 #include "node/keyspaces.h"
@@ -62,6 +63,7 @@ void replica_free(struct replica *r)
     buf_deinit(&r->cuts);
     records_free(r->records);
     cache_free(r->cache);
+    handover_free(r->handover);
     raft_free(r->raft);
     ring_free(r->ring);
     arc_free(r->arc);
@@ -659,8 +661,10 @@ void replica_tick(struct node *node, struct replica *r)
         replica_remove(node, r);
         return;
     }
-    if (r->cache)
+    if (r->cache) {
         cache_arc_tick(node, r);
+        handover_tick(node, r);
+    }
     replica_compact(r);
     end_late_ones(node, r);
     if (raft_timeout_ns(r->raft) <= node->now_ns) {

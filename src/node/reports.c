@@ -19,6 +19,7 @@ static uint64_t key_of(const struct arc_report *report)
     h = hash64_mix(h, report->bytes);
     h = hash64_mix(h, report->requests);
     h = hash64_mix(h, report->changes);
+    h = hash64_mix(h, report->stops);
     return hash64_mix(h, (uint64_t)report->caught_up << 32 |
                              (uint64_t)report->lost << 8 |
                              (uint64_t)report->awaits << 1 | report->busy);

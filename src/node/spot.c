@@ -9,6 +9,7 @@
 #include "dlht/err.h"
 #include "node/ahead.h"
 #include "node/cache_arc.h"
+#include "node/handover.h"
 #include "node/op.h"
 #include "node/op_cache.h"
 #include "node/op_merge.h"
@@ -53,7 +54,7 @@ static bool may_serve(struct node *node, const struct keyspace *ks,
                       struct replica *r, const struct spot *spot)
 {
     if (!arc_has(r->arc, placed_key(spot)) || !replica_leads(r) ||
-        op_merge_refuses(r))
+        op_merge_refuses(r) || handover_refuses_writes(r))
         return false;
     return ks->record.is_volatile ? r->cache != NULL
                                   : replica_reads_now(node, r) && !r->cas_done;

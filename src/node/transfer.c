@@ -13,6 +13,7 @@
 #include "base/mutant.h"
 #include "dlht/err.h"
 #include "node/gossip.h"
+#include "node/handover.h"
 #include "node/journal_types.h"
 #include "node/keyspaces.h"
 #include "node/models.h"
@@ -237,9 +238,8 @@ static uint64_t rate_of(const struct node *node)
                                               : node->config.move_rate;
 }
 
-/* Whether the node's rate allows another chunk now. What is not used up is kept
- * for a tenth of a second. */
-static bool may_send(struct node *node, const struct outgoing *o)
+/* What is not used up is kept for a tenth of a second. */
+bool transfer_may_send(struct node *node, uint64_t sent_ns)
 {
     uint64_t rate = rate_of(node);
     if (rate == 0)
@@ -252,7 +252,7 @@ static bool may_send(struct node *node, const struct outgoing *o)
                     (double)rate * (double)passed / (double)NS_PER_S;
     node->send_budget = (int64_t)(budget < most ? budget : most);
     node->send_budget_ns = node->now_ns;
-    if (node->send_budget > 0 || node->now_ns - o->sent_ns > SILENCE_NS)
+    if (node->send_budget > 0 || node->now_ns - sent_ns > SILENCE_NS)
         return true;
     node_wake_at(node, node->now_ns + NODE_TICK_NS);
     return false;
@@ -263,7 +263,8 @@ static void fill_window(struct node *node, struct replica *r,
                         struct outgoing *o)
 {
     for (int i = 0; i < CHUNKS_A_CALL && !o->broken && o->last == UINT64_MAX &&
-                    o->filled < o->acked + WINDOW_CHUNKS && may_send(node, o);
+                    o->filled < o->acked + WINDOW_CHUNKS &&
+                    transfer_may_send(node, o->sent_ns);
          i++) {
         struct buf *b = &o->window[o->filled % WINDOW_CHUNKS];
         buf_reset(b);
@@ -364,8 +365,11 @@ void transfer_tick(struct node *node, struct replica *r)
 void transfer_receive_ack(struct node *node, const struct id *from,
                           const struct snapshot_ack *ack)
 {
-    (void)from;
     struct replica *r = node_replica(node, ack->arc);
+    if (r && r->cache) {
+        handover_receive_ack(node, r, from, ack);
+        return;
+    }
     for (size_t i = 0; r && i < RAFT_MEMBERS_MAX; i++) {
         struct outgoing *o = r->outgoing[i];
         if (!o || o->transfer != ack->transfer || o->to != ack->from)
@@ -585,7 +589,11 @@ void transfer_receive_chunk(struct node *node, const struct id *from,
                             const struct snapshot_chunk *chunk)
 {
     struct replica *r = node_replica(node, chunk->arc);
-    if (!r || r->self != chunk->to || chunk->term < raft_term(r->raft)) {
+    if (!r || r->cache) {
+        handover_receive_chunk(node, from, chunk);
+        return;
+    }
+    if (r->self != chunk->to || chunk->term < raft_term(r->raft)) {
         send_ack(node, from, chunk->arc, chunk, NULL, true);
         return;
     }

@@ -52,6 +52,10 @@ bool transfer_awaits(const struct replica *r, uint64_t number);
 /* A received snapshot is durable (or need not be): take it over. */
 void transfer_install(struct node *node, struct replica *r, int status);
 
+/* Whether the node's rate allows another chunk now to a receiver who was last
+ * sent one then: who sends it takes it off node->send_budget. */
+bool transfer_may_send(struct node *node, uint64_t sent_ns);
+
 void transfer_drop_outgoing(struct replica *r);
 void transfer_drop_all(struct replica *r);
 /* Gives an incoming snapshot up, and the checkpoint that was written along. */

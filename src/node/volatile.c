@@ -6,8 +6,10 @@
 
 #include "dlht/err.h"
 #include "node/gossip.h"
+#include "node/handover.h"
 #include "node/recover.h"
 #include "node/replica.h"
+#include "store/cache.h"
 
 enum {
     LIFE_SHIFT = 40, /* of the incarnation in a replica id */
@@ -53,6 +55,17 @@ uint64_t volatile_version_base(uint64_t generation)
     return term << 40 | (generation & 0xff) << 32;
 }
 
+/* Where counts of generations have begun anew, the next term's are taken: the
+ * generation before may yet give versions above its last, and so may others
+ * that were to follow it. */
+uint64_t volatile_version_after(uint64_t generation, uint64_t last)
+{
+    uint64_t base = volatile_version_base(generation);
+    if (base <= last)
+        base = ((last >> 40) + 1) << 40 | (generation & 0xff) << 32;
+    return base + UINT32_MAX <= CACHE_VERSION_MAX ? base : 0;
+}
+
 int volatile_take(struct node *node, const struct recover_message *m)
 {
     const struct keyspace *ks =
@@ -71,6 +84,7 @@ int volatile_take(struct node *node, const struct recover_message *m)
     if ((r && !r->empty && r->arc->generation >= m->generation) ||
         (known && known->generation > m->generation))
         return DLHT_ESTALE;
+    handover_forget(node, m->arc, m->generation);
     struct arc arc = *m->arc_known;
     arc.generation = m->generation;
     arc.member_count = 1;

@@ -42,6 +42,10 @@ uint64_t volatile_generation(uint64_t term, uint64_t count);
  * not those of another. */
 uint64_t volatile_version_base(uint64_t generation);
 
+/* The same for one who goes on with what another had, whose last version that
+ * was: greater than that, too. 0: there is none. */
+uint64_t volatile_version_after(uint64_t generation, uint64_t last);
+
 /* The arc is this peer's now, and empty; done again, it changes nothing.
  *   DLHT_ESTALE  the keyspace is not known here, the order is for a life that
  *                is over, or somebody has it in a later generation

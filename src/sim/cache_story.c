@@ -20,11 +20,13 @@
 
 enum {
     KEYS = 24,
+    KEYS_MAX = 160,   /* where nothing may be lost */
     WRITES_MAX = 600, /* of a key; then it is only read */
     CLIENTS_MAX = 5,
     ARCS_MAX = 256,
     VALUE_MAX = 64,
-    BOUND_MS = 3000 /* by then bounds that fell are met */
+    LARGE_MAX = 64 << 10, /* where nothing may be lost */
+    BOUND_MS = 3000       /* by then bounds that fell are met */
 };
 static const char NAME[] = "cache";
 
@@ -38,13 +40,14 @@ struct write {
 struct key {
     struct write writes[WRITES_MAX];
     size_t count;
-    uint64_t touched_ns; /* a touch was last begun */
+    uint64_t touched_ns; /* a touch was last begun, or answered */
+    size_t touches;      /* begun and not answered */
 };
 
 struct client {
     struct cache_story *story;
     struct request request;
-    char key[16], value[VALUE_MAX];
+    char key[32], value[LARGE_MAX];
     size_t at; /* key */
     size_t write;
     bool writes;
@@ -54,22 +57,27 @@ struct client {
     uint64_t call_ns;
     uint64_t token; /* of the last lease; 0: none */
     size_t token_key;
+    uint64_t version; /* of the last value got; 0: none */
+    size_t version_key, version_write;
+    bool cas; /* with that version */
 };
 
 struct cache_story {
     struct world *world;
     struct rng rng;
-    struct key keys[KEYS];
+    struct key keys[KEYS_MAX];
+    size_t key_count;
     struct client clients[CLIENTS_MAX];
     size_t client_count, open_count;
     uint64_t think_ns;
     bool running, asked, made;
     bool by_bytes; /* the bound is one in bytes */
     bool lru;
+    bool keeps;         /* nothing may be lost */
     uint64_t hands;     /* who has what, folded to a number */
     uint64_t stable_ns; /* since then nothing changed hands */
     bool doubled;       /* somebody has not heard that another has its arc */
-    uint64_t gets, hits, puts, refused, unknown, changes;
+    uint64_t gets, hits, puts, refused, unknown, changes, swaps, swapped;
 };
 
 static bool run_for(struct cache_story *t, uint64_t ns)
@@ -86,6 +94,7 @@ struct cache_story *cache_story_new(struct world *world, uint64_t seed)
     }
     t->world = world;
     rng_init(&t->rng, seed);
+    t->key_count = KEYS;
     t->client_count = (size_t)rng_range(&t->rng, 2, CLIENTS_MAX);
     t->think_ns = rng_range(&t->rng, 20, 150) * WORLD_MS;
     t->by_bytes = rng_chance(&t->rng, 0.5);
@@ -93,6 +102,13 @@ struct cache_story *cache_story_new(struct world *world, uint64_t seed)
     for (size_t i = 0; i < t->client_count; i++)
         t->clients[i].story = t;
     return t;
+}
+
+void cache_story_keep(struct cache_story *t)
+{
+    t->keeps = true;
+    t->key_count = (size_t)rng_range(&t->rng, KEYS, KEYS_MAX);
+    t->think_ns = rng_range(&t->rng, 2, 30) * WORLD_MS;
 }
 
 void cache_story_free(struct cache_story *t)
@@ -179,7 +195,10 @@ static void ask_to_make(struct cache_story *t, size_t by)
     mp_write_cstr(&doc, "options");
     mp_write_map(&doc, 2);
     mp_write_cstr(&doc, t->by_bytes ? "max-bytes" : "max-items");
-    mp_write_cstr(&doc, t->by_bytes ? "1048576" : "256");
+    if (t->keeps)
+        mp_write_cstr(&doc, t->by_bytes ? "67108864" : "100000");
+    else
+        mp_write_cstr(&doc, t->by_bytes ? "1048576" : "256");
     mp_write_cstr(&doc, "policy");
     mp_write_cstr(&doc, t->lru ? "lru" : "s3fifo");
     struct request q = { .op = OP_KEYSPACE_CREATE, .timeout_ms = 3000 };
@@ -213,11 +232,15 @@ static uint64_t slack_of(uint64_t ttl_ns)
     return ttl_ns / 20 + 300 * WORLD_MS; /* of clocks that drift */
 }
 
+static bool was_touched(const struct key *k, const struct write *since)
+{
+    return k->touches || k->touched_ns >= since->call_ns;
+}
+
 static void judge_end(struct client *c, const struct key *k,
                       const struct write *w)
 {
-    if (w->ttl_ns == 0 || w->end_ns == UINT64_MAX ||
-        k->touched_ns >= w->call_ns)
+    if (w->ttl_ns == 0 || w->end_ns == UINT64_MAX || was_touched(k, w))
         return;
     uint64_t last = w->end_ns + w->ttl_ns + slack_of(w->ttl_ns);
     if (c->call_ns > last)
@@ -231,13 +254,13 @@ static void judge_order(struct client *c, const struct key *k,
                         const struct write *w)
 {
     const struct cache_story *t = c->story;
-    if (w->end_ns == UINT64_MAX || t->doubled)
+    if (w->end_ns == UINT64_MAX || (t->doubled && !t->keeps))
         return;
     for (size_t i = 0; i < k->count; i++) {
         const struct write *later = &k->writes[i];
         if (later->never || later->end_ns == UINT64_MAX ||
             later->call_ns <= w->end_ns || later->end_ns >= c->call_ns ||
-            later->call_ns < t->stable_ns)
+            (later->call_ns < t->stable_ns && !t->keeps))
             continue;
         world_fail(t->world, "cache_overwritten",
                    "%s: value %zu is there, which %s %zu followed", c->key,
@@ -246,8 +269,40 @@ static void judge_order(struct client *c, const struct key *k,
     }
 }
 
-static void judge(struct client *c, struct span value)
+/* Whether anything else done to the key, before or after, may have taken away
+ * what this write put. */
+static bool may_be_gone(const struct key *k, const struct write *w)
 {
+    if (was_touched(k, w))
+        return true;
+    for (size_t i = 0; i < k->count; i++) {
+        const struct write *other = &k->writes[i];
+        bool may = (other->removes || other->ttl_ns) && !other->never;
+        if (may && other->end_ns >= w->call_ns)
+            return true;
+    }
+    return false;
+}
+
+static void judge_miss(struct client *c)
+{
+    const struct cache_story *t = c->story;
+    const struct key *k = &t->keys[c->at];
+    for (size_t i = 0; t->keeps && i < k->count; i++) {
+        const struct write *w = &k->writes[i];
+        if (w->removes || w->ttl_ns || w->end_ns >= c->call_ns ||
+            may_be_gone(k, w))
+            continue;
+        world_fail(t->world, "cache_kept",
+                   "%s: value %zu is not there, which nothing followed", c->key,
+                   i);
+        return;
+    }
+}
+
+static void judge(struct client *c, const struct response *response)
+{
+    struct span value = response->value;
     struct cache_story *t = c->story;
     char text[VALUE_MAX], *end;
     size_t len = value.len < VALUE_MAX - 1 ? value.len : VALUE_MAX - 1;
@@ -271,6 +326,9 @@ static void judge(struct client *c, struct span value)
     judge_end(c, k, w);
     judge_order(c, k, w);
     t->hits++;
+    c->version = c->request.op == OP_GET ? response->version : 0;
+    c->version_key = c->at;
+    c->version_write = number;
 }
 
 /* Clients. */
@@ -293,8 +351,12 @@ static void begin_put(struct client *c)
     struct rng *rng = &c->story->rng;
     uint64_t ttl_ms = rng_chance(rng, 0.4) ? rng_range(rng, 50, 3000) : 0;
     begin_write(c, c->at, false, ttl_ms);
-    snprintf(c->value, sizeof c->value, "%zu.%zu.%.*s", c->at, c->write,
-             (int)rng_below(rng, 20), "....................");
+    int head = snprintf(c->value, sizeof c->value, "%zu.%zu.", c->at, c->write);
+    size_t more = (size_t)rng_below(rng, 20);
+    if (c->story->keeps && rng_chance(rng, 0.5))
+        more = (size_t)rng_below(rng, LARGE_MAX - VALUE_MAX);
+    memset(c->value + head, '.', more);
+    c->value[(size_t)head + more] = 0;
     c->request.op = OP_PUT;
     c->request.ttl_ms = ttl_ms;
     c->request.value = span_str(c->value);
@@ -303,6 +365,11 @@ static void begin_put(struct client *c)
         c->request.version = c->token;
     } else if (rng_chance(rng, 0.1)) {
         c->request.op = OP_CAS; /* if absent */
+    } else if (c->story->keeps && c->version && c->version_key == c->at) {
+        c->request.op = OP_CAS;
+        c->request.version = c->version;
+        c->cas = true;
+        c->story->swaps++;
     }
     c->token = 0;
     c->story->puts++;
@@ -312,7 +379,7 @@ static void begin_flush(struct client *c)
 {
     c->request.op = OP_CACHE_FLUSH;
     c->request.key = span_empty();
-    for (size_t i = 0; i < KEYS; i++) {
+    for (size_t i = 0; i < c->story->key_count; i++) {
         if (c->story->keys[i].count < WRITES_MAX)
             begin_write(c, i, true, 0);
     }
@@ -323,10 +390,13 @@ static void choose(struct client *c)
     struct cache_story *t = c->story;
     struct rng *rng = &t->rng;
     double x = rng_real(rng);
-    c->at = c->token && rng_chance(rng, 0.8) ? c->token_key
-                                             : (size_t)rng_below(rng, KEYS);
+    c->at = c->token && rng_chance(rng, 0.8)
+                ? c->token_key
+                : (size_t)rng_below(rng, t->key_count);
+    if (t->keeps && c->version && rng_chance(rng, 0.3))
+        c->at = c->version_key;
     snprintf(c->key, sizeof c->key, "key-%zu", c->at);
-    c->writes = false;
+    c->writes = c->cas = false;
     c->request = (struct request){ .keyspace_name = span_str(NAME),
                                    .key = span_str(c->key),
                                    .timeout_ms = 3000 };
@@ -338,9 +408,10 @@ static void choose(struct client *c)
         c->request.op = OP_DEL;
     } else if (x < 0.45) {
         t->keys[c->at].touched_ns = world_now_ns(t->world);
+        t->keys[c->at].touches++;
         c->request.op = OP_CACHE_EXPIRE;
         c->request.ttl_ms = rng_below(rng, 2000);
-    } else if (!full && x < 0.455) {
+    } else if (!full && x < (t->keeps ? 0.451 : 0.455)) {
         begin_flush(c);
     } else if (x < 0.47) {
         c->request.op = OP_CACHE_STATS;
@@ -358,7 +429,7 @@ static void end_write(struct client *c, bool done, bool never)
 {
     struct cache_story *t = c->story;
     bool all = c->request.op == OP_CACHE_FLUSH;
-    for (size_t i = 0; i < KEYS; i++) {
+    for (size_t i = 0; i < t->key_count; i++) {
         struct key *k = &t->keys[i];
         if (!all && i != c->at)
             continue;
@@ -377,6 +448,14 @@ static void end_write(struct client *c, bool done, bool never)
     }
 }
 
+/* It succeeded: the value that it was to follow was the newest. */
+static void judge_swap(struct client *c)
+{
+    const struct key *k = &c->story->keys[c->at];
+    c->story->swapped++;
+    judge_order(c, k, &k->writes[c->version_write]);
+}
+
 static void think(struct client *c);
 
 static void note_answer(struct client *c, const struct response *response)
@@ -390,13 +469,19 @@ static void note_answer(struct client *c, const struct response *response)
             c->token = response->version;
             c->token_key = c->at;
         }
+        if (c->cas)
+            judge_swap(c);
         if (response->value.len &&
             (c->request.op == OP_GET || c->request.op == OP_CACHE_LEASE))
-            judge(c, response->value);
+            judge(c, response);
+        else if (c->request.op == OP_CACHE_LEASE)
+            judge_miss(c);
         return;
     case DLHT_ENOTFOUND: /* a removal of what is not there is done */
         if (c->writes)
             end_write(c, true, false);
+        if (c->request.op == OP_GET)
+            judge_miss(c);
         return;
     case DLHT_EMISMATCH:
         end_write(c, false, true);
@@ -430,6 +515,11 @@ static void on_reply(void *context, uint64_t argument,
     c->open = false;
     c->story->open_count--;
     c->status = response ? response->status : DLHT_EUNKNOWN;
+    if (c->request.op == OP_CACHE_EXPIRE) {
+        struct key *k = &c->story->keys[c->at];
+        k->touched_ns = world_now_ns(c->story->world);
+        k->touches--;
+    }
     if (response)
         note_answer(c, response);
     else
@@ -510,6 +600,7 @@ static bool put_and_get(struct cache_story *t, struct client *c, size_t at,
 {
     c->at = at;
     c->token = 0;
+    c->cas = false;
     snprintf(c->key, sizeof c->key, "key-%zu", at);
     c->request = (struct request){ .op = OP_PUT,
                                    .keyspace_name = span_str(NAME),
@@ -541,7 +632,7 @@ bool cache_story_settle(struct cache_story *t, uint64_t bound_ns)
     c->final = true;
     look(t);
     for (size_t peer = 0; peer < world_peer_count(t->world); peer++) {
-        for (size_t at = peer % 3; at < KEYS; at += 3)
+        for (size_t at = peer % 3; at < t->key_count; at += 3)
             if (world_is_ready(t->world, peer) &&
                 t->keys[at].count < WRITES_MAX && !put_and_get(t, c, at, peer))
                 return false;
@@ -553,8 +644,9 @@ void cache_story_remark(const struct cache_story *t, char *text, size_t size)
 {
     snprintf(text, size,
              "cache: %llu gets, %llu values, %llu puts, %llu refused, "
-             "%llu unknown, %llu changes of hands",
+             "%llu unknown, %llu changes of hands, %llu of %llu swaps",
              (unsigned long long)t->gets, (unsigned long long)t->hits,
              (unsigned long long)t->puts, (unsigned long long)t->refused,
-             (unsigned long long)t->unknown, (unsigned long long)t->changes);
+             (unsigned long long)t->unknown, (unsigned long long)t->changes,
+             (unsigned long long)t->swapped, (unsigned long long)t->swaps);
 }

@@ -11,7 +11,14 @@
  *     of the key, or a flush, was acknowledged before it was asked for;
  *   - bounds are kept;
  *   - once all is well each request is answered, and what is put is there.
- * A miss is no fault until then. */
+ * A miss is no fault until then.
+ *
+ * Where peers only join and leave in order, and no bound is reached, nothing
+ * may be lost (cache_story_keep):
+ *   - what was put without an end is there, unless something else was done to
+ *     the key since, or might have been;
+ *   - no older value is returned, no matter who had the arc when;
+ *   - a CAS with the version of a value succeeds only in that one's place. */
 
 #ifndef SIM_CACHE_STORY_H
 #define SIM_CACHE_STORY_H
@@ -27,6 +34,9 @@ struct cache_story;
 /* Aborts without memory. The world outlives it. */
 struct cache_story *cache_story_new(struct world *world, uint64_t seed);
 void cache_story_free(struct cache_story *story); /* NULL is allowed */
+
+/* Nothing goes wrong, and no entry may be lost. */
+void cache_story_keep(struct cache_story *story);
 
 /* Makes the cache. False: the world has failed. */
 bool cache_story_make(struct cache_story *story, uint64_t bound_ns);

@@ -334,6 +334,8 @@ static bool open_plan(struct plan *p)
         p->seekers = vectors_story_new(p->w, rng_next(&p->rng));
     if (p->caches)
         p->cache = cache_story_new(p->w, rng_next(&p->rng));
+    if (p->cache_keeps)
+        cache_story_keep(p->cache);
     return true;
 }
 

@@ -53,6 +53,7 @@ struct plan {
     bool models;          /* are trained, and looked at */
     bool vectors;         /* are put and searched for */
     bool caches;          /* one is made and used */
+    bool cache_keeps;     /* and loses nothing */
     bool unsettled;       /* models need not be good in the end */
     bool careful;         /* no peer loses what no other has twice */
     bool own_kinds;       /* has turned the knob of kinds itself */
@@ -124,6 +125,7 @@ void plan_any_large(struct plan *p);
 void plan_contended(struct plan *p);
 void plan_vectors(struct plan *p);
 void plan_cache(struct plan *p);
+void plan_cache_moves(struct plan *p);
 /* Makes p->more; after the start. */
 bool plan_make_keyspaces(struct plan *p);
 

@@ -323,6 +323,47 @@ void plan_cache(struct plan *p)
     p->bound_ns = 60 * WORLD_S;
 }
 
+/* Each peer is stopped in order and started again (fault.c does), once the one before is back
+ * and whoever owns the system arc knows who has what. */
+static bool act_restarts(struct plan *p)
+{
+    for (size_t peer = 0; peer < p->first_peers; peer++) {
+        if (!plan_await_whole(p) || !plan_run_for(p, 8 * WORLD_S))
+            return false;
+        world_stop(p->w, peer);
+        while (world_is_up(p->w, peer))
+            if (!plan_run_for(p, 100 * WORLD_MS))
+                return false;
+    }
+    return true;
+}
+
+/* Peers join and leave in order, or are stopped and come back, and nothing else
+ * happens. */
+void plan_cache_moves(struct plan *p)
+{
+    struct rng rng;
+    rng_init(&rng, rng_next(&p->rng));
+    size_t peers =
+        p->knobs->peers ? p->knobs->peers : 2 + (size_t)rng_below(&rng, 3);
+    set_kinds(p, FAULT_JOIN | FAULT_LEAVE, FAULT_JOIN | FAULT_LEAVE);
+    p->first_peers = peers;
+    p->world.peer_count = peers + 1 + (size_t)rng_below(&rng, 2);
+    p->workload.client_count = 1;
+    p->workload.key_count = 8;
+    p->fault.every_ns = (1000 + rng_below(&rng, 4000)) * WORLD_MS;
+    fit_to_kinds(p);
+    p->models = false;
+    p->caches = p->cache_keeps = true;
+    if (rng_chance(&rng, 0.4))
+        p->act = act_restarts;
+    p->world.node.vnodes = 1 + (uint32_t)rng_below(&rng, 8);
+    /* Slow enough that much is written meanwhile. */
+    p->world.node.move_rate = rng_range(&rng, 128, 1024) << 10;
+    p->faults_ns = rng_range(&rng, 20, 40) * WORLD_S;
+    p->bound_ns = 60 * WORLD_S;
+}
+
 /* Two leaders of one arc, or a lease too many, is the matter of an instant:
  * only who asks all the time for the same few keys can see it. Leaders are sent
  * on from one to the next, links are held back and cut, peers pause. */

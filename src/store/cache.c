@@ -273,6 +273,20 @@ bool cache_peek(const struct cache *cache, const struct cache_key *key,
     return cache_state_lives(entry, now_ms) && tell(entry, item);
 }
 
+bool cache_look(const struct cache *cache, const struct cache_key *key,
+                uint64_t now_ms, struct cache_item *item)
+{
+    uint32_t ref = cache_state_find(cache, key);
+    *item = (struct cache_item){ 0 };
+    if (ref == 0)
+        return false;
+    struct cache_entry *entry = cache_entry_at(&cache->arena, ref);
+    if (!cache_state_lives(entry, now_ms))
+        return false;
+    *item = cache_entry_item(entry);
+    return true;
+}
+
 /* Whether this reader is the one to refresh an entry that lives. */
 static bool is_early(struct cache *cache, struct cache_entry *entry,
                      uint64_t now_ms)

@@ -137,6 +137,10 @@ size_t cache_get_many(struct cache *cache, const struct span *keys,
 bool cache_peek(const struct cache *cache, const struct cache_key *key,
                 uint64_t now_ms, struct cache_item *item);
 
+/* As cache_peek, but a negative entry is told as others are. */
+bool cache_look(const struct cache *cache, const struct cache_key *key,
+                uint64_t now_ms, struct cache_item *item);
+
 enum cache_when {
     CACHE_ALWAYS,
     CACHE_IF_ABSENT,  /* DLHT_EEXISTS; a negative entry is absent */
@@ -153,6 +157,8 @@ struct cache_put {
     enum cache_when when;
     uint64_t version; /* for CACHE_IF_VERSION */
     uint64_t token;   /* for CACHE_IF_LEASED */
+    uint64_t given;   /* the version that it has from another cache, at most
+                       * CACHE_VERSION_MAX; 0: the next of this one */
 };
 
 /* Adds or replaces, and voids the key's lease. *version (NULL: not asked) is
@@ -243,6 +249,11 @@ typedef void (*cache_scan_fn)(void *self, const struct cache_item *item);
  * not told. */
 uint64_t cache_scan(const struct cache *cache, uint64_t now_ms, uint64_t cursor,
                     size_t about, cache_scan_fn fn, void *self);
+
+/* The same of negative entries, too. */
+uint64_t cache_scan_all(const struct cache *cache, uint64_t now_ms,
+                        uint64_t cursor, size_t about, cache_scan_fn fn,
+                        void *self);
 
 /* Scans tell entries in ascending order of this, but for those of one bucket,
  * which come in any. Its upper 32 bits are the cursor that begins there. */

@@ -68,13 +68,22 @@ static bool is_too_big(const struct cache *cache, size_t key_len,
            cache_entry_charge(&cache->arena, key_len, value_len, timer) > most;
 }
 
-static void version_give(struct cache *cache, uint32_t ref)
+/* The next, or one of another cache: what is given here later is greater. */
+static void version_set(struct cache *cache, uint32_t ref, uint64_t given)
 {
     struct cache_entry *entry = cache_entry_at(&cache->arena, ref);
-    assert(cache->version < CACHE_VERSION_MAX);
-    cache->version++;
+    assert(given <= CACHE_VERSION_MAX);
+    assert(given || cache->version < CACHE_VERSION_MAX);
+    uint64_t version = given ? given : cache->version + 1;
+    if (version > cache->version)
+        cache->version = version;
     uint64_t marks = entry->version_marks & ((1 << CACHE_ENTRY_MARKS) - 1);
-    entry->version_marks = cache->version << CACHE_ENTRY_MARKS | marks;
+    entry->version_marks = version << CACHE_ENTRY_MARKS | marks;
+}
+
+static void version_give(struct cache *cache, uint32_t ref)
+{
+    version_set(cache, ref, 0);
 }
 
 /* expire_ms other than CACHE_NEVER only if the entry has a timer. */
@@ -179,7 +188,7 @@ static void settle(struct cache *cache, const struct cache_key *key,
     cache_entry_flag(entry, CACHE_ENTRY_NEGATIVE, put->negative);
     cache_entry_cost_set(entry, put->cost_us);
     end_set(cache, ref, now_ms, put->expire_ms);
-    version_give(cache, ref);
+    version_set(cache, ref, put->given);
     cache_leases_void(&cache->leases, key->hash);
     cache->stats.puts++;
 }
@@ -290,7 +299,7 @@ int cache_put(struct cache *cache, const struct cache_key *key, uint64_t now_ms,
     rc = ref ? put_over(cache, key, now_ms, ref, &now)
              : put_new(cache, key, now_ms, &now);
     if (rc == DLHT_OK && version)
-        *version = cache->version;
+        *version = now.given ? now.given : cache->version;
     return rc;
 }
 

@@ -14,6 +14,7 @@ struct teller {
     const struct cache *cache;
     uint64_t now_ms;
     size_t told;
+    bool negatives;
     cache_scan_fn fn;
     void *self;
 };
@@ -28,25 +29,40 @@ static void tell(void *self, uint32_t ref)
 {
     struct teller *teller = self;
     struct cache_entry *entry = cache_entry_at(&teller->cache->arena, ref);
-    if (!is_told(entry, teller->now_ms))
+    bool tells = teller->negatives ? cache_state_lives(entry, teller->now_ms)
+                                   : is_told(entry, teller->now_ms);
+    if (!tells)
         return;
     struct cache_item item = cache_entry_item(entry);
     teller->told++;
     teller->fn(teller->self, &item);
 }
 
-uint64_t cache_scan(const struct cache *cache, uint64_t now_ms, uint64_t cursor,
-                    size_t about, cache_scan_fn fn, void *self)
+static uint64_t scan(struct teller *teller, uint64_t cursor, size_t about)
 {
-    struct teller teller = { cache, now_ms, 0, fn, self };
     size_t buckets = 0;
     cursor &= CACHE_INDEX_END - 1;
     do {
-        cursor = cache_index_walk(&cache->index, cursor, tell, &teller);
+        cursor = cache_index_walk(&teller->cache->index, cursor, tell, teller);
         buckets++;
-    } while (cursor < CACHE_INDEX_END && teller.told < about &&
+    } while (cursor < CACHE_INDEX_END && teller->told < about &&
              buckets / EMPTY_MAX <= about);
     return cursor < CACHE_INDEX_END ? cursor : 0;
+}
+
+uint64_t cache_scan(const struct cache *cache, uint64_t now_ms, uint64_t cursor,
+                    size_t about, cache_scan_fn fn, void *self)
+{
+    struct teller teller = { cache, now_ms, 0, false, fn, self };
+    return scan(&teller, cursor, about);
+}
+
+uint64_t cache_scan_all(const struct cache *cache, uint64_t now_ms,
+                        uint64_t cursor, size_t about, cache_scan_fn fn,
+                        void *self)
+{
+    struct teller teller = { cache, now_ms, 0, true, fn, self };
+    return scan(&teller, cursor, about);
 }
 
 uint64_t cache_scan_order(const struct cache_key *key)

@@ -244,6 +244,7 @@ static void pack_arc_report(struct buf *b, const struct arc_report *report)
     fields_put_bool(&f, report->busy);
     fields_put_uint(&f, report->changes);
     fields_put_bool(&f, report->awaits);
+    fields_put_bool(&f, report->stops);
     fields_end(&f);
 }
 
@@ -268,6 +269,7 @@ static void unpack_arc_report(struct mp_reader *r, struct arc_report *report)
     report->busy = fields_bool(&f);
     report->changes = report_count(&f);
     report->awaits = fields_bool(&f);
+    report->stops = fields_bool(&f);
     fields_close(&f);
 }
 
@@ -308,6 +310,8 @@ static int pack_step(const struct step *s, struct buf *b)
     fields_put_uint(&f, s->into);
     fields_put_uint(&f, s->into_generation);
     fields_put_bytes(&f, s->into_lo);
+    fields_put_uint(&f, s->fresh);
+    fields_put_uint(&f, s->fresh_generation);
     fields_end(&f);
     return DLHT_OK;
 }
@@ -325,6 +329,8 @@ static void unpack_step(struct mp_reader *r, struct step *s)
     s->into = fields_uint(&f, UINT64_MAX);
     s->into_generation = fields_uint(&f, UINT64_MAX);
     s->into_lo = fields_bytes(&f, KEY_LEN_MAX);
+    s->fresh = fields_uint(&f, UINT64_MAX);
+    s->fresh_generation = fields_uint(&f, UINT64_MAX);
     fields_close(&f);
     if (s->kind < STEP_ADD || s->arc == 0 ||
         (s->kind < STEP_SPLIT && id_is_zero(&s->peer)) ||

@@ -248,6 +248,7 @@ struct arc_report {
     bool busy;          /* a step is under way */
     bool awaits;        /* of an arc that is a part of this one, the word of a
                          * peer that is up that its copy is gone */
+    bool stops;         /* its leader is about to stop */
 };
 
 /* One planned step, from the owner of the system arc to an arc's leader. */
@@ -273,6 +274,9 @@ struct step {
     arc_id into;      /* MERGE */
     uint64_t into_generation;
     struct span into_lo; /* its first key: where its owner is found */
+    /* TRANSFER of a volatile arc: what peer has it as, once it has all. */
+    replica_id fresh;
+    uint64_t fresh_generation;
 };
 
 /* Models on their way: who has a newer epoch says so, who lacks it asks. */

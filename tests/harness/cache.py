@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A volatile cache on a real ring: ends, bounds, and peers that die."""
+"""A volatile cache on a real ring: ends, bounds, peers that die, and peers
+that come and go in order."""
 
 import os
 import time
@@ -63,6 +64,38 @@ def await_owners(ring, dead, seconds):
     return time.monotonic() - began
 
 
+def moved(ring, count):
+    """A peer joins and another leaves: nothing is lost, nor what is written
+    meanwhile."""
+    put_all(ring, count, "f")
+    ends = [f"cache set end{i} x --ttl 600000" for i in range(20)]
+    ensure(len(shell(ring, ends)[0]) == len(ends), "a put with an end failed")
+    node = ring.add()
+
+    def share():
+        return sum(owner == node.address for owner, _ in owners(ring))
+    wait_for("the first arc of the newcomer", 60, lambda: share() > 0, 0.1)
+    put_all(ring, count, "g")
+    fair = len(owners(ring)) // len(ring.nodes) - 1
+    wait_for("the share of the newcomer", 90, lambda: share() >= fair, 0.5)
+    there = get_all(ring, count, "g", node.address)
+    ensure(there == count, f"{there} of {count} after a peer joined")
+
+    leaver = ring.nodes[0]
+    rest = ",".join(n.address for n in ring.nodes[1:])
+    ring.ask("leave", leaver.address, "--wait", "90", nodes=rest, seconds=120)
+    there = get_all(ring, count, "g", rest)
+    ensure(there == count, f"{there} of {count} after a peer left")
+    if leaver.runs():
+        leaver.terminate()
+    there = get_all(ring, count, "g", rest)
+    ensure(there == count, f"{there} of {count} after it was stopped")
+    _, said = shell(ring, [f"cache ttl end{i}" for i in range(20)], rest)
+    left = [int("".join(c for c in line if c.isdigit()) or 0) for line in said]
+    ensure(all(300000 < ms <= 600000 for ms in left), f"ends: {said[:2]}")
+    return fair
+
+
 def cache(case):
     ring = case.ring()
     ring.up(3)
@@ -117,5 +150,7 @@ def cache(case):
     shell(ring, [f"cache set k{i} {value}" for i in range(200)])
     grown = max(journal_bytes(n) - s for n, s in zip(ring.nodes, sizes))
     ensure(grown < 2_000_000, f"a journal grew by {grown} bytes")
+    share = moved(ring, count)
     return (f"{count} entries, {held} of {len(before)} arcs of a killed peer "
-            f"were served by others {gone_s:.1f} s later")
+            f"were served by others {gone_s:.1f} s later; {share} went to a "
+            "newcomer with all they held")

@@ -355,7 +355,8 @@ static void sample_report(struct rng *rng, struct sample_pool *pool,
                                  .changes = number(rng, REPORT_COUNT_MAX),
                                  .caught_up = (uint16_t)number(rng, UINT16_MAX),
                                  .lost = (uint16_t)number(rng, UINT16_MAX),
-                                 .busy = flip(rng) };
+                                 .busy = flip(rng),
+                                 .stops = flip(rng) };
         sample_arc(rng, pool, &reports[i].arc);
     }
     out->u.report.list = reports;
@@ -497,7 +498,9 @@ static void sample_small(struct rng *rng, struct sample_pool *pool,
                            .ways = (uint32_t)rng_below(rng, STEP_WAYS_MAX + 1),
                            .into = positive(rng),
                            .into_generation = number(rng, UINT64_MAX),
-                           .into_lo = bytes(rng, pool, 0, 300) };
+                           .into_lo = bytes(rng, pool, 0, 300),
+                           .fresh = number(rng, UINT64_MAX),
+                           .fresh_generation = number(rng, UINT64_MAX) };
         break;
     case MESSAGE_MODEL:
         sample_model(rng, pool, &out->u.model);
@@ -774,6 +777,8 @@ static const char *step_difference(const struct step *a, const struct step *b)
     SAME(into);
     SAME(into_generation);
     SAME_SPAN(into_lo);
+    SAME(fresh);
+    SAME(fresh_generation);
     return NULL;
 }
 
@@ -830,6 +835,7 @@ static const char *report_difference(const struct arc_report *a,
     SAME(caught_up);
     SAME(lost);
     SAME(busy);
+    SAME(stops);
     return arc_difference(&a->arc, &b->arc);
 }
 
