@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Threads that take one arc after the other. */
+/* Threads that take one thing after the other. */
 
 #include "net/crew.h"
 
@@ -12,7 +12,6 @@
 #include "dlht/err.h"
 
 struct crew {
-    const arc_id *arcs;
     size_t count;
     crew_fn fn;
     void *context;
@@ -29,12 +28,12 @@ struct hand {
 };
 
 /* False: there is nothing left to do. */
-static bool take(struct crew *c, arc_id *arc)
+static bool take(struct crew *c, size_t *index)
 {
     pthread_mutex_lock(&c->lock);
     bool more = c->failed == DLHT_OK && c->next < c->count;
     if (more)
-        *arc = c->arcs[c->next++];
+        *index = c->next++;
     pthread_mutex_unlock(&c->lock);
     return more;
 }
@@ -51,9 +50,9 @@ static void *work(void *context)
 {
     struct hand *hand = context;
     struct crew *c = hand->crew;
-    arc_id arc;
-    while (take(c, &arc)) {
-        int rc = c->fn(c->context, hand->who, arc);
+    size_t index;
+    while (take(c, &index)) {
+        int rc = c->fn(c->context, hand->who, index);
         if (rc != DLHT_OK)
             note_failure(c, rc);
     }
@@ -74,13 +73,10 @@ static size_t begin(struct hand *hands, size_t count)
     return n;
 }
 
-int crew_run(size_t size, const arc_id *arcs, size_t count, crew_fn fn,
-             void *context)
+int crew_run(size_t size, size_t count, crew_fn fn, void *context)
 {
     assert(size >= 1 && size <= CREW_MAX);
-    struct crew c = {
-        .arcs = arcs, .count = count, .fn = fn, .context = context
-    };
+    struct crew c = { .count = count, .fn = fn, .context = context };
     struct hand hands[CREW_MAX];
     for (size_t i = 0; i < CREW_MAX; i++)
         hands[i] = (struct hand){ .crew = &c, .who = i };

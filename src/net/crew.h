@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* net/crew.h - the same work on many arcs, shared among some threads.
+/* net/crew.h - the same work on many things, shared among some threads.
  *
  * For what a node does before it serves: the caller works too, and waits until
- * all is done. What the work on one arc shares with that on another is the
+ * all is done. What the work on one shares with that on another is the
  * caller's to guard. */
 
 #ifndef NET_CREW_H
@@ -11,7 +11,6 @@
 
 #include <stddef.h>
 
-#include "base/id.h"
 #include "base/must_use.h"
 
 enum {
@@ -19,13 +18,12 @@ enum {
 };
 
 /* who: less than size, another for each thread. */
-typedef int (*crew_fn)(void *context, size_t who, arc_id arc);
+typedef int (*crew_fn)(void *context, size_t who, size_t index);
 
-/* Calls fn once for each arc, from size threads at most (1 .. CREW_MAX), of
- * which the calling one is the first; fewer if the system gives none. The
- * arcs are begun in this order. After a failure none is begun any more.
+/* Calls fn once for each index below count, from size threads at most (1 ..
+ * CREW_MAX), of which the calling one is the first; fewer if the system gives
+ * none. They are begun in ascending order. After a failure none is begun any more.
  * Returns DLHT_OK or the first failure. */
-MUST_USE int crew_run(size_t size, const arc_id *arcs, size_t count, crew_fn fn,
-                      void *context);
+MUST_USE int crew_run(size_t size, size_t count, crew_fn fn, void *context);
 
 #endif

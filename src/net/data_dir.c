@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/mem.h"
 #include "net/crew.h"
 #include "net/disk_posix.h"
 #include "net/sys.h"
@@ -148,9 +147,7 @@ static int restore_unreadable(struct restoring *r, int rc,
  * another. */
 struct loading {
     struct restoring *r;
-    arc_id *arcs; /* owned */
-    size_t count;
-    size_t cap;
+    struct checkpoint_list list;
     struct disk_posix *disks[LOADERS_MAX]; /* [0] is the directory's own */
     size_t disk_count;
     pthread_mutex_t lock; /* of the node, the log and the error */
@@ -188,37 +185,23 @@ static int restore_arc_end(struct restoring *r, arc_id arc, int rc, bool older)
         restore_warn(r, "the newest of %s is damaged: the one before is used",
                      what);
     }
-    return rc == DLHT_ENOTFOUND ? DLHT_OK : rc;
+    return rc;
 }
 
-static int restore_arc(void *context, size_t who, arc_id arc)
+static int restore_arc(void *context, size_t who, size_t index)
 {
     struct loading *l = context;
+    const struct checkpoint_found *found = &l->list.arcs[index];
     struct load load = { .l = l };
     bool older = false;
-    int rc = checkpoint_read(disk_posix_disk(l->disks[who]), arc, restore_part,
-                             &load, &older);
+    int rc = checkpoint_read(disk_posix_disk(l->disks[who]), found,
+                             restore_part, &load, &older);
     pthread_mutex_lock(&l->lock);
-    rc = restore_arc_end(l->r, arc, rc, older);
+    rc = restore_arc_end(l->r, found->arc, rc, older);
     if (rc != DLHT_OK)
         rc = restore_unreadable(l->r, rc, l->disks[who]);
     pthread_mutex_unlock(&l->lock);
     return rc;
-}
-
-static int note_arc(void *context, arc_id arc)
-{
-    struct loading *l = context;
-    if (l->count == l->cap) {
-        size_t cap = l->cap ? l->cap * 2 : 16;
-        arc_id *grown = mem_resize(l->arcs, cap, sizeof *grown);
-        if (!grown)
-            return DLHT_ENOMEM;
-        l->arcs = grown;
-        l->cap = cap;
-    }
-    l->arcs[l->count++] = arc;
-    return DLHT_OK;
 }
 
 /* Each thread has files and words of failure of its own. */
@@ -226,7 +209,7 @@ static void share_disks(struct loading *l, const struct data_dir *dir)
 {
     l->disks[0] = dir->disk;
     l->disk_count = 1;
-    while (l->disk_count < dir->loaders && l->disk_count < l->count &&
+    while (l->disk_count < dir->loaders && l->disk_count < l->list.count &&
            disk_posix_share(dir->disk, &l->disks[l->disk_count]) == DLHT_OK)
         l->disk_count++;
 }
@@ -234,16 +217,16 @@ static void share_disks(struct loading *l, const struct data_dir *dir)
 static int restore_checkpoints(struct restoring *r, const struct data_dir *dir)
 {
     struct loading l = { .r = r };
-    int rc = checkpoint_each(r->disk, note_arc, &l);
+    int rc = checkpoint_list(r->disk, &l.list);
     if (rc == DLHT_OK) {
         share_disks(&l, dir);
         pthread_mutex_init(&l.lock, NULL);
-        rc = crew_run(l.disk_count, l.arcs, l.count, restore_arc, &l);
+        rc = crew_run(l.disk_count, l.list.count, restore_arc, &l);
         pthread_mutex_destroy(&l.lock);
     }
     for (size_t i = 1; i < l.disk_count; i++)
         disk_posix_close(l.disks[i]);
-    free(l.arcs);
+    checkpoint_list_deinit(&l.list);
     return rc;
 }
 
