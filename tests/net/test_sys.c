@@ -74,7 +74,7 @@ Test(sys, counts_the_processors_that_it_may_use)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
-    CPU_SET(sched_getcpu(), &set);
+    CPU_SET((size_t)sched_getcpu(), &set);
     cr_assert_geq(sys_processors(), 1);
     cr_assert_eq(sched_setaffinity(0, sizeof set, &set), 0);
     cr_assert_eq(sys_processors(), 1);
