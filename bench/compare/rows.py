@@ -228,29 +228,58 @@ def process_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def disk_bytes(directory):
+    return sum(512 * os.stat(os.path.join(at, name)).st_blocks
+               for at, _, names in os.walk(directory) for name in names)
+
+
+def timed(run):
+    began = time.monotonic()
+    run()
+    return time.monotonic() - began
+
+
 def restart(bench, directory):
+    """Filled, stopped in order, started; killed, started."""
     keys = bench.options.restart_keys
     server = Dlht(directory, durable=True)
-    server.start()
-    try:
-        bench.load(*fill_args(server, keys), seconds=1800)
-        server.stop()
-        began = time.monotonic()
+
+    def start():
         server.start_node(0)
         server.await_load(120)
-        took = time.monotonic() - began
-        cpu = process_seconds(server.processes[0].pid)
-        check = bench.load("--protocol", "native", "--to", server.to,
-                           "--keys", str(keys), "--seconds", "0.5", "--check")
+
+    took, cpu, resident = [], [], []
+    server.start()
+    try:
+        filled = timed(lambda: bench.load(*fill_args(server, keys),
+                                          seconds=1800))
+        resident.append(server.resident())
+        stopped = timed(server.stop)
+        size = disk_bytes(directory)
+        for kill in (True, False):
+            took.append(timed(start))
+            cpu.append(process_seconds(server.processes[0].pid))
+            check = bench.load("--protocol", "native", "--to", server.to,
+                               "--keys", str(keys), "--seconds", "0.5",
+                               "--check")
+            if check["misses"]:
+                raise Failure(f"{check['misses']} of {check['gets']} keys are "
+                              "missing after the restart")
+            resident.append(server.resident())
+            if kill:
+                server.kill()
     finally:
         server.stop()
-    if check["misses"]:
-        raise Failure(f"{check['misses']} of {check['gets']} keys are missing "
-                      "after the restart")
-    return {"ours": f"{took:.1f} s", "theirs": "-", "against": "-",
-            "ratio": None, "note": f"{keys:,} keys, from start to the first "
-            f"answer, {cpu:.1f} s of processor; aim in seconds: "
-            f"{verdict(took, 10, at_most=True)}"}
+    verdicts = verdict(max(took), 10, at_most=True)
+    mib = [f"{r / (1 << 20):,.0f}" for r in resident]
+    return {"ours": f"{took[0]:.1f} s, killed {took[1]:.1f} s", "theirs": "-",
+            "against": "-", "ratio": None,
+            "note": f"{keys:,} keys, from start to the first answer, "
+            f"{cpu[0]:.1f} and {cpu[1]:.1f} s of processor; aim in seconds: "
+            f"{verdicts}; filled in {filled:.0f} s, {mib[0]} MiB resident "
+            f"({resident[0] / keys:.0f} bytes a key), after the starts "
+            f"{mib[1]} and {mib[2]}; {size / (1 << 20):,.0f} MiB on disk; "
+            f"stopped in {stopped:.2f} s"}
 
 
 SOAK_MIB = 64  # of the cache

@@ -85,6 +85,12 @@ class Server:
             return done.returncode == 0
         wait_for(f"{self.name} answers", seconds, answers, 0.1)
 
+    def kill(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        self.processes = []
+
     def stop(self):
         for process in self.processes:
             if process.poll() is None:

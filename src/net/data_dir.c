@@ -4,17 +4,29 @@
 
 #include "net/data_dir.h"
 
+#include <assert.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "net/crew.h"
 #include "net/disk_posix.h"
+#include "net/sys.h"
 #include "store/checkpoint.h"
 #include "store/graph_file.h"
+
+enum {
+    /* More would wait for memory and for the disk. */
+    LOADERS_MAX = 4
+};
+
+_Static_assert((int)LOADERS_MAX <= (int)CREW_MAX, "a crew has room for them");
 
 struct data_dir {
     struct disk_posix *disk;
     struct disk_posix *files; /* the same, for the jobs' thread */
+    size_t loaders;           /* threads that read checkpoints */
 };
 
 struct restoring {
@@ -53,6 +65,7 @@ int data_dir_open(const char *path, struct data_dir **out,
     struct data_dir *dir = calloc(1, sizeof *dir);
     if (!dir)
         return restore_fail(error, DLHT_ENOMEM, "no memory to start");
+    data_dir_set_loaders(dir, sys_processors());
     char why[DISK_POSIX_WHY_MAX];
     int rc = disk_posix_open(path, &dir->disk, why);
     if (rc == DLHT_OK) {
@@ -84,6 +97,12 @@ void data_dir_close(struct data_dir *dir)
     free(dir);
 }
 
+void data_dir_set_loaders(struct data_dir *dir, size_t count)
+{
+    assert(count > 0);
+    dir->loaders = count < LOADERS_MAX ? count : LOADERS_MAX;
+}
+
 struct disk data_dir_disk(struct data_dir *dir)
 {
     return disk_posix_disk(dir->disk);
@@ -112,19 +131,50 @@ static int restore_quarantine(struct restoring *r, arc_id arc, const char *what)
     return rc;
 }
 
+static int restore_unreadable(struct restoring *r, int rc,
+                              const struct disk_posix *disk)
+{
+    if (r->error->code != DLHT_OK)
+        return rc;
+    return restore_fail(
+        r->error, rc, "%s the data directory: %s",
+        rc == DLHT_EFULL ? "disk full: cannot open" : "cannot read",
+        rc == DLHT_ENOMEM ? dlht_strerror(rc) : disk_posix_why(disk));
+}
+
+/* The arcs that have checkpoints, and who loads them. The node is not for two
+ * threads at once, but what fills the records of one arc touches nothing of
+ * another. */
+struct loading {
+    struct restoring *r;
+    struct checkpoint_list list;
+    struct disk_posix *disks[LOADERS_MAX]; /* [0] is the directory's own */
+    size_t disk_count;
+    pthread_mutex_t lock; /* of the node, the log and the error */
+};
+
+/* One arc that is being loaded. */
+struct load {
+    struct loading *l;
+    struct records *into;
+};
+
 static int restore_part(void *context, arc_id arc, uint64_t number, bool first,
                         struct span bytes)
 {
-    struct restoring *r = context;
-    int rc = node_restore_checkpoint(r->node, arc, number, first, bytes);
+    struct load *load = context;
+    if (!first)
+        return node_restore_block(load->into, bytes);
+    pthread_mutex_lock(&load->l->lock);
+    int rc =
+        node_restore_header(load->l->r->node, arc, number, bytes, &load->into);
+    pthread_mutex_unlock(&load->l->lock);
     return rc;
 }
 
-static int restore_arc(void *context, arc_id arc)
+/* What came of reading an arc's checkpoint. */
+static int restore_arc_end(struct restoring *r, arc_id arc, int rc, bool older)
 {
-    struct restoring *r = context;
-    bool older = false;
-    int rc = checkpoint_read(r->disk, arc, restore_part, r, &older);
     char what[64];
     snprintf(what, sizeof what, "the checkpoint of arc %016llx",
              (unsigned long long)arc);
@@ -135,7 +185,49 @@ static int restore_arc(void *context, arc_id arc)
         restore_warn(r, "the newest of %s is damaged: the one before is used",
                      what);
     }
-    return rc == DLHT_ENOTFOUND ? DLHT_OK : rc;
+    return rc;
+}
+
+static int restore_arc(void *context, size_t who, size_t index)
+{
+    struct loading *l = context;
+    const struct checkpoint_found *found = &l->list.arcs[index];
+    struct load load = { .l = l };
+    bool older = false;
+    int rc = checkpoint_read(disk_posix_disk(l->disks[who]), found,
+                             restore_part, &load, &older);
+    pthread_mutex_lock(&l->lock);
+    rc = restore_arc_end(l->r, found->arc, rc, older);
+    if (rc != DLHT_OK)
+        rc = restore_unreadable(l->r, rc, l->disks[who]);
+    pthread_mutex_unlock(&l->lock);
+    return rc;
+}
+
+/* Each thread has files and words of failure of its own. */
+static void share_disks(struct loading *l, const struct data_dir *dir)
+{
+    l->disks[0] = dir->disk;
+    l->disk_count = 1;
+    while (l->disk_count < dir->loaders && l->disk_count < l->list.count &&
+           disk_posix_share(dir->disk, &l->disks[l->disk_count]) == DLHT_OK)
+        l->disk_count++;
+}
+
+static int restore_checkpoints(struct restoring *r, const struct data_dir *dir)
+{
+    struct loading l = { .r = r };
+    int rc = checkpoint_list(r->disk, &l.list);
+    if (rc == DLHT_OK) {
+        share_disks(&l, dir);
+        pthread_mutex_init(&l.lock, NULL);
+        rc = crew_run(l.disk_count, l.list.count, restore_arc, &l);
+        pthread_mutex_destroy(&l.lock);
+    }
+    for (size_t i = 1; i < l.disk_count; i++)
+        disk_posix_close(l.disks[i]);
+    checkpoint_list_deinit(&l.list);
+    return rc;
 }
 
 static int restore_record(void *context, const struct journal_record *record)
@@ -213,15 +305,10 @@ int data_dir_restore(struct data_dir *dir, struct node *node, uint64_t seed,
                            .log = log,
                            .log_context = context,
                            .error = error };
-    int rc = checkpoint_each(r.disk, restore_arc, &r);
+    int rc = restore_checkpoints(&r, dir);
     if (rc == DLHT_OK) {
         restore_graphs(&r, dir);
         rc = restore_journal(&r, seed, out);
     }
-    if (rc != DLHT_OK && error->code == DLHT_OK)
-        return restore_fail(
-            error, rc, "%s the data directory: %s",
-            rc == DLHT_EFULL ? "disk full: cannot open" : "cannot read",
-            rc == DLHT_ENOMEM ? dlht_strerror(rc) : disk_posix_why(dir->disk));
-    return rc;
+    return rc == DLHT_OK ? rc : restore_unreadable(&r, rc, dir->disk);
 }

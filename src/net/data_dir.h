@@ -29,6 +29,10 @@ MUST_USE int data_dir_open(const char *path, struct data_dir **out,
                            struct dlht_error *error);
 void data_dir_close(struct data_dir *dir); /* NULL is allowed */
 
+/* How many threads read checkpoints, the caller's included, when it restores;
+ * at first as many as there are processors. Four at most. */
+void data_dir_set_loaders(struct data_dir *dir, size_t count);
+
 struct disk data_dir_disk(struct data_dir *dir);
 /* The same directory for the thread of jobs, and for files of theirs. */
 struct disk data_dir_files(struct data_dir *dir);

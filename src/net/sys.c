@@ -5,6 +5,7 @@
 #include "net/sys.h"
 
 #include <assert.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -45,6 +46,16 @@ uint64_t sys_memory(void)
     (void)strtoull(line, &end, 10); /* of the address space */
     uint64_t resident = strtoull(end, NULL, 10);
     return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+size_t sys_processors(void)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    /* Fails where there are more than the set can name. */
+    if (sched_getaffinity(0, sizeof set, &set) != 0 || CPU_COUNT(&set) < 1)
+        return 1;
+    return (size_t)CPU_COUNT(&set);
 }
 
 uint64_t sys_random(void)

@@ -5,6 +5,7 @@
 #ifndef NET_SYS_H
 #define NET_SYS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/must_use.h"
@@ -19,6 +20,9 @@ uint64_t sys_wall_us(void);
 
 /* Bytes of memory that this process holds. */
 uint64_t sys_memory(void);
+
+/* Processors that this process may run on, 1 at least. */
+size_t sys_processors(void);
 
 /* From the system's source of chance. */
 uint64_t sys_random(void);

@@ -31,6 +31,7 @@
 struct node;
 struct graph_file;
 struct kernel;
+struct records;
 struct records_pages;
 
 enum {
@@ -224,6 +225,13 @@ void node_free(struct node *node); /* NULL is allowed */
 MUST_USE int node_restore_checkpoint(struct node *node, arc_id arc,
                                      uint64_t number, bool first,
                                      struct span bytes);
+/* The same in two calls: the header, which says where the blocks go (into is
+ * the node's, until another call about this arc), and each block. The latter
+ * touches nothing of the node but that: threads may fill the records of
+ * several arcs while one of them makes another call. */
+MUST_USE int node_restore_header(struct node *node, arc_id arc, uint64_t number,
+                                 struct span bytes, struct records **into);
+MUST_USE int node_restore_block(struct records *into, struct span bytes);
 MUST_USE int node_restore_record(struct node *node,
                                  const struct journal_record *record);
 

@@ -28,9 +28,10 @@ static int as_damage(int rc)
     return rc == DLHT_EINVAL ? DLHT_ECORRUPT : rc;
 }
 
-static int restore_header(struct node *node, arc_id arc, uint64_t number,
-                          struct span bytes)
+int node_restore_header(struct node *node, arc_id arc, uint64_t number,
+                        struct span bytes, struct records **into)
 {
+    *into = NULL;
     struct arc_state state;
     int rc = arc_state_unpack(bytes, &state);
     if (rc != DLHT_OK)
@@ -62,18 +63,25 @@ static int restore_header(struct node *node, arc_id arc, uint64_t number,
         r->checkpoint_number = number;
         r->checkpoint_index = r->checkpoint_index_before = state.index;
         r->vote_term = state.term;
+        *into = r->records;
     }
     arc_state_deinit(&state);
     return rc;
 }
 
+int node_restore_block(struct records *into, struct span bytes)
+{
+    return arc_block_unpack(bytes, into);
+}
+
 int node_restore_checkpoint(struct node *node, arc_id arc, uint64_t number,
                             bool first, struct span bytes)
 {
+    struct records *into;
     if (first)
-        return restore_header(node, arc, number, bytes);
-    struct replica *r = node_replica(node, arc);
-    return r ? arc_block_unpack(bytes, r->records) : DLHT_ECORRUPT;
+        return node_restore_header(node, arc, number, bytes, &into);
+    const struct replica *r = node_replica(node, arc);
+    return r ? node_restore_block(r->records, bytes) : DLHT_ECORRUPT;
 }
 
 void node_restore_older(struct node *node, arc_id arc)

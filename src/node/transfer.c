@@ -28,6 +28,7 @@ enum {
     WINDOW_CHUNKS = 16,
     CHUNKS_A_CALL = 2, /* made at once, so that nobody waits long for them; each
                         * ack makes as many, so the window soon is full */
+    LOAD_RECORDS = 64, /* of a block, taken together */
     STATE_VERSION = 2, /* 1: without merges */
     STATE_VERSION_MIN = 1
 };
@@ -139,18 +140,23 @@ bool arc_block_pack(struct records_snapshot *view, size_t bytes_max,
 int arc_block_unpack(struct span bytes, struct records *into)
 {
     struct mp_reader r;
+    struct record list[LOAD_RECORDS];
+    size_t count = 0;
     mp_reader_init(&r, bytes);
     while (!mp_at_end(&r)) {
-        struct record record;
-        record.key = mp_read_bytes(&r);
-        record.value = mp_read_bytes(&r);
-        record.version = mp_read_uint(&r);
-        if (r.bad || record.key.len > KEY_LEN_MAX + 8 ||
-            record.value.len > VALUE_LEN_MAX)
+        struct record *record = &list[count++];
+        record->key = mp_read_bytes(&r);
+        record->value = mp_read_bytes(&r);
+        record->version = mp_read_uint(&r);
+        if (r.bad || record->key.len > KEY_LEN_MAX + 8 ||
+            record->value.len > VALUE_LEN_MAX)
             return DLHT_ECORRUPT;
-        int rc = records_put(into, &record);
+        if (count < LOAD_RECORDS && !mp_at_end(&r))
+            continue;
+        int rc = records_load(into, list, count);
         if (rc != DLHT_OK)
             return rc;
+        count = 0;
     }
     return r.bad ? DLHT_ECORRUPT : DLHT_OK;
 }

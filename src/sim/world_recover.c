@@ -32,11 +32,11 @@ static int restore_block(void *context, arc_id arc, uint64_t number, bool first,
     return node_restore_checkpoint(r->peer->node, arc, number, first, bytes);
 }
 
-static int restore_arc(void *context, arc_id arc)
+static int restore_arc(struct recovery *r, const struct checkpoint_found *found)
 {
-    struct recovery *r = context;
+    arc_id arc = found->arc;
     bool older = false;
-    int rc = checkpoint_read(r->disk, arc, restore_block, r, &older);
+    int rc = checkpoint_read(r->disk, found, restore_block, r, &older);
     if (rc == DLHT_ECORRUPT && r->peer->hurt_streams)
         return quarantine(r, arc, "the checkpoint");
     if (rc == DLHT_ECORRUPT)
@@ -49,7 +49,17 @@ static int restore_arc(void *context, arc_id arc)
                    (unsigned)r->peer->index, (unsigned long long)arc);
     if (rc == DLHT_OK && older)
         node_restore_older(r->peer->node, arc);
-    return rc == DLHT_ENOTFOUND ? DLHT_OK : rc;
+    return rc;
+}
+
+static int restore_arcs(struct recovery *r)
+{
+    struct checkpoint_list list;
+    int rc = checkpoint_list(r->disk, &list);
+    for (size_t i = 0; rc == DLHT_OK && i < list.count; i++)
+        rc = restore_arc(r, &list.arcs[i]);
+    checkpoint_list_deinit(&list);
+    return rc;
 }
 
 static int restore_record(void *context, const struct journal_record *record)
@@ -109,7 +119,7 @@ int world_disk_recover(struct world *world, struct sim_peer *peer,
 {
     struct recovery r = { world, peer, disk_sim_disk(peer->disk) };
     *text = "checkpoints cannot be read";
-    int rc = checkpoint_each(r.disk, restore_arc, &r);
+    int rc = restore_arcs(&r);
     if (rc != DLHT_OK)
         return rc;
     world_graph_trouble(world, peer);

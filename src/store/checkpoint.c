@@ -228,11 +228,17 @@ void checkpoint_abort(struct checkpoint_writer *w)
     free_writer(w);
 }
 
-/* The generations of one arc, or of all (arcs then). */
+/* A generation that is there. */
+struct generation {
+    arc_id arc;
+    uint64_t number;
+};
+
+/* The generations of one arc, or of all. */
 struct listing {
     bool all;
     arc_id arc;
-    uint64_t *numbers; /* owned: generations, or arcs if all */
+    struct generation *list; /* owned */
     size_t count;
     size_t cap;
     bool no_memory;
@@ -257,19 +263,19 @@ static void note_stray(struct listing *l, const char *name)
     strcpy(l->strays[l->stray_count++], name);
 }
 
-static void note_number(struct listing *l, uint64_t number)
+static void note_generation(struct listing *l, arc_id arc, uint64_t number)
 {
     if (l->count == l->cap) {
         size_t cap = l->cap ? l->cap * 2 : 8;
-        uint64_t *larger = mem_resize(l->numbers, cap, sizeof *larger);
+        struct generation *larger = mem_resize(l->list, cap, sizeof *larger);
         if (!larger) {
             l->no_memory = true;
             return;
         }
-        l->numbers = larger;
+        l->list = larger;
         l->cap = cap;
     }
-    l->numbers[l->count++] = number;
+    l->list[l->count++] = (struct generation){ arc, number };
 }
 
 static void note_name(void *context, const char *name)
@@ -282,22 +288,22 @@ static void note_name(void *context, const char *name)
         return;
     if (l->all && aside)
         note_stray(l, name);
-    else if (l->all)
-        note_number(l, arc);
-    else if (!aside && arc == l->arc)
-        note_number(l, number);
+    else if (!aside && (l->all || arc == l->arc))
+        note_generation(l, arc, number);
 }
 
-static int compare_numbers(const void *a, const void *b)
+static int compare_generations(const void *a, const void *b)
 {
-    uint64_t x = *(const uint64_t *)a;
-    uint64_t y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
+    const struct generation *x = a;
+    const struct generation *y = b;
+    if (x->arc != y->arc)
+        return x->arc < y->arc ? -1 : 1;
+    return (x->number > y->number) - (x->number < y->number);
 }
 
 static void listing_deinit(struct listing *l)
 {
-    free(l->numbers);
+    free(l->list);
     free(l->strays);
 }
 
@@ -308,7 +314,7 @@ static int list(struct disk disk, struct listing *l)
     if (rc == DLHT_OK && l->no_memory)
         rc = DLHT_ENOMEM;
     if (rc == DLHT_OK && l->count)
-        qsort(l->numbers, l->count, sizeof *l->numbers, compare_numbers);
+        qsort(l->list, l->count, sizeof *l->list, compare_generations);
     return rc;
 }
 
@@ -327,10 +333,10 @@ static void drop_older(struct disk disk, arc_id arc, uint64_t number)
     struct listing l = { .arc = arc };
     size_t older = 0;
     if (list(disk, &l) == DLHT_OK)
-        while (older < l.count && l.numbers[older] < number)
+        while (older < l.count && l.list[older].number < number)
             older++;
     for (size_t i = 0; i + 1 < older; i++) {
-        int ignored = remove_generation(disk, arc, l.numbers[i]);
+        int ignored = remove_generation(disk, arc, l.list[i].number);
         (void)ignored;
     }
     listing_deinit(&l);
@@ -518,43 +524,64 @@ static int read_generation(struct disk disk, arc_id arc, uint64_t number,
     return rc;
 }
 
-int checkpoint_read(struct disk disk, arc_id arc, checkpoint_read_fn fn,
-                    void *context, bool *older)
+int checkpoint_read(struct disk disk, const struct checkpoint_found *found,
+                    checkpoint_read_fn fn, void *context, bool *older)
 {
     *older = false;
-    struct listing l = { .arc = arc };
-    /* A name that was seen may be in the system's cache alone; once read, the
-     * journal may be shortened on its account. */
-    int rc = disk_sync_names(disk);
-    if (rc == DLHT_OK)
-        rc = list(disk, &l);
-    if (rc == DLHT_OK && l.count == 0)
-        rc = DLHT_ENOTFOUND;
-    size_t left = rc == DLHT_OK ? l.count : 0;
-    while (left-- > 0) {
+    int rc = DLHT_ECORRUPT;
+    for (size_t left = found->count; left-- > 0;) {
         bool begun;
-        rc = read_generation(disk, arc, l.numbers[left], fn, context, &begun);
+        rc = read_generation(disk, found->arc, found->numbers[left], fn,
+                             context, &begun);
         if (rc != DLHT_ECORRUPT || begun)
             break;
         *older = left > 0;
     }
-    listing_deinit(&l);
     return rc;
 }
 
-int checkpoint_each(struct disk disk, checkpoint_arc_fn fn, void *context)
+/* Gathers generations by their arcs; they are in order. */
+static int gather(const struct listing *l, struct checkpoint_list *out)
 {
+    out->arcs = mem_array(l->count, sizeof *out->arcs);
+    out->numbers = mem_array(l->count, sizeof *out->numbers);
+    if (!out->arcs || !out->numbers)
+        return DLHT_ENOMEM;
+    for (size_t i = 0; i < l->count; i++) {
+        out->numbers[i] = l->list[i].number;
+        if (i == 0 || l->list[i].arc != l->list[i - 1].arc)
+            out->arcs[out->count++] =
+                (struct checkpoint_found){ .arc = l->list[i].arc,
+                                           .numbers = &out->numbers[i] };
+        out->arcs[out->count - 1].count++;
+    }
+    return DLHT_OK;
+}
+
+int checkpoint_list(struct disk disk, struct checkpoint_list *out)
+{
+    *out = (struct checkpoint_list){ 0 };
     struct listing l = { .all = true };
     int rc = list(disk, &l);
     for (size_t i = 0; i < l.stray_count && rc == DLHT_OK; i++)
         rc = disk_remove(disk, l.strays[i]);
+    /* A name that was seen may be in the system's cache alone; once it is
+     * read, the journal may be shortened on its account. */
     if (rc == DLHT_OK)
         rc = disk_sync_names(disk);
-    for (size_t i = 0; i < l.count && rc == DLHT_OK; i++)
-        if (i == 0 || l.numbers[i] != l.numbers[i - 1])
-            rc = fn(context, l.numbers[i]);
+    if (rc == DLHT_OK && l.count)
+        rc = gather(&l, out);
     listing_deinit(&l);
+    if (rc != DLHT_OK)
+        checkpoint_list_deinit(out);
     return rc;
+}
+
+void checkpoint_list_deinit(struct checkpoint_list *list)
+{
+    free(list->arcs);
+    free(list->numbers);
+    *list = (struct checkpoint_list){ 0 };
 }
 
 int checkpoint_remove(struct disk disk, arc_id arc)
@@ -562,7 +589,7 @@ int checkpoint_remove(struct disk disk, arc_id arc)
     struct listing l = { .arc = arc };
     int rc = list(disk, &l);
     for (size_t i = 0; i < l.count && rc == DLHT_OK; i++)
-        rc = remove_generation(disk, arc, l.numbers[i]);
+        rc = remove_generation(disk, arc, l.list[i].number);
     if (rc == DLHT_OK)
         rc = disk_sync_names(disk);
     listing_deinit(&l);

@@ -50,22 +50,35 @@ void checkpoint_abort(struct checkpoint_writer *writer);
 typedef int (*checkpoint_read_fn)(void *context, arc_id arc, uint64_t number,
                                   bool first, struct span bytes);
 
+/* An arc that has checkpoints. */
+struct checkpoint_found {
+    arc_id arc;
+    const uint64_t *numbers; /* its generations, ascending */
+    size_t count;            /* of them; 1 at least */
+};
+
+struct checkpoint_list {
+    struct checkpoint_found *arcs; /* ascending */
+    size_t count;
+    uint64_t *numbers; /* of all of them */
+};
+
+/* What is there, for good: names are synced. Temporary files left by a crash
+ * are removed first. The caller owns the list; on failure it is empty.
+ *   DLHT_EIO, DLHT_ENOMEM */
+MUST_USE int checkpoint_list(struct disk disk, struct checkpoint_list *out);
+void checkpoint_list_deinit(struct checkpoint_list *list);
+
 /* Reads the newest generation of the arc that is whole; all of it is verified
  * before fn is called at all. *older says that a newer one was damaged and an
  * older one was used.
- *   DLHT_ENOTFOUND  no generation
- *   DLHT_ECORRUPT   there are some, none is whole
+ *   DLHT_ECORRUPT   none is whole
  *   DLHT_EVERSION   the newest was written by a later version
+ *   DLHT_ENOTFOUND  it was removed meanwhile
  *   DLHT_EIO, DLHT_ENOMEM, or what fn returned */
-MUST_USE int checkpoint_read(struct disk disk, arc_id arc,
+MUST_USE int checkpoint_read(struct disk disk,
+                             const struct checkpoint_found *found,
                              checkpoint_read_fn fn, void *context, bool *older);
-
-typedef int (*checkpoint_arc_fn)(void *context, arc_id arc);
-
-/* Each arc that has a checkpoint file, once, in ascending order; temporary
- * files left by a crash are removed first. */
-MUST_USE int checkpoint_each(struct disk disk, checkpoint_arc_fn fn,
-                             void *context);
 
 /* Removes all generations of an arc, durably. */
 MUST_USE int checkpoint_remove(struct disk disk, arc_id arc);

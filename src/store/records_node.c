@@ -214,6 +214,29 @@ void records_node_insert(const struct records_arena *arena,
         skip_raise(arena, node);
 }
 
+void records_node_extend(const struct records_arena *arena,
+                         struct records_node *node, const uint32_t *refs,
+                         size_t count)
+{
+    size_t had = node->count;
+    assert(count > 0 && had + count <= room(node));
+    if (had < 2) { /* nothing is known yet of what they share */
+        for (size_t i = 0; i < count; i++)
+            records_node_insert(arena, node, had + i,
+                                records_entry_key(arena, refs[i]), refs[i]);
+        return;
+    }
+    struct span last = records_entry_key(arena, refs[count - 1]);
+    if (node->skip && prefix_order(arena, node, last) != 0)
+        skip_lower(arena, node,
+                   records_node_common(last, key_at(arena, node, 0)));
+    uint64_t *words = records_node_words(node);
+    for (size_t i = 0; i < count; i++)
+        words[had + i] = word_of(records_entry_key(arena, refs[i]), node->skip);
+    memcpy(records_node_refs(node) + had, refs, count * sizeof *refs);
+    node->count = (uint16_t)(had + count);
+}
+
 void records_node_erase(struct records_node *node, size_t index, size_t count)
 {
     assert(index + count <= node->count);

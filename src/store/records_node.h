@@ -112,6 +112,12 @@ void records_node_insert(const struct records_arena *arena,
                          struct records_node *node, size_t index,
                          struct span key, uint32_t ref);
 
+/* Puts refs, whose keys are in ascending order and greater than all that are
+ * there, behind these. There must be room; count > 0. */
+void records_node_extend(const struct records_arena *arena,
+                         struct records_node *node, const uint32_t *refs,
+                         size_t count);
+
 /* Takes out count keys from index on; what they referred to stays. */
 void records_node_erase(struct records_node *node, size_t index, size_t count);
 

@@ -365,6 +365,61 @@ int records_tree_append(struct records_tree *tree,
     return DLHT_OK;
 }
 
+/* A new leaf with these behind the last one, which is at the path's end; the
+ * nodes for it are in spare. */
+static void append_leaf(struct records_tree *tree, struct path *path,
+                        struct spare *spare, const uint32_t *refs, size_t count)
+{
+    struct records_node *node = spare_take(spare);
+    records_node_extend(tree->arena, node, refs, count);
+    struct records_child child = {
+        .node = node->self,
+        .count = node->count,
+        .bytes = records_node_bytes(tree->arena, node, 0, node->count),
+    };
+    tree->count += child.count;
+    tree->bytes += child.bytes;
+    leaf_link(tree, records_node_at(tree->arena, tree->last), node);
+    attach(tree, path, spare, child, child.count, child.bytes);
+    assert(spare->count == 0);
+}
+
+int records_tree_extend(struct records_tree *tree, const uint32_t *refs,
+                        size_t count)
+{
+    struct path path;
+    struct spare spare = { .count = 0 };
+    struct records_arena *arena = tree->arena;
+    assert(count > 0 && count <= RECORDS_LEAF_KEYS);
+    if (tree->root == 0 && !root_new(tree))
+        return DLHT_ENOMEM;
+    descend_last(tree, &path);
+    struct records_node *leaf = records_node_at(arena, tree->last);
+    size_t had = leaf->count;
+    size_t here =
+        RECORDS_LEAF_KEYS - had < count ? RECORDS_LEAF_KEYS - had : count;
+    if (here < count) {
+        uint32_t low = here ? refs[here - 1] : records_node_refs(leaf)[had - 1];
+        if (!spare_get(tree, &path, records_entry_key(arena, low),
+                       records_entry_key(arena, refs[here]), &spare)) {
+            spare_drop(tree, &spare);
+            return DLHT_ENOMEM;
+        }
+    }
+    if (here) {
+        records_node_extend(arena, leaf, refs, here);
+        uint64_t bytes = records_node_bytes(arena, leaf, had, had + here);
+        path_add(&path, path.height, (uint32_t)here, bytes);
+        tree->count += here;
+        tree->bytes += bytes;
+    }
+    if (here < count)
+        append_leaf(tree, &path, &spare, refs + here, count - here);
+    tree->divided = 0;
+    tree->changes++;
+    return DLHT_OK;
+}
+
 /* Frees a child and the separator beside it. */
 static void inner_drop(struct records_arena *arena, struct records_node *node,
                        size_t child)
@@ -725,81 +780,4 @@ uint64_t records_tree_rank(const struct records_tree *tree, struct span key,
     if (bytes)
         *bytes = sum;
     return count;
-}
-
-/* Checks a node and what is below it against the bounds of its keys; low or
- * high of NULL data and has_* false: none. */
-struct bounds {
-    struct span low;
-    struct span high;
-    bool has_low;
-    bool has_high;
-};
-
-static struct records_child node_check(const struct records_tree *tree,
-                                       uint32_t ref, unsigned level,
-                                       struct bounds bounds, size_t *objects)
-{
-    const struct records_arena *arena = tree->arena;
-    const struct records_node *node = records_node_at(arena, ref);
-    struct records_child sum = { .node = ref };
-    assert(node->self == ref && node->level == level);
-    records_node_check(arena, node);
-    *objects += 1;
-    const uint32_t *refs = records_node_refs(node);
-    for (size_t i = 0; i < node->count; i++) {
-        struct span key = records_entry_key(arena, refs[i]);
-        assert(!bounds.has_low || span_compare(bounds.low, key) <= 0);
-        assert(!bounds.has_high || span_compare(key, bounds.high) < 0);
-    }
-    if (level == 0) {
-        assert(node->count > 0);
-        sum.count = node->count;
-        sum.bytes = records_node_bytes(arena, node, 0, node->count);
-        return sum;
-    }
-    *objects += node->count;
-    for (size_t i = 0; i <= node->count; i++) {
-        struct bounds inner = bounds;
-        if (i > 0) {
-            inner.low = records_entry_key(arena, refs[i - 1]);
-            inner.has_low = true;
-        }
-        if (i < node->count) {
-            inner.high = records_entry_key(arena, refs[i]);
-            inner.has_high = true;
-        }
-        struct records_child child = records_node_children(node)[i];
-        struct records_child found =
-            node_check(tree, child.node, level - 1, inner, objects);
-        assert(found.count == child.count && found.bytes == child.bytes);
-        sum.count += child.count;
-        sum.bytes += child.bytes;
-    }
-    return sum;
-}
-
-size_t records_tree_check(const struct records_tree *tree)
-{
-    size_t objects = 0;
-    if (tree->root == 0) {
-        assert(tree->count == 0 && tree->bytes == 0 && tree->height == 0);
-        return 0;
-    }
-    struct bounds all = { .has_low = false };
-    struct records_child sum =
-        node_check(tree, tree->root, tree->height, all, &objects);
-    assert(sum.count == tree->count && sum.bytes == tree->bytes);
-
-    uint32_t previous = 0;
-    uint64_t count = 0;
-    for (uint32_t ref = tree->first; ref;) {
-        const struct records_node *leaf = records_node_at(tree->arena, ref);
-        assert(leaf->previous == previous);
-        count += leaf->count;
-        previous = ref;
-        ref = leaf->next;
-    }
-    assert(previous == tree->last && count == tree->count);
-    return objects;
 }

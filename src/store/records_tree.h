@@ -58,6 +58,12 @@ MUST_USE int records_tree_append(struct records_tree *tree,
                                  const struct records_node *leaf, size_t from,
                                  size_t to, const uint32_t *refs);
 
+/* Appends up to a leaf full of entries, whose keys are in ascending order and
+ * greater than all there.
+ *   DLHT_ENOMEM  the tree is as before */
+MUST_USE int records_tree_extend(struct records_tree *tree,
+                                 const uint32_t *refs, size_t count);
+
 /* Drops the first or the last count records; the entries stay. Not more than
  * there are. */
 void records_tree_cut_left(struct records_tree *tree, uint64_t count);

@@ -40,12 +40,17 @@ static int restore_block(void *context, arc_id arc, uint64_t number, bool first,
     return node_restore_checkpoint(rig->node, arc, number, first, bytes);
 }
 
-static int restore_arc(void *context, arc_id arc)
+static int restore_arcs(struct rig *rig)
 {
-    struct rig *rig = context;
-    bool older = false;
-    int rc = checkpoint_read(rig->disk, arc, restore_block, rig, &older);
-    rig->older = rig->older || older;
+    struct checkpoint_list list;
+    int rc = checkpoint_list(rig->disk, &list);
+    for (size_t i = 0; rc == DLHT_OK && i < list.count; i++) {
+        bool older = false;
+        rc = checkpoint_read(rig->disk, &list.arcs[i], restore_block, rig,
+                             &older);
+        rig->older = rig->older || older;
+    }
+    checkpoint_list_deinit(&list);
     return rc;
 }
 
@@ -69,7 +74,7 @@ static int restore(struct rig *rig, uint64_t seed)
 {
     struct journal_config config = { .segment_bytes = rig->segment_bytes,
                                      .seed = seed };
-    int rc = checkpoint_each(rig->disk, restore_arc, rig);
+    int rc = restore_arcs(rig);
     if (rc == DLHT_OK) /* what fails is passed over */
         (void)!graph_file_each(rig->disk, restore_graph, rig);
     if (rc == DLHT_OK)

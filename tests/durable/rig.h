@@ -77,7 +77,7 @@ struct rig {
 void rig_config(struct node_config *config, uint64_t seed);
 
 /* A node that has read the disk (NULL: it has none) and was not yet booted. On
- * failure there is none. Codes of journal_open, checkpoint_each. */
+ * failure there is none. Codes of journal_open, checkpoint_list. */
 int rig_open(struct rig *rig, const struct disk *disk,
              const struct node_config *config);
 

@@ -125,6 +125,7 @@ static int open_rig(struct trial *t)
     int rc = data_dir_open(t->path, &t->dir, &t->error);
     if (rc != DLHT_OK)
         return rc;
+    data_dir_set_loaders(t->dir, 1); /* so that calls can be counted */
     struct disk disk = data_dir_disk(t->dir);
     rc = rig_open_by(&t->rig, &disk, &t->config, restore, t);
     bool serves = rc == DLHT_OK && rig_boot(&t->rig);

@@ -34,13 +34,18 @@ static int restore(void *context, arc_id arc, uint64_t number, bool first,
     return rc;
 }
 
-static int restore_arc(void *context, arc_id arc)
+/* Those of all arcs, until one fails. */
+static int restore_arcs(struct disk disk)
 {
-    struct disk *disk = context;
+    struct checkpoint_list list;
     bool older;
-    int rc = checkpoint_read(*disk, arc, restore, NULL, &older);
-    assert(rc == DLHT_OK || rc == DLHT_ECORRUPT || rc == DLHT_EVERSION ||
-           rc == DLHT_EIO);
+    int rc = checkpoint_list(disk, &list);
+    for (size_t i = 0; rc == DLHT_OK && i < list.count; i++) {
+        rc = checkpoint_read(disk, &list.arcs[i], restore, NULL, &older);
+        assert(rc == DLHT_OK || rc == DLHT_ECORRUPT || rc == DLHT_EVERSION ||
+               rc == DLHT_EIO);
+    }
+    checkpoint_list_deinit(&list);
     return rc;
 }
 
@@ -115,7 +120,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         put_raw(disk, in.rest);
     else
         put_blocks(sim, &in);
-    if (checkpoint_each(disk, restore_arc, &disk) == DLHT_OK)
+    if (restore_arcs(disk) == DLHT_OK)
         node_check(node);
     node_free(node);
     disk_sim_free(sim);
@@ -158,35 +163,23 @@ static int append_block(void *context, arc_id arc, uint64_t number, bool first,
     return DLHT_OK;
 }
 
-struct arcs {
-    uint64_t list[16];
-    size_t count;
-};
-
-static int note_arc(void *context, arc_id arc)
-{
-    struct arcs *arcs = context;
-    if (arcs->count < 16)
-        arcs->list[arcs->count++] = arc;
-    return DLHT_OK;
-}
-
 void fuzz_make(struct rng *rng, struct buf *out)
 {
     struct fuzz_world fw;
-    struct arcs arcs = { .count = 0 };
+    struct checkpoint_list list;
     fuzz_world_init(&fw, 1, true, rng_below(rng, 8));
     fuzz_world_fill(&fw, 120 + (int)rng_below(rng, 100));
     fuzz_world_run_ms(&fw, 20000);
     struct disk disk = fuzz_world_disk(&fw, 0);
-    int rc = checkpoint_each(disk, note_arc, &arcs);
+    int rc = checkpoint_list(disk, &list);
     assert(rc == DLHT_OK);
-    if (arcs.count > 0) {
+    if (list.count > 0) {
         bool older;
         struct made made = { .out = out };
-        (void)!checkpoint_read(disk, arcs.list[rng_below(rng, arcs.count)],
+        (void)!checkpoint_read(disk, &list.arcs[rng_below(rng, list.count)],
                                append_block, &made, &older);
     }
+    checkpoint_list_deinit(&list);
     fuzz_world_deinit(&fw);
     for (uint64_t n = rng_below(rng, 4); n > 0 && out->len > 1; n--)
         out->data[rng_below(rng, out->len)] = (uint8_t)rng_next(rng);

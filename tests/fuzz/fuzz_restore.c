@@ -176,22 +176,16 @@ static int take_block(void *context, arc_id arc, uint64_t number, bool first,
     return DLHT_OK;
 }
 
-struct walk {
-    struct disk disk;
-    struct buf *out;
-};
-
-static int take_arc(void *context, arc_id arc)
+static void take_arc(struct disk disk, const struct checkpoint_found *found,
+                     struct buf *out)
 {
-    struct walk *walk = context;
-    struct taken taken = { .out = walk->out };
+    struct taken taken = { .out = out };
     bool older;
-    int rc = checkpoint_read(walk->disk, arc, take_block, &taken, &older);
+    int rc = checkpoint_read(disk, found, take_block, &taken, &older);
     assert(rc == DLHT_OK);
-    buf_append_byte(walk->out, taken.count);
-    buf_append_span(walk->out, buf_span(&taken.blocks));
+    buf_append_byte(out, taken.count);
+    buf_append_span(out, buf_span(&taken.blocks));
     buf_deinit(&taken.blocks);
-    return DLHT_OK;
 }
 
 void fuzz_make(struct rng *rng, struct buf *out)
@@ -203,14 +197,18 @@ void fuzz_make(struct rng *rng, struct buf *out)
     if (rng_chance(rng, 0.5))
         fuzz_world_run_ms(&fw, 4000);
     world_crash(fw.world, 0, false);
-    struct walk walk = { fuzz_world_disk(&fw, 0), out };
-    int rc = checkpoint_each(walk.disk, take_arc, &walk);
+    struct disk disk = fuzz_world_disk(&fw, 0);
+    struct checkpoint_list list;
+    int rc = checkpoint_list(disk, &list);
     assert(rc == DLHT_OK);
+    for (size_t i = 0; i < list.count; i++)
+        take_arc(disk, &list.arcs[i], out);
+    checkpoint_list_deinit(&list);
     struct journal_config config = { .segment_bytes = SEGMENT_BYTES };
     struct journal_report report;
     struct journal *journal;
-    rc = journal_open(walk.disk, &config, false, take_record, out, &report,
-                      &journal);
+    rc =
+        journal_open(disk, &config, false, take_record, out, &report, &journal);
     assert(rc == DLHT_OK);
     journal_close(journal);
     fuzz_world_deinit(&fw);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Memory from the system: aligned as promised, whole, and fit for a map. */
+/* Memory from the system: aligned as promised, whole, and fit for a map. And
+ * its processors. */
 
 #include <criterion/criterion.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -66,4 +68,14 @@ Test(sys, a_map_lives_in_it)
     records_free(map);
     records_check(right);
     records_free(right);
+}
+
+Test(sys, counts_the_processors_that_it_may_use)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET((size_t)sched_getcpu(), &set);
+    cr_assert_geq(sys_processors(), 1);
+    cr_assert_eq(sched_setaffinity(0, sizeof set, &set), 0);
+    cr_assert_eq(sys_processors(), 1);
 }

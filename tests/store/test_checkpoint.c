@@ -77,7 +77,14 @@ static int see(void *context, arc_id arc, uint64_t number, bool first,
 static uint64_t read_number(struct disk disk, arc_id arc, int *rc, bool *older)
 {
     struct seen seen = { 0 };
-    *rc = checkpoint_read(disk, arc, see, &seen, older);
+    struct checkpoint_list list;
+    must(checkpoint_list(disk, &list));
+    *older = false;
+    *rc = DLHT_ENOTFOUND;
+    for (size_t i = 0; i < list.count; i++)
+        if (list.arcs[i].arc == arc)
+            *rc = checkpoint_read(disk, &list.arcs[i], see, &seen, older);
+    checkpoint_list_deinit(&list);
     cr_assert_not(seen.wrong);
     if (*rc == DLHT_OK)
         cr_assert_eq(seen.blocks, count_of(seen.number));
@@ -131,13 +138,6 @@ Test(checkpoint, reads_what_was_written_and_keeps_two_generations)
     disk_sim_free(sim);
 }
 
-static int note_arc(void *context, arc_id arc)
-{
-    uint64_t *arcs = context;
-    arcs[++arcs[0]] = arc;
-    return DLHT_OK;
-}
-
 Test(checkpoint, lists_arcs_in_order_and_removes_strays)
 {
     struct disk_sim *sim = disk_sim_new();
@@ -152,10 +152,16 @@ Test(checkpoint, lists_arcs_in_order_and_removes_strays)
     must(disk_open(disk, "journal-0000000000000001", true, &handle));
     must(disk_open(disk, "checkpoint-of-something-else", true, &handle));
     cr_expect_eq(list_names(disk).count, 7);
-    uint64_t arcs[8] = { 0 };
-    must(checkpoint_each(disk, note_arc, arcs));
-    cr_expect_eq(arcs[0], 3);
-    cr_expect(arcs[1] == 3 && arcs[2] == 7 && arcs[3] == UINT64_MAX);
+    struct checkpoint_list list;
+    must(checkpoint_list(disk, &list));
+    cr_assert_eq(list.count, 3);
+    const struct checkpoint_found *arcs = list.arcs;
+    cr_expect(arcs[0].arc == 3 && arcs[0].count == 1);
+    cr_expect(arcs[0].numbers[0] == 9);
+    cr_expect(arcs[1].arc == 7 && arcs[1].count == 2);
+    cr_expect(arcs[1].numbers[0] == 1 && arcs[1].numbers[1] == 2);
+    cr_expect(arcs[2].arc == UINT64_MAX && arcs[2].count == 1);
+    checkpoint_list_deinit(&list);
     cr_expect_eq(list_names(disk).count, 6, "the stray is gone");
     checkpoint_abort(writer);
     disk_sim_free(sim);
@@ -171,9 +177,10 @@ static uint64_t judge_cut(const struct disk_sim *base, const uint16_t *keep,
     int rc;
     bool older;
     disk_sim_crash_keep(sim, keep);
-    uint64_t arcs[8] = { 0 };
-    must(checkpoint_each(disk, note_arc, arcs));
-    cr_assert_eq(arcs[0], 1);
+    struct checkpoint_list list;
+    must(checkpoint_list(disk, &list));
+    cr_assert_eq(list.count, 1);
+    checkpoint_list_deinit(&list);
     uint64_t number = read_number(disk, ARC, &rc, &older);
     must(rc);
     cr_assert_not(older);
@@ -347,7 +354,9 @@ Test(checkpoint, blocks_may_be_large_up_to_a_limit)
     must(checkpoint_commit(writer));
     uint64_t sum[2] = { 0 };
     bool older;
-    must(checkpoint_read(disk, ARC, count_bytes, sum, &older));
+    const uint64_t first = 1;
+    struct checkpoint_found found = { ARC, &first, 1 };
+    must(checkpoint_read(disk, &found, count_bytes, sum, &older));
     cr_expect_eq(sum[0], len + 3);
     must(checkpoint_begin(disk, ARC, 2, span_empty(), &writer));
     cr_expect_eq(checkpoint_add(writer, span_of(bytes, len + 1)), DLHT_ETOOBIG);
