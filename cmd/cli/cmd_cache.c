@@ -67,6 +67,7 @@ int cmd_cache_set(struct cli *cli, const struct arguments *args)
     if (!negative)
         request.value = word_bytes(&args->list[1]);
     request.ttl_ms = options_number(args, "ttl", 0);
+    request.cost_us = (uint32_t)options_number(args, "cost", 0);
     request.keep_ttl = options_has(args, "keep-ttl");
     request.negative = negative;
     request.leased = leased;

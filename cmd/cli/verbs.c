@@ -135,6 +135,8 @@ static const struct option create_options[] = {
 static const struct option cache_set_options[] = {
     { "ttl", OPTION_NUMBER, "MS", "it ends so long from now (never)", 1,
       UINT64_C(1) << 50 },
+    { "cost", OPTION_NUMBER, "US",
+      "what it took to make it: dear entries stay longer", 1, UINT32_MAX },
     { "keep-ttl", OPTION_FLAG, NULL, "it ends as it did", 0, 0 },
     { "if-absent", OPTION_FLAG, NULL, "only if there is none", 0, 0 },
     { "negative", OPTION_FLAG, NULL,

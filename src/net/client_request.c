@@ -207,6 +207,8 @@ int client_request_make(const struct dlht_request *q, struct buf *bytes,
                              .limit = q->limit,
                              .timeout_ms = timeout,
                              .ttl_ms = q->ttl_ms };
+    if (q->op == DLHT_OP_PUT || q->op == DLHT_OP_CAS)
+        out->limit = q->cost_us;
     bool document = q->op >= DLHT_OP_LOOKUP && q->op != DLHT_OP_CAS_BATCH &&
                     q->op < DLHT_OP_CACHE_EXPIRE;
     struct dlht_bytes value = document ? q->document : q->value;

@@ -143,6 +143,7 @@ static int run_put(struct replica *r, const struct command *c,
     struct cache_key key = cache_arc_key(r, c->key);
     struct cache_put put = { .value = c->value,
                              .expire_ms = end_of(c->ttl_ms, c->now_ms),
+                             .cost_us = c->cost_us,
                              .negative = (c->flags & REQUEST_NEGATIVE) != 0 };
     if (c->flags & REQUEST_KEEP_TTL)
         put.expire_ms = CACHE_KEEP;

@@ -44,6 +44,7 @@ struct command {
     size_t right_count;
     /* Of volatile arcs, and so never packed. */
     uint64_t ttl_ms;
+    uint32_t cost_us;
     uint16_t flags; /* of the request */
 };
 

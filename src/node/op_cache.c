@@ -22,10 +22,19 @@
 
 /* What may be asked. */
 
+/* What it took to make the value that is put; 0: not said. */
+static uint32_t cost_of(const struct request *q)
+{
+    bool puts = q->op == OP_PUT || q->op == OP_CAS;
+    if (!puts)
+        return 0;
+    return q->limit < UINT32_MAX ? (uint32_t)q->limit : UINT32_MAX;
+}
+
 static bool is_of_caches(const struct request *q)
 {
     return (q->op >= OP_CACHE_EXPIRE && q->op <= OP_CACHE_LEASE) || q->ttl_ms ||
-           (q->flags & (REQUEST_LEASED | REQUEST_NEGATIVE));
+           cost_of(q) || (q->flags & (REQUEST_LEASED | REQUEST_NEGATIVE));
 }
 
 /* "'NAME' is not a cache: ...", as long as the step. */
@@ -140,6 +149,7 @@ int op_cache_write(struct node *node, struct replica *r,
                          .list_count = q->list_count,
                          .rank = q->limit,
                          .ttl_ms = q->ttl_ms,
+                         .cost_us = cost_of(q),
                          .flags = q->flags };
     bool adds = q->op != OP_DEL && q->op != OP_CACHE_EXPIRE;
     *result = (struct session_result){ 0 };

@@ -107,7 +107,7 @@ static bool is_of_record(const struct request *q)
 static bool suits(const struct request *q)
 {
     return q->op != OP_CAS && q->flags == 0 && q->ttl_ms == 0 &&
-           (q->op == OP_GET || id_is_zero(&q->session));
+           q->limit == 0 && (q->op == OP_GET || id_is_zero(&q->session));
 }
 
 static bool same_keyspace(const struct request *a, const struct request *b)

@@ -124,7 +124,9 @@ struct request {
     struct span end;   /* RANGE, COUNT: excluded, if HAS_END */
     struct span value; /* admin operations: a MessagePack map */
     uint64_t version;  /* CAS: expected, 0: absent */
-    uint64_t limit;    /* RANGE, RING: records; 0: as fits a page */
+    uint64_t limit;    /* RANGE, RING: records; 0: as fits a page. PUT, CAS of a
+                        * cache: us that it took to make the value; 0: not
+                        * known */
     struct span list;  /* MGET: key, key...; BATCH: key, value, key,
                                  * value...; CAS_BATCH: wire/cas_item.h:
                                  * MessagePack bins one after the other,

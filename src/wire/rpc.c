@@ -32,7 +32,8 @@ enum option {
     OPT_KEEP_TTL = 1 << 16,
     OPT_NEGATIVE = 1 << 17,
     OPT_TOKEN = 1 << 18,
-    OPT_PEEK = 1 << 19
+    OPT_PEEK = 1 << 19,
+    OPT_COST = 1 << 20
 };
 
 /* What the methods take. */
@@ -44,8 +45,8 @@ enum {
     OPTS_RANGE = OPTS_READ | OPT_LIMIT | OPT_REVERSE | OPT_KEYS_ONLY | OPT_SCAN,
     OPTS_ADMIN = OPTS_ANY | OPT_LIMIT | OPT_DOCUMENT,
     OPTS_SEARCH = OPTS_ANY | OPT_STALE | OPT_DOCUMENT,
-    OPTS_END = OPT_TTL | OPT_KEEP_TTL,
-    OPTS_CACHE_SET = OPTS_WRITE | OPTS_END | OPT_NEGATIVE | OPT_TOKEN
+    OPTS_ENTRY = OPT_TTL | OPT_KEEP_TTL | OPT_COST,
+    OPTS_CACHE_SET = OPTS_WRITE | OPTS_ENTRY | OPT_NEGATIVE | OPT_TOKEN
 };
 
 /* params, in order: k key, v value, n version, t ttl_ms, l keys, r records, i records
@@ -91,7 +92,7 @@ static const struct method methods[] = {
     { "search", "W", OPTS_SEARCH | OPT_LARGE, OP_SEARCH },
     { "vectors", "A", OPTS_ADMIN, OP_VECTORS },
     { "cache_set", "kv", OPTS_CACHE_SET, OP_PUT },
-    { "cache_cas", "knv", OPTS_WRITE | OPTS_END, OP_CAS },
+    { "cache_cas", "knv", OPTS_WRITE | OPTS_ENTRY, OP_CAS },
     { "cache_get", "k", OPTS_ANY | OPT_PEEK, OP_GET },
     { "cache_lease", "k", OPTS_ANY, OP_CACHE_LEASE },
     { "cache_del", "k", OPTS_WRITE, OP_DEL },
@@ -118,6 +119,7 @@ static const struct {
                 { "number", OPT_NUMBER, 0 },
                 { "lowest_open", OPT_LOWEST_OPEN, 0 },
                 { "ttl_ms", OPT_TTL, 0 },
+                { "cost_us", OPT_COST, 0 },
                 { "keep_ttl", OPT_KEEP_TTL, REQUEST_KEEP_TTL },
                 { "negative", OPT_NEGATIVE, REQUEST_NEGATIVE },
                 { "token", OPT_TOKEN, 0 },
@@ -512,6 +514,10 @@ static void parse_option(struct parse *p, size_t which)
         break;
     case OPT_TTL:
         q->ttl_ms = parse_uint(p, UINT64_MAX, "ttl_ms is a number, 0: never");
+        break;
+    case OPT_COST:
+        q->limit =
+            parse_uint(p, UINT32_MAX, "cost_us is below 2^32, 0: not known");
         break;
     case OPT_TOKEN:
         q->version = parse_uint(p, UINT64_MAX, "token is a number");

@@ -179,6 +179,7 @@ Test(cache_ops, other_keyspaces_know_no_ends, .timeout = 60)
         int status;
     } rows[] = {
         { { .op = OP_PUT, .ttl_ms = 1 }, DLHT_EINVAL },
+        { { .op = OP_PUT, .limit = 1 }, DLHT_EINVAL },
         { { .op = OP_PUT, .flags = REQUEST_LEASED }, DLHT_EINVAL },
         { { .op = OP_PUT, .flags = REQUEST_NEGATIVE }, DLHT_EINVAL },
         { { .op = OP_PUT, .flags = REQUEST_KEEP_TTL }, DLHT_OK },
@@ -214,16 +215,22 @@ enum {
     MANY = 600
 };
 
-static void put_many(struct alone *a, size_t count)
+static void put_at_cost(struct alone *a, size_t count, uint32_t cost_us)
 {
     char key[32];
     for (size_t i = 0; i < count; i++) {
         snprintf(key, sizeof key, "key-%zu", i);
         struct request q = { .op = OP_PUT,
                              .key = span_str(key),
-                             .value = span_str(key) };
+                             .value = span_str(key),
+                             .limit = cost_us };
         cr_assert_eq(ask(a, q)->status, DLHT_OK);
     }
+}
+
+static void put_many(struct alone *a, size_t count)
+{
+    put_at_cost(a, count, 0);
 }
 
 Test(cache_ops, bounds_are_kept, .timeout = 60)
@@ -243,6 +250,48 @@ Test(cache_ops, bounds_are_kept, .timeout = 60)
     alone_deinit(&a);
     begin(&a, 5, "max-bytes", "1048576");
     cr_assert_eq(ask(&a, q)->status, DLHT_ETOOBIG, "over its arc's part");
+    alone_deinit(&a);
+}
+
+/* How many of those keys are there. */
+static size_t left_of(struct alone *a, const char *kind, size_t count)
+{
+    size_t left = 0;
+    char key[32];
+    for (size_t i = 0; i < count; i++) {
+        snprintf(key, sizeof key, "%s-%zu", kind, i);
+        struct request q = { .op = OP_GET,
+                             .key = span_str(key),
+                             .flags = REQUEST_PEEK };
+        left += ask(a, q)->status == DLHT_OK;
+    }
+    return left;
+}
+
+Test(cache_ops, dear_entries_stay_longer, .timeout = 60)
+{
+    enum {
+        EACH = 60
+    };
+    struct alone a;
+    begin(&a, 6, "max-items", "256");
+    put_at_cost(&a, MANY, 1000); /* what is usual */
+    for (size_t i = 0; i < 2 * EACH + MANY; i++) {
+        bool first = i < 2 * EACH, dear = first && i % 2;
+        char key[32];
+        snprintf(key, sizeof key, "%s-%zu",
+                 dear    ? "dear"
+                 : first ? "cheap"
+                         : "other",
+                 first ? i / 2 : i);
+        struct request q = { .op = dear && i % 4 == 3 ? OP_CAS : OP_PUT,
+                             .key = span_str(key),
+                             .value = span_str("v"),
+                             .limit = dear ? 1000000 : 1000 };
+        cr_assert_eq(ask(&a, q)->status, DLHT_OK);
+    }
+    cr_expect_gt(left_of(&a, "dear", EACH), EACH * 3 / 4);
+    cr_expect_lt(left_of(&a, "cheap", EACH), EACH / 4);
     alone_deinit(&a);
 }
 

@@ -83,6 +83,10 @@ static const struct {
           "\xa5token\x07"),
       "1 op=2 flags=2048 key=k value=vv version=7 ttl=5" },
     { LIT("\x94\x00\x01\xa9"
+          "cache_set\x93\xa1k\xa2vv\x81\xa7"
+          "cost_us\xce\xff\xff\xff\xff"),
+      "1 op=2 key=k value=vv limit=4294967295" },
+    { LIT("\x94\x00\x01\xa9"
           "cache_get\x92\xa1k\x81\xa4peek\xc3"),
       "1 op=3 flags=1024 key=k" },
     { LIT("\x94\x00\x01\xab"
