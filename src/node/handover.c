@@ -33,6 +33,11 @@ enum {
 /* An arc that is written to faster than it is sent stands still then. */
 #define TAIL_NS (UINT64_C(2000) * NS_PER_MS)
 
+/* Less than a world waits for a node to stop. */
+#define STOP_NS (UINT64_C(6000) * NS_PER_MS)
+/* A new owner of the system arc plans only KEEPER_SETTLE_NS later. */
+#define STOP_IDLE_NS (UINT64_C(5000) * NS_PER_MS)
+
 struct handover {
     struct arc *next; /* as it will be */
     struct id peer;
@@ -464,4 +469,19 @@ void handover_receive_ack(struct node *node, struct replica *r,
         h->acked_ns = h->asked_ns = node->now_ns;
         go_on(node, r);
     }
+}
+
+bool handover_stopping(struct node *node)
+{
+    bool has = false;
+    if (node->now_ns - node->phase_since_ns >= STOP_NS)
+        return false;
+    for (size_t i = 0; i < node->replica_count; i++) {
+        const struct replica *r = node->replicas[i];
+        has = has || r->cache;
+        if (r->handover)
+            node->handing_ns = node->now_ns;
+    }
+    return has && swim_up_count(node->swim) > 1 &&
+           node->now_ns - node->handing_ns < STOP_IDLE_NS;
 }

@@ -70,6 +70,10 @@ bool handover_is_frozen(const struct replica *r);
 /* Nor, while too much waits to be sent, may it be written to. */
 bool handover_refuses_writes(const struct replica *r);
 
+/* While the node stops: its volatile arcs are on their way to others, or may yet
+ * be, and it is to wait. */
+bool handover_stopping(struct node *node);
+
 /* Before or after a key changes, or all keys went. */
 void handover_note(struct replica *r, const struct cache_key *key);
 void handover_note_flush(struct replica *r);

@@ -43,11 +43,7 @@ enum {
 #define IDLE_TICK_NS (UINT64_C(200) * NS_PER_MS)
 #define REST_TICK_NS (UINT64_C(500) * NS_PER_MS) /* all sleep */
 #define STOP_NS (UINT64_C(3000) * NS_PER_MS)
-/* Together less than a world waits for EFFECT_STOPPED. */
-#define STOP_VOLATILE_NS (UINT64_C(6000) * NS_PER_MS)
-/* A new owner of the system arc plans only KEEPER_SETTLE_NS later. */
-#define STOP_IDLE_NS (UINT64_C(5000) * NS_PER_MS)
-/* Likewise. */
+/* Less than a world waits for EFFECT_STOPPED. */
 #define STOP_GRAPHS_NS (UINT64_C(8000) * NS_PER_MS)
 
 void node_config_default(struct node_config *config)
@@ -595,29 +591,12 @@ static void begin_stop(struct node *node)
     keeper_report_soon(node);
 }
 
-/* Others get its volatile arcs, with what they hold: as long as one is on its
- * way, or the first may yet be. */
-static bool hands_over(struct node *node)
-{
-    bool has = false;
-    if (node->now_ns - node->phase_since_ns >= STOP_VOLATILE_NS)
-        return false;
-    for (size_t i = 0; i < node->replica_count; i++) {
-        const struct replica *r = node->replicas[i];
-        has = has || r->cache;
-        if (r->handover)
-            node->handing_ns = node->now_ns;
-    }
-    return has && swim_up_count(node->swim) > 1 &&
-           node->now_ns - node->handing_ns < STOP_IDLE_NS;
-}
-
 /* Hands over what is led, then says goodbye. The system arc is led as long as
  * its owner has volatile arcs to give away: another would have to hear first
  * who has what. */
 static void go_on_stopping(struct node *node)
 {
-    bool hands = hands_over(node), leads = hands;
+    bool hands = handover_stopping(node), leads = hands;
     for (size_t i = 0; i < node->replica_count; i++) {
         struct replica *r = node->replicas[i];
         if (r->empty || !replica_leads(r) || (hands && r->id == SYSTEM_ARC))

@@ -295,6 +295,11 @@ void plan_cache(struct plan *p)
     (void)p;
 }
 
+void plan_cache_moves(struct plan *p)
+{
+    (void)p;
+}
+
 void plan_vectors(struct plan *p)
 {
     (void)p;
@@ -348,6 +353,11 @@ struct cache_story *cache_story_new(struct world *world, uint64_t seed)
 }
 
 void cache_story_free(struct cache_story *story)
+{
+    (void)story;
+}
+
+void cache_story_keep(struct cache_story *story)
 {
     (void)story;
 }
