@@ -21,7 +21,7 @@
 
 enum {
     BLANK_BYTES = 256 << 10,     /* zeros written ahead at once */
-    BLANK_SMALL_BYTES = 16 << 10 /* only before writes that are smaller */
+    BLANK_SMALL_BYTES = 64 << 10 /* only before writes that are smaller */
 };
 
 struct open_file {
