@@ -19,9 +19,16 @@
 #include "base/mem.h"
 #include "dlht/err.h"
 
+enum {
+    BLANK_BYTES = 256 << 10,     /* zeros written ahead at once */
+    BLANK_SMALL_BYTES = 64 << 10 /* only before writes that are smaller */
+};
+
 struct open_file {
     int fd; /* -1: free */
     char name[DISK_NAME_MAX];
+    uint64_t reserved; /* bytes that were allocated here; 0: none */
+    uint64_t written;  /* behind them nothing was written since */
 };
 
 struct disk_posix {
@@ -103,6 +110,7 @@ static int posix_open(void *self, const char *name, bool create, int *handle)
     if (fd < 0)
         return fail(d, "open", name, errno);
     d->files[slot].fd = fd;
+    d->files[slot].reserved = 0;
     strcpy(d->files[slot].name, name);
     *handle = (int)slot;
     return DLHT_OK;
@@ -143,6 +151,8 @@ static int posix_allocate(void *self, int handle, uint64_t bytes)
         return fail(d, "fallocate", f->name, error);
     if (ftruncate(f->fd, (off_t)bytes) != 0)
         return fail(d, "ftruncate", f->name, errno);
+    f->reserved = bytes;
+    f->written = 0;
     return DLHT_OK;
 }
 
@@ -178,12 +188,37 @@ static int posix_read(void *self, int handle, uint64_t offset, void *data,
     return DLHT_OK;
 }
 
+/* The first write to a block that is only reserved changes what the file system
+ * keeps of the file, and the sync after it has to write that, too. So small
+ * writes that follow each other find zeros there that an earlier sync brought
+ * to the disk; large ones are not written twice. It is no failure if this does
+ * not succeed: the file reads as before. */
+static void blank_ahead(struct open_file *f, uint64_t offset, size_t len)
+{
+    static const uint8_t zeros[BLANK_BYTES];
+    uint64_t end = offset + len;
+    if (end <= f->written)
+        return;
+    f->written = end;
+    if (len >= BLANK_SMALL_BYTES || end >= f->reserved)
+        return;
+    uint64_t ahead = f->reserved - end;
+    if (ahead > sizeof zeros)
+        ahead = sizeof zeros;
+    ssize_t n = pwrite(f->fd, zeros, (size_t)ahead, (off_t)end);
+    if (n > 0)
+        f->written += (uint64_t)n;
+    else
+        f->reserved = 0;
+}
+
 static int posix_write(void *self, int handle, uint64_t offset,
                        const void *data, size_t len)
 {
     struct disk_posix *d = self;
     struct open_file *f = file_of(d, handle);
     const uint8_t *at = data;
+    blank_ahead(f, offset, len);
     while (len) {
         ssize_t n = pwrite(f->fd, at, len, (off_t)offset);
         if (n < 0 && errno == EINTR)

@@ -2,34 +2,18 @@
 
 /* Turns: events in, effects out. */
 
-#include "net/host.h"
+#include "net/host_state.h"
 
-#include <assert.h>
-#include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "base/mem.h"
-#include "net/addr.h"
-#include "net/data_dir.h"
-#include "net/disk_worker.h"
-#include "net/door.h"
 #include "net/inproc.h"
-#include "net/job_worker.h"
-#include "net/links.h"
-#include "net/loop.h"
-#include "net/redis.h"
 #include "net/sys.h"
-#include "node/journal_types.h"
 
 enum {
     HOST_RESUMES_PER_TURN = 8,
-    HOST_REQUESTS_PER_FLUSH = 64, /* what they touch stays in the cache */
-    HOST_FILES_RESERVE = 64 /* descriptors that callers leave to the rest */
+    HOST_REQUESTS_PER_FLUSH = 64 /* what they touch stays in the cache */
 };
 
 static const uint64_t HOST_SWEEP_NS = UINT64_C(1000000000);
@@ -38,54 +22,14 @@ static const uint64_t HOST_DRAIN_NS = UINT64_C(500000000);
 static const uint64_t HOST_RETRY_NS = UINT64_C(10000000);
 static const uint64_t HOST_TALLY_NS = UINT64_C(5000000000);
 
-struct host {
-    struct loop *loop;
-    struct node *node;
-    struct door *door;
-    struct redis *redis; /* NULL: none */
-    struct links *links;
-    struct data_dir *dir;
-    struct disk_worker *disk;
-    struct loop_watch disk_watch;
-    struct job_worker *jobs;
-    struct loop_watch jobs_watch;
-    struct effects effects;
-    uint64_t now_ns;
-    bool stepped;     /* a flush is owed */
-    unsigned asked;   /* requests since the last one */
-    bool no_memory;   /* a step failed: try again soon */
-    struct id *downs; /* losses to tell the node */
-    size_t down_count;
-    size_t down_cap;
-    uint64_t sweep_ns;
-    uint64_t tally_ns; /* UINT64_MAX: nobody reads it */
-    uint64_t turns;
-    int bell;
-    struct loop_watch bell_watch;
-    atomic_bool stop_asked;
-    uint64_t stop_ns; /* the latest end; 0: not stopping */
-    int inner_fd;     /* listener for the own process */
-    struct loop_watch inner_watch;
-    char inner[PEER_ADDR_MAX];
-    char listen[PEER_ADDR_MAX];
-    char address[PEER_ADDR_MAX]; /* as others are told */
-    char redis_addr[PEER_ADDR_MAX];
-    enum host_state state;
-    host_state_fn fn;
-    void *fn_context;
-    dlht_log_fn log;
-    void *log_context;
-    enum log_level log_level;
-};
-
-static void host_say(void *context, enum log_level level, const char *text)
+void host_say(void *context, enum log_level level, const char *text)
 {
     struct host *h = context;
     if (h->log && level >= h->log_level)
         h->log(h->log_context, (enum dlht_log_level)level, text);
 }
 
-static void host_warn(void *context, const char *text)
+void host_warn(void *context, const char *text)
 {
     host_say(context, LOG_WARNING, text);
 }
@@ -327,7 +271,7 @@ static void host_deliver_downs(struct host *h)
     h->down_count = 0;
 }
 
-static void host_on_disk(void *context, bool readable, bool writable)
+void host_on_disk(void *context, bool readable, bool writable)
 {
     (void)readable;
     (void)writable;
@@ -354,7 +298,7 @@ static void host_on_disk(void *context, bool readable, bool writable)
     }
 }
 
-static void host_on_jobs(void *context, bool readable, bool writable)
+void host_on_jobs(void *context, bool readable, bool writable)
 {
     (void)readable;
     (void)writable;
@@ -368,7 +312,7 @@ static void host_on_jobs(void *context, bool readable, bool writable)
                        "no memory to go on after a job");
 }
 
-static void host_on_bell(void *context, bool readable, bool writable)
+void host_on_bell(void *context, bool readable, bool writable)
 {
     (void)readable;
     (void)writable;
@@ -384,7 +328,7 @@ static void host_on_bell(void *context, bool readable, bool writable)
         host_enter(h, HOST_STOPPED, DLHT_OK, "stopped without hand-over");
 }
 
-static void host_on_inner(void *context, bool readable, bool writable)
+void host_on_inner(void *context, bool readable, bool writable)
 {
     (void)readable;
     (void)writable;
@@ -393,6 +337,56 @@ static void host_on_inner(void *context, bool readable, bool writable)
     while (inproc_accept(h->inner_fd, &fd) == DLHT_OK)
         if (door_adopt(h->door, fd) != DLHT_OK)
             host_warn(h, "too many connections: one was turned away");
+}
+
+/* What doors and links call. */
+
+static uint64_t host_wall_us(void *context)
+{
+    (void)context;
+    return sys_wall_us();
+}
+
+static uint64_t host_memory(void *context)
+{
+    (void)context;
+    return sys_memory();
+}
+
+struct door_calls host_door_calls(struct host *h)
+{
+    return (struct door_calls){ .context = h,
+                                .now = host_now,
+                                .hello = host_on_hello,
+                                .message = host_on_message,
+                                .find = host_find,
+                                .at_spot = host_at_spot,
+                                .propose = host_propose,
+                                .request = host_on_request,
+                                .log = host_warn };
+}
+
+struct redis_calls host_redis_calls(struct host *h)
+{
+    return (struct redis_calls){ .context = h,
+                                 .now = host_now,
+                                 .wall_us = host_wall_us,
+                                 .find = host_find_keys,
+                                 .at_spot = host_at_spot,
+                                 .write = host_write,
+                                 .request = host_on_request,
+                                 .hello = host_hello,
+                                 .log = host_warn,
+                                 .memory = host_memory };
+}
+
+struct links_calls host_links_calls(struct host *h)
+{
+    return (struct links_calls){ .context = h,
+                                 .hello = host_hello,
+                                 .check = host_hello_check,
+                                 .down = host_on_down,
+                                 .log = host_warn };
 }
 
 /* Turns. */
@@ -571,313 +565,4 @@ const char *host_inner_address(const struct host *h)
 const char *host_redis_address(const struct host *h)
 {
     return h->redis_addr;
-}
-
-/* Making and freeing. */
-
-static int host_fail(struct dlht_error *error, int code, const char *format,
-                     ...)
-{
-    error->code = code;
-    va_list args;
-    va_start(args, format);
-    vsnprintf(error->text, sizeof error->text, format, args);
-    va_end(args);
-    return code;
-}
-
-static size_t host_callers_max(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
-        limit.rlim_cur >= DOOR_CALLERS_MAX + HOST_FILES_RESERVE)
-        return DOOR_CALLERS_MAX;
-    if (limit.rlim_cur / 2 < HOST_FILES_RESERVE)
-        return HOST_FILES_RESERVE;
-    return (size_t)limit.rlim_cur - HOST_FILES_RESERVE;
-}
-
-static int host_listen_socket(struct host *h, const char *path,
-                              struct dlht_error *error)
-{
-    if (!path)
-        return DLHT_OK;
-    char addr[PEER_ADDR_MAX], bound[PEER_ADDR_MAX];
-    int n = snprintf(addr, sizeof addr, "unix:%s", path), fd;
-    if (*path == 0 || n < 0 || (size_t)n >= sizeof addr)
-        return host_fail(error, DLHT_EINVAL,
-                         "'%s' is no path for a socket: give one of 1 to %zu "
-                         "bytes",
-                         path, sizeof addr - sizeof "unix:");
-    int rc = addr_listen(addr, bound, &fd);
-    if (rc != DLHT_OK)
-        return host_fail(error, rc,
-                         rc == DLHT_EBUSY
-                             ? "'%s' is in use: choose another path"
-                             : "cannot make the socket '%s': choose a path in "
-                               "a directory that is there and may be written",
-                         path);
-    rc = door_listen(h->door, bound, fd);
-    if (rc == DLHT_OK)
-        return DLHT_OK;
-    addr_unlisten(bound, fd);
-    return host_fail(error, rc, "no memory to start");
-}
-
-static int host_listen(struct host *h, const struct host_config *config,
-                       struct dlht_error *error)
-{
-    const char *listen = config->listen;
-    if (!addr_is_of_peer(listen))
-        return host_fail(error, DLHT_EINVAL,
-                         "'%s' is no address to listen on: give HOST:PORT",
-                         listen);
-    if (addr_is_wildcard(listen) && !config->advertise)
-        return host_fail(error, DLHT_EINVAL,
-                         "listening on '%s': give the address that others "
-                         "reach this node by with --advertise HOST:PORT",
-                         listen);
-    int fd;
-    int rc = addr_listen(listen, h->listen, &fd);
-    if (rc != DLHT_OK)
-        return host_fail(error, rc,
-                         rc == DLHT_EBUSY
-                             ? "'%s' is in use: choose another port"
-                             : "cannot listen on '%s': choose an address of "
-                               "this machine",
-                         listen);
-    const char *told = config->advertise ? config->advertise : h->listen;
-    size_t told_len = strlen(told);
-    if (told_len >= sizeof h->address)
-        return host_fail(error, DLHT_EINVAL, "'%s' is too long for an address",
-                         told);
-    memcpy(h->address, told, told_len + 1);
-    struct door_calls calls = { .context = h,
-                                .now = host_now,
-                                .hello = host_on_hello,
-                                .message = host_on_message,
-                                .find = host_find,
-                                .at_spot = host_at_spot,
-                                .propose = host_propose,
-                                .request = host_on_request,
-                                .log = host_warn };
-    rc = door_new(h->loop, h->listen, fd, host_callers_max(), &calls, &h->door);
-    if (rc == DLHT_OK)
-        return host_listen_socket(h, config->socket, error);
-    addr_unlisten(h->listen, fd);
-    return host_fail(error, rc, "no memory to start");
-}
-
-static uint64_t host_wall_us(void *context)
-{
-    (void)context;
-    return sys_wall_us();
-}
-
-static uint64_t host_memory(void *context)
-{
-    (void)context;
-    return sys_memory();
-}
-
-static int host_listen_redis(struct host *h, const struct host_config *config,
-                             struct dlht_error *error)
-{
-    const char *listen = config->redis;
-    int fd;
-    if (!listen)
-        return DLHT_OK;
-    if (!addr_is_valid(listen) || addr_is_inproc(listen))
-        return host_fail(error, DLHT_EINVAL,
-                         "'%s' is no address for Redis clients: give "
-                         "HOST:PORT",
-                         listen);
-    int rc = addr_listen(listen, h->redis_addr, &fd);
-    if (rc != DLHT_OK)
-        return host_fail(error, rc,
-                         rc == DLHT_EBUSY
-                             ? "'%s' is in use: choose another port for Redis"
-                             : "cannot listen on '%s' for Redis clients: "
-                               "choose an address of this machine",
-                         listen);
-    struct redis_config redis = {
-        .addr = h->redis_addr,
-        .listen_fd = fd,
-        .callers_max = host_callers_max() / 2,
-        .node_port = addr_port(h->address),
-        .ask = config->redis_ask,
-        .seed = sys_random(),
-        .calls = { .context = h,
-                   .now = host_now,
-                   .wall_us = host_wall_us,
-                   .find = host_find_keys,
-                   .at_spot = host_at_spot,
-                   .write = host_write,
-                   .request = host_on_request,
-                   .hello = host_hello,
-                   .log = host_warn,
-                   .memory = host_memory },
-    };
-    memcpy(redis.dbs, config->redis_dbs, sizeof redis.dbs);
-    rc = redis_new(h->loop, &redis, &h->redis);
-    if (rc == DLHT_OK)
-        return DLHT_OK;
-    addr_unlisten(h->redis_addr, fd);
-    return host_fail(error, rc, "no memory to start");
-}
-
-static bool host_watch_one(struct host *h, struct loop_watch *watch, int fd,
-                           loop_fn fn)
-{
-    return loop_watch_init(h->loop, watch, fd, fn, h) &&
-           loop_watch_set(watch, true, false);
-}
-
-static int host_watch(struct host *h)
-{
-    struct links_calls calls = { .context = h,
-                                 .hello = host_hello,
-                                 .check = host_hello_check,
-                                 .down = host_on_down,
-                                 .log = host_warn };
-    int rc = links_new(h->loop, &calls, sys_random(), &h->links);
-    if (rc != DLHT_OK)
-        return rc;
-    h->bell = sys_bell_new();
-    if (h->bell == -1)
-        return DLHT_EIO;
-    if (!host_watch_one(h, &h->bell_watch, h->bell, host_on_bell))
-        return DLHT_ENOMEM;
-    rc = job_worker_new(&h->jobs);
-    if (rc != DLHT_OK)
-        return rc;
-    if (!host_watch_one(h, &h->jobs_watch, job_worker_fd(h->jobs),
-                        host_on_jobs))
-        return DLHT_ENOMEM;
-    snprintf(h->inner, sizeof h->inner, "inproc:.host-%016llx",
-             (unsigned long long)sys_random());
-    char bound[PEER_ADDR_MAX];
-    rc = addr_listen(h->inner, bound, &h->inner_fd);
-    if (rc != DLHT_OK)
-        return rc;
-    return host_watch_one(h, &h->inner_watch, h->inner_fd, host_on_inner)
-               ? DLHT_OK
-               : DLHT_ENOMEM;
-}
-
-/* With --durability interval: what a power cut must not take all the same. An
- * entry may be lost as others are; a vote, an identity or a founding not. */
-static bool host_must_sync(uint8_t type)
-{
-    return type != JOURNAL_ENTRY && type != JOURNAL_COMMIT &&
-           type != JOURNAL_PEERS;
-}
-
-static int host_restore(struct host *h, const struct host_config *config,
-                        struct dlht_error *error)
-{
-    if (!h->dir)
-        return DLHT_OK;
-    struct journal *journal;
-    job_worker_set_disk(h->jobs, data_dir_files(h->dir));
-    int rc = data_dir_restore(h->dir, h->node, sys_random(), host_say, h,
-                              &journal, error);
-    if (rc != DLHT_OK)
-        return rc;
-    struct disk_worker_config worker = { .disk = data_dir_disk(h->dir),
-                                         .journal = journal,
-                                         .must_sync = host_must_sync };
-    if (config->durability == DLHT_DURABILITY_INTERVAL)
-        worker.interval_ms = DISK_WORKER_INTERVAL_MS;
-    rc = disk_worker_new(&worker, &h->disk);
-    if (rc != DLHT_OK) {
-        journal_close(journal);
-        return host_fail(error, rc, "cannot start the disk thread");
-    }
-    if (host_watch_one(h, &h->disk_watch, disk_worker_fd(h->disk),
-                       host_on_disk))
-        return DLHT_OK;
-    return host_fail(error, DLHT_ENOMEM, "no memory to start");
-}
-
-static int host_make_node(struct host *h, const struct host_config *config)
-{
-    struct node_config node = config->node;
-    memcpy(node.addr, h->address, sizeof node.addr);
-    node.durable = h->dir != NULL;
-    node.seed = sys_random();
-    node.pages = sys_pages();
-    return node_new(&node, &h->node);
-}
-
-static int host_build(struct host *h, const struct host_config *config,
-                      struct dlht_error *error)
-{
-    if (loop_new(&h->loop) != DLHT_OK)
-        return host_fail(error, DLHT_EIO, "cannot make an event loop");
-    if (config->data_dir) {
-        int rc = data_dir_open(config->data_dir, &h->dir, error);
-        if (rc != DLHT_OK)
-            return rc;
-    }
-    int rc = host_listen(h, config, error);
-    if (rc != DLHT_OK)
-        return rc;
-    rc = host_listen_redis(h, config, error);
-    if (rc != DLHT_OK)
-        return rc;
-    rc = host_watch(h);
-    if (rc == DLHT_OK)
-        rc = host_make_node(h, config);
-    if (rc != DLHT_OK)
-        return host_fail(error, rc, "cannot start: %s", dlht_strerror(rc));
-    return host_restore(h, config, error);
-}
-
-int host_new(const struct host_config *config, host_state_fn fn, void *context,
-             struct host **out, struct dlht_error *error)
-{
-    *out = NULL;
-    struct host *h = calloc(1, sizeof *h);
-    if (!h)
-        return host_fail(error, DLHT_ENOMEM, "no memory to start");
-    h->bell = -1;
-    h->inner_fd = -1;
-    h->fn = fn;
-    h->fn_context = context;
-    h->log = config->log;
-    h->log_context = config->log_context;
-    h->log_level = (enum log_level)config->log_level;
-    int rc = host_build(h, config, error);
-    if (rc != DLHT_OK) {
-        host_free(h);
-        return rc;
-    }
-    *out = h;
-    return DLHT_OK;
-}
-
-void host_free(struct host *h)
-{
-    if (!h)
-        return;
-    loop_watch_end(&h->disk_watch);
-    loop_watch_end(&h->jobs_watch);
-    loop_watch_end(&h->inner_watch);
-    loop_watch_end(&h->bell_watch);
-    disk_worker_free(h->disk);
-    job_worker_free(h->jobs); /* what jobs write to is the node's */
-    if (h->inner_fd != -1)
-        inproc_unlisten(h->inner_fd);
-    if (h->bell != -1)
-        close(h->bell);
-    door_free(h->door);
-    redis_free(h->redis);
-    links_free(h->links);
-    node_free(h->node);
-    effects_deinit(&h->effects);
-    data_dir_close(h->dir);
-    loop_free(h->loop);
-    free(h->downs);
-    free(h);
 }

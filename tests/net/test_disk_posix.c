@@ -122,6 +122,48 @@ static int open_in_child(const char *dir)
     return WEXITSTATUS(status);
 }
 
+/* Zeros are written ahead of small writes: never over what stands there, and
+ * never beyond the end. */
+Test(disk_posix, what_is_reserved_reads_as_it_was_written)
+{
+    enum {
+        BYTES = 1 << 20
+    };
+    static const struct {
+        size_t at, len;
+    } writes[] = {
+        { 0, 4096 },          { 4096, 100 },        { 4196, 300 << 10 },
+        { 400 << 10, 10 },    { 311396, 50 },       { 311446, 120 << 10 },
+        { 434326, 5 },        { 900 << 10, 20 },    { 434331, 1 },
+        { BYTES - 700, 600 }, { BYTES - 100, 100 }, { 0, 8 },
+    };
+    static uint8_t model[BYTES], data[BYTES], found[BYTES];
+    for (int in_order = 0; in_order <= 1; in_order++) {
+        struct place p;
+        int handle;
+        uint64_t size = 0;
+        size_t end = 0;
+        open_place(&p);
+        must(disk_open(p.disk, "reserved", true, &handle));
+        must(disk_allocate(p.disk, handle, BYTES));
+        memset(model, 0, sizeof model);
+        for (size_t i = 0; i < sizeof writes / sizeof writes[0]; i++) {
+            size_t at = in_order ? end : writes[i].at, len = writes[i].len;
+            memset(data, (int)i + 1, len);
+            memcpy(model + at, data, len);
+            must(disk_write(p.disk, handle, at, data, len));
+            must(disk_sync(p.disk, handle));
+            must(disk_size(p.disk, handle, &size));
+            cr_assert_eq(size, BYTES);
+            must(disk_read(p.disk, handle, 0, found, BYTES));
+            cr_assert(memcmp(found, model, BYTES) == 0, "write %zu", i);
+            end += len;
+        }
+        must(disk_close(p.disk, handle));
+        close_place(&p);
+    }
+}
+
 Test(disk_posix, only_one_process_has_it_open)
 {
     struct place p;
