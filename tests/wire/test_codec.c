@@ -144,7 +144,7 @@ Test(codec, skips_fields_of_a_later_version)
     struct rng rng;
     struct codec_arena arena = { 0 };
     static const uint8_t fields[SAMPLE_TYPES + 1] = { 0, 7, 15, 11, 0, 8, 6,
-                                                      4, 2, 4,  1,  3, 0, 10,
+                                                      4, 2, 4,  1,  3, 0, 12,
                                                       3, 8, 7,  15, 3 };
     bool grew[SAMPLE_TYPES + 1] = { false };
     rng_init(&rng, 6);
