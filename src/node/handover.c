@@ -93,10 +93,9 @@ static size_t keys_waiting(const struct handover *h)
     return h->keys.len - h->keys_at;
 }
 
-bool handover_refuses_writes(const struct replica *r)
+bool handover_is_full(const struct handover *h)
 {
-    return r->handover &&
-           (r->handover->frozen || keys_waiting(r->handover) > KEYS_BYTES_MAX);
+    return h->frozen || keys_waiting(h) > KEYS_BYTES_MAX;
 }
 
 /* Keys. */
@@ -141,10 +140,10 @@ static void drop_taken_keys(struct handover *h)
     h->keys_at = 0;
 }
 
-void handover_note(struct replica *r, const struct cache_key *key)
+void handover_note_key(struct replica *r, const struct cache_key *key)
 {
     struct handover *h = r->handover;
-    if (!h || !h->active || h->broken || DLHT_MUTANT == 62)
+    if (!h->active || h->broken || DLHT_MUTANT == 62)
         return;
     assert(!h->frozen);
     /* What the scan has yet to tell need not wait here. */

@@ -68,15 +68,27 @@ void handover_free(struct handover *handover); /* NULL is allowed */
 /* Its end has begun: the arc is asked nothing more here. */
 bool handover_is_frozen(const struct replica *r);
 /* Nor, while too much waits to be sent, may it be written to. */
-bool handover_refuses_writes(const struct replica *r);
+bool handover_is_full(const struct handover *handover);
+
+static inline bool handover_refuses_writes(const struct replica *r)
+{
+    return r->handover && handover_is_full(r->handover);
+}
 
 /* While the node stops: its volatile arcs are on their way to others, or may yet
  * be, and it is to wait. */
 bool handover_stopping(struct node *node);
 
 /* Before or after a key changes, or all keys went. */
-void handover_note(struct replica *r, const struct cache_key *key);
+void handover_note_key(struct replica *r, const struct cache_key *key);
 void handover_note_flush(struct replica *r);
+
+/* As every write does. */
+static inline void handover_note(struct replica *r, const struct cache_key *key)
+{
+    if (r->handover)
+        handover_note_key(r, key);
+}
 
 /* The receiver's side, handover_take.c. Chunks for replicas that are not here,
  * and for volatile ones. */

@@ -317,8 +317,10 @@ static const struct id *holder_of(struct node *node, const struct arc *arc)
     struct gift *g = find_gift(k, arc->id);
     if (g && g->before == arc->generation)
         return &g->to.peer;
-    if (g) /* it was taken, or somebody else gave it away */
+    if (g) { /* it was taken, or somebody else gave it away */
         end_gift(k, g);
+        gossip_notice_arc(node, arc); /* who had it may be gone */
+    }
     return is_kept(node, arc) ? &arc->members[0].peer : NULL;
 }
 

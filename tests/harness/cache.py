@@ -65,8 +65,8 @@ def await_owners(ring, dead, seconds):
 
 
 def moved(ring, count):
-    """A peer joins and another leaves: nothing is lost, nor what is written
-    meanwhile."""
+    """A peer joins, another leaves, a third is stopped: nothing is lost, nor
+    what is written meanwhile."""
     put_all(ring, count, "f")
     ends = [f"cache set end{i} x --ttl 600000" for i in range(20)]
     ensure(len(shell(ring, ends)[0]) == len(ends), "a put with an end failed")
@@ -90,6 +90,10 @@ def moved(ring, count):
         leaver.terminate()
     there = get_all(ring, count, "g", rest)
     ensure(there == count, f"{there} of {count} after it was stopped")
+    stopped, rest = ring.nodes[1], ",".join(n.address for n in ring.nodes[2:])
+    stopped.terminate()
+    there = get_all(ring, count, "g", rest)
+    ensure(there == count, f"{there} of {count} after another was stopped")
     _, said = shell(ring, [f"cache ttl end{i}" for i in range(20)], rest)
     left = [int("".join(c for c in line if c.isdigit()) or 0) for line in said]
     ensure(all(300000 < ms <= 600000 for ms in left), f"ends: {said[:2]}")
