@@ -113,8 +113,9 @@ DLHT_API int dlht_open(const struct dlht_config *config, struct dlht **out,
 /* Connects to the first of "HOST:PORT[,HOST:PORT...]" that answers; later goes
  * over to others by itself, those it learns of included. "unix:PATH" stands for
  * a node of this machine that listens there. Who asks often is connected to up
- * to 64 more nodes, by the addresses that they advertise, and asks for a key
- * the one that leads its arc; where that cannot be reached, the first does.
+ * to 64 more nodes, by the addresses that they advertise if those are numbers,
+ * and asks for a key the one that leads its arc; where that cannot be reached,
+ * the first does.
  *   DLHT_EINVAL, DLHT_EUNAVAILABLE, DLHT_EVERSION, DLHT_ENOMEM */
 DLHT_API int dlht_connect(const char *addresses, uint32_t timeout_ms,
                           struct dlht **out, struct dlht_error *error);

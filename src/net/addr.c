@@ -115,16 +115,27 @@ bool addr_is_wildcard(const char *text)
            strcmp(parts.host, "::") == 0 || strcmp(parts.host, "*") == 0;
 }
 
-static int addr_resolve(const char *text, bool passive, struct addrinfo **out)
+/* flags: AI_PASSIVE, AI_NUMERICHOST. */
+static int addr_resolve(const char *text, int flags, struct addrinfo **out)
 {
     struct addr_parts parts;
     if (!addr_split(text, &parts))
         return DLHT_EINVAL;
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
-                              .ai_flags = passive ? AI_PASSIVE : 0 };
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = flags };
     const char *host = strcmp(parts.host, "*") == 0 ? NULL : parts.host;
     return getaddrinfo(host, parts.port, &hints, out) == 0 ? DLHT_OK
                                                            : DLHT_EUNAVAILABLE;
+}
+
+bool addr_is_numeric(const char *text)
+{
+    struct addrinfo *list;
+    if (addr_is_inproc(text) || addr_is_unix(text))
+        return true;
+    if (addr_resolve(text, AI_NUMERICHOST, &list) != DLHT_OK)
+        return false;
+    freeaddrinfo(list);
+    return true;
 }
 
 static void addr_set(int fd, int level, int option, int value)
@@ -259,7 +270,7 @@ int addr_listen(const char *text, char bound[PEER_ADDR_MAX], int *fd)
         return addr_listen_path(text, fd);
     }
     struct addrinfo *list;
-    if (addr_resolve(text, true, &list) != DLHT_OK)
+    if (addr_resolve(text, AI_PASSIVE, &list) != DLHT_OK)
         return DLHT_EINVAL;
     int rc = addr_bind(list, fd);
     freeaddrinfo(list);
@@ -341,7 +352,7 @@ int addr_connect(const char *text, int *fd)
     if (addr_is_unix(text))
         return addr_connect_path(text, fd);
     struct addrinfo *list;
-    int s, rc = addr_resolve(text, false, &list);
+    int s, rc = addr_resolve(text, 0, &list);
     if (rc != DLHT_OK)
         return rc;
     rc = addr_socket(list->ai_family, &s);

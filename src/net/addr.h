@@ -22,6 +22,8 @@ bool addr_is_valid(const char *text);
 bool addr_is_inproc(const char *text);
 /* Valid, and peers may reach each other there: not a PATH. */
 bool addr_is_of_peer(const char *text);
+/* Known without asking who has a name, which may take long. */
+bool addr_is_numeric(const char *text);
 /* What it listens on; 0: it has none, or none that is one. */
 uint16_t addr_port(const char *text);
 /* Listens on all interfaces: nobody can connect to it by this name. */

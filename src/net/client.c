@@ -22,11 +22,13 @@
 
 enum {
     CLIENT_LINKS_MAX = 1 + CLIENT_OWNERS_MAX,
-    CLIENT_LOOK_MAX = 256, /* calls that cannot be sent yet, passed over */
+    CLIENT_PASSED_MAX = 256, /* calls that cannot be sent yet, in one round */
     /* Who stays a moment only asks one node. Then arcs are looked up, a few at
-     * once, and not for each request if that does not help. */
+     * once and after so many forwarded answers each; twice as many as long as
+     * that leads to no node that lets us in. */
     CLIENT_FORWARDED_FIRST = 64,
     CLIENT_FORWARDED_EACH = 4,
+    CLIENT_FORWARDED_MOST = 65536,
     CLIENT_LOOKUPS_MAX = 4
 };
 
@@ -35,6 +37,7 @@ static const uint64_t CLIENT_MS = UINT64_C(1000000);
  * moment only, and not often. */
 static const uint64_t CLIENT_LEARN_FIRST_NS = UINT64_C(1000000000);
 static const uint64_t CLIENT_LEARN_NS = UINT64_C(60000000000);
+static const uint64_t CLIENT_PAUSE_NS = UINT64_C(500000000);
 static const uint64_t CLIENT_BACKOFF_MIN_NS = UINT64_C(20000000);
 static const uint64_t CLIENT_BACKOFF_MAX_NS = UINT64_C(1000000000);
 /* Of owners, beside whom there is always the home node. */
@@ -55,9 +58,11 @@ struct client {
     struct client_link links[CLIENT_LINKS_MAX];
     size_t link_count; /* all behind are unused */
     struct client_map map;
-    uint64_t forwarded; /* answers that another node had to be asked for */
-    uint64_t looked_up; /* forwarded, when an arc was last looked up */
-    unsigned lookups;   /* open */
+    struct id cluster;    /* of home; zero: not known yet */
+    uint64_t forwarded;   /* answers that another node had to be asked for */
+    uint64_t look_up_at;  /* forwarded, when an arc is next looked up */
+    uint64_t look_up_gap; /* ... and from then to the one after it */
+    unsigned lookups;     /* open */
     uint64_t now_ns;
     uint64_t learn_ns;
     int refusal; /* why the last hello was refused */
@@ -143,11 +148,57 @@ static void client_set_deadlines(struct client *c)
                   c->now_ns + c->fresh->request.timeout_ms * CLIENT_MS);
 }
 
+/* The key that says where a request belongs; empty: to any node. */
+static struct span client_key(const struct request *q)
+{
+    struct mp_reader r;
+    switch (q->op) {
+    case OP_PUT:
+    case OP_GET:
+    case OP_DEL:
+    case OP_CAS:
+    case OP_VECTOR_PUT:
+    case OP_VECTOR_GET:
+    case OP_CACHE_EXPIRE:
+    case OP_CACHE_LEASE:
+        return q->key;
+    case OP_MGET:
+    case OP_BATCH:
+    case OP_CAS_BATCH: /* whose first are keys */
+        mp_reader_init(&r, q->list);
+        return mp_read_bytes(&r);
+    case OP_RANGE:
+    case OP_COUNT:
+        return q->flags & REQUEST_REVERSE ? span_empty() : q->key;
+    default:
+        return span_empty();
+    }
+}
+
+static bool is_of_one_key(const struct request *q)
+{
+    return q->key.len > 0 && q->op != OP_RANGE && q->op != OP_COUNT &&
+           client_key(q).len > 0;
+}
+
+/* An owner did not do what it was asked for: home is asked the next time. */
+static void client_doubt(struct client *c, const struct call *call)
+{
+    const struct request *q = &call->request;
+    if (call->link && !is_home(c, call->link))
+        client_map_forget(&c->map, q->keyspace_name, client_key(q));
+}
+
 static void client_expire(struct client *c)
 {
     struct wheel_node *node;
-    while ((node = wheel_take(&c->wheel, c->now_ns)))
-        client_fail(c, (struct call *)(void *)node, DLHT_ETIMEOUT);
+    while ((node = wheel_take(&c->wheel, c->now_ns))) {
+        struct call *call = (struct call *)(void *)node;
+        client_doubt(c, call);
+        if (call->link)
+            call->link->owes = true;
+        client_fail(c, call, DLHT_ETIMEOUT);
+    }
 }
 
 /* Connections. */
@@ -181,6 +232,8 @@ static void client_drop(struct client *c, struct client_link *link)
         call->link = NULL;
     }
     call_list_merge(&c->waiting, &link->sent);
+    if (!is_home(c, link))
+        client_map_forget_owner(&c->map, (int)(link - c->links) - 1);
     link->failures++;
     link->retry_ns =
         c->now_ns + (is_home(c, link) ? client_leave_home(c, link->failures)
@@ -205,30 +258,51 @@ static void client_unite(struct client *c, struct client_link *owner)
     owner->retry_ns = c->now_ns;
 }
 
+/* Addresses that the cluster named may be those of another one here. */
+static bool is_of_another_cluster(const struct client *c,
+                                  const struct client_link *link,
+                                  const struct hello *hello)
+{
+    bool was_given = is_home(c, link) && c->peers.at < c->peers.given;
+    return !was_given && !id_is_zero(&c->cluster) &&
+           !id_is_zero(&hello->cluster) &&
+           !id_equal(&c->cluster, &hello->cluster);
+}
+
 static void client_welcomed(struct client *c, struct client_link *link,
                             const struct hello *hello)
 {
-    if (hello->status != DLHT_OK) {
+    if (hello->status != DLHT_OK || is_of_another_cluster(c, link, hello)) {
         if (is_home(c, link))
             c->refusal = hello->status;
         client_drop(c, link);
         return;
     }
     link->state = CLIENT_LINK_UP;
-    link->failures = 0;
     link->heard_ns = link->used_ns = c->now_ns;
     link->peer = hello->peer;
     if (!is_home(c, link)) {
+        c->look_up_gap = CLIENT_FORWARDED_EACH;
         if (id_equal(&link->peer, &client_home(c)->peer))
             client_unite(c, link);
         return;
     }
+    link->failures = 0;
+    c->cluster = hello->cluster;
     c->refusal = DLHT_OK;
     if (c->learn_ns == 0)
         c->learn_ns = c->now_ns + CLIENT_LEARN_FIRST_NS;
 }
 
-/* The owner with that address; NULL: there are too many. */
+/* It has a place, or failed lately, which is to be remembered. */
+static bool is_in_use(const struct client *c, const struct client_link *link)
+{
+    return c->map.arcs_of[link - c->links - 1] > 0 || link->sent.first ||
+           (link->failures > 0 && c->now_ns < link->retry_ns);
+}
+
+/* The owner with that address; NULL: there are too many, or it is none that
+ * can be reached without asking for a name's address, which may take long. */
 static struct client_link *client_owner(struct client *c, struct span addr)
 {
     struct client_link *unused = NULL;
@@ -236,8 +310,7 @@ static struct client_link *client_owner(struct client *c, struct span addr)
         struct client_link *link = &c->links[i];
         if (i < c->link_count && span_equal(span_str(link->addr), addr))
             return link;
-        bool in_use = c->map.arcs_of[i - 1] > 0 || link->sent.first;
-        if (!unused && !in_use)
+        if (!unused && !is_in_use(c, link))
             unused = link;
     }
     if (!unused || addr.len >= PEER_ADDR_MAX)
@@ -245,9 +318,9 @@ static struct client_link *client_owner(struct client *c, struct span addr)
     char text[PEER_ADDR_MAX];
     memcpy(text, addr.data, addr.len);
     text[addr.len] = 0;
-    if (!addr_is_of_peer(text))
+    if (!addr_is_of_peer(text) || !addr_is_numeric(text))
         return NULL;
-    client_link_deinit(unused);
+    client_link_close(unused);
     client_link_init(unused);
     strcpy(unused->addr, text);
     size_t count = (size_t)(unused - c->links) + 1;
@@ -258,53 +331,32 @@ static struct client_link *client_owner(struct client *c, struct span addr)
 
 /* Whom to ask. */
 
-/* The key that says where a request belongs; empty: to any node. */
-static struct span client_key(const struct request *q)
+/* Home, or while there is none any node that serves us. */
+static struct client_link *client_any(struct client *c)
 {
-    struct mp_reader r;
-    switch (q->op) {
-    case OP_PUT:
-    case OP_GET:
-    case OP_DEL:
-    case OP_CAS:
-    case OP_VECTOR_PUT:
-    case OP_VECTOR_GET:
-    case OP_CACHE_EXPIRE:
-    case OP_CACHE_LEASE:
-        return q->key;
-    case OP_MGET:
-    case OP_BATCH:
-    case OP_CAS_BATCH: /* whose first are keys */
-        mp_reader_init(&r, q->list);
-        return mp_read_bytes(&r);
-    case OP_RANGE:
-    case OP_COUNT:
-        return q->flags & REQUEST_REVERSE ? span_empty() : q->key;
-    default:
-        return span_empty();
-    }
-}
-
-static bool is_of_one_key(const struct request *q)
-{
-    return q->key.len > 0 && q->op != OP_RANGE && q->op != OP_COUNT;
+    for (size_t i = 0; i < c->link_count; i++)
+        if (c->links[i].state == CLIENT_LINK_UP)
+            return &c->links[i];
+    return client_home(c);
 }
 
 static struct client_link *client_route(struct client *c,
                                         const struct call *call)
 {
-    if (c->map.arc_count == 0 || !call->fn)
+    if (!call->fn)
         return client_home(c);
+    if (c->map.arc_count == 0)
+        return client_any(c);
     const struct request *q = &call->request;
     struct span key = client_key(q);
     int owner = key.len ? client_map_find(&c->map, q->keyspace_name, key) : -1;
     if (owner < 0)
-        return client_home(c);
+        return client_any(c);
     struct client_link *link = &c->links[owner + 1];
     if (link->state == CLIENT_LINK_UP)
         return link;
     link->wanted = true;
-    return client_home(c);
+    return client_any(c);
 }
 
 /* Looks up where a key is that is not where it was asked for. */
@@ -320,7 +372,9 @@ static void client_look_up(struct client *c, const struct request *q)
     if (client_submit(c, &request, NULL, NULL) != DLHT_OK)
         return; /* the next time, then */
     c->lookups++;
-    c->looked_up = c->forwarded;
+    c->look_up_at = c->forwarded + c->look_up_gap;
+    if (c->look_up_gap < CLIENT_FORWARDED_MOST)
+        c->look_up_gap *= 2;
 }
 
 /* An answer that was fetched from another node: what is known of the key is
@@ -331,11 +385,9 @@ static void client_forwarded(struct client *c, const struct call *call)
     if (!c->learn || !is_of_one_key(q) || q->flags & REQUEST_STALE)
         return;
     c->forwarded++;
-    if (!is_home(c, call->link))
-        client_map_forget(&c->map, q->keyspace_name, q->key);
-    if (c->forwarded >= CLIENT_FORWARDED_FIRST &&
-        c->forwarded - c->looked_up >= CLIENT_FORWARDED_EACH &&
-        c->lookups < CLIENT_LOOKUPS_MAX && q->key.len <= CLIENT_MAP_KEY_MAX &&
+    client_doubt(c, call);
+    if (c->forwarded >= c->look_up_at && c->lookups < CLIENT_LOOKUPS_MAX &&
+        q->key.len <= CLIENT_MAP_KEY_MAX &&
         client_map_find(&c->map, q->keyspace_name, q->key) < 0)
         client_look_up(c, q);
 }
@@ -353,7 +405,8 @@ static void client_looked_up(struct client *c, const struct call *call,
         return;
     int rc = client_map_put(&c->map, call->request.keyspace_name, &place,
                             (int)(owner - c->links) - 1);
-    (void)rc; /* home carries it there, then */
+    if (rc == DLHT_OK && owner->state == CLIENT_LINK_UP)
+        c->look_up_gap = CLIENT_FORWARDED_EACH;
 }
 
 /* Sending. */
@@ -363,15 +416,15 @@ static void client_pack(struct client *c)
     struct call *next;
     unsigned passed = 0;
     for (struct call *call = c->waiting.first;
-         call && call != c->fresh && passed < CLIENT_LOOK_MAX; call = next) {
+         call && call != c->fresh && passed < CLIENT_PASSED_MAX; call = next) {
         next = call->next;
         struct client_link *link = client_route(c, call);
-        if (!client_link_takes(link)) {
+        if (!client_link_takes(link) ||
+            !calls_number(&c->calls, call, &c->session)) {
             passed++;
             continue;
         }
-        if (!calls_number(&c->calls, call, &c->session) ||
-            client_link_pack(link, call, &c->message, c->now_ns) != DLHT_OK)
+        if (client_link_pack(link, call, &c->message, c->now_ns) != DLHT_OK)
             break; /* memory may come back before its deadline */
         client_take_back(c, call);
         call->was_sent = true;
@@ -388,6 +441,13 @@ static bool is_refusal(int status)
     return status == DLHT_EUNAVAILABLE || status == DLHT_EBUSY ||
            status == DLHT_EFULL || status == DLHT_ENOKEYSPACE ||
            status == DLHT_EEXISTS || status == DLHT_ETIMEOUT;
+}
+
+/* Another node may do better. */
+static bool is_stuck(int status)
+{
+    return status == DLHT_EUNAVAILABLE || status == DLHT_EBUSY ||
+           status == DLHT_ETIMEOUT || status == DLHT_EUNKNOWN;
 }
 
 static void client_answer(struct client *c, struct client_link *link,
@@ -409,8 +469,13 @@ static void client_answer(struct client *c, struct client_link *link,
         client_complete(c, call);
         return;
     }
+    link->failures = 0;
     if (response.hops > 0)
         client_forwarded(c, call);
+    else if (is_stuck(response.status))
+        client_doubt(c, call);
+    else if (response.status == DLHT_ENOKEYSPACE)
+        client_map_forget_space(&c->map, call->request.keyspace_name);
     if (call->is_write && call->was_lost && is_refusal(response.status)) {
         /* This time it was refused; what the first node did is not known. */
         response.status = DLHT_EUNKNOWN;
@@ -471,18 +536,29 @@ static void client_tend(struct client *c, struct client_link *link)
     }
 }
 
+/* False: some could not, and what was sent on them waits again. */
+static bool client_write_all(struct client *c)
+{
+    bool all = true;
+    for (size_t i = 0; i < c->link_count; i++) {
+        struct client_link *link = &c->links[i];
+        if (link->state < CLIENT_LINK_GREETING ||
+            client_link_write(link) == DLHT_OK)
+            continue;
+        client_drop(c, link);
+        all = false;
+    }
+    return all;
+}
+
 static void client_advance(struct client *c)
 {
     for (size_t i = 0; i < c->link_count; i++)
         client_tend(c, &c->links[i]);
     client_ask_peers(c);
-    client_pack(c);
-    for (size_t i = 0; i < c->link_count; i++) {
-        struct client_link *link = &c->links[i];
-        if (link->state >= CLIENT_LINK_GREETING &&
-            client_link_write(link) != DLHT_OK)
-            client_drop(c, link);
-    }
+    do
+        client_pack(c);
+    while (!client_write_all(c)); /* one link less each time */
 }
 
 /* Until when it makes sense to wait. */
@@ -552,9 +628,14 @@ int client_poll(struct client *c, int timeout_ms)
 {
     if (c->polling)
         return DLHT_EINVAL;
+    uint64_t before_ns = c->now_ns;
     c->polling = true;
     c->completed = 0;
     c->now_ns = sys_now_ns();
+    /* Nobody was silent while nobody listened for long. */
+    uint64_t pause_ns = c->now_ns - before_ns;
+    for (size_t i = 0; i < c->link_count && pause_ns > CLIENT_PAUSE_NS; i++)
+        c->links[i].heard_ns += pause_ns;
     uint64_t until_ns = c->calls.open ? UINT64_MAX : c->now_ns;
     if (timeout_ms >= 0)
         until_ns = c->now_ns + (uint64_t)timeout_ms * CLIENT_MS;
@@ -621,6 +702,8 @@ int client_new(const char *addresses, bool learn, struct client **out,
     c->link_count = 1;
     client_home(c)->wanted = true;
     c->learn = learn;
+    c->look_up_at = CLIENT_FORWARDED_FIRST;
+    c->look_up_gap = CLIENT_FORWARDED_EACH;
     calls_init(&c->calls);
     c->now_ns = sys_now_ns();
     rng_init(&c->rng, sys_random());
@@ -642,7 +725,7 @@ void client_free(struct client *c)
     while (c->waiting.first)
         client_fail(c, c->waiting.first, DLHT_ECLOSED);
     for (size_t i = 0; i < CLIENT_LINKS_MAX; i++)
-        client_link_deinit(&c->links[i]);
+        client_link_close(&c->links[i]);
     client_map_deinit(&c->map);
     calls_deinit(&c->calls);
     codec_arena_deinit(&c->arena);

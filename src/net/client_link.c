@@ -15,7 +15,7 @@
 enum {
     LINK_READ_BYTES = 256 << 10,
     LINK_OUT_AHEAD = 1 << 20, /* packed and not written */
-    LINK_ROOM_KEEP = 1 << 20
+    LINK_ROOM_KEEP = 1 << 20  /* while it is connected */
 };
 
 static const uint64_t LINK_CONNECT_NS = UINT64_C(2000000000);
@@ -43,17 +43,11 @@ void client_link_close(struct client_link *link)
     link->state = CLIENT_LINK_DOWN;
     link->peer = (struct id){ 0 };
     link->wanted = false;
-    link_clear(&link->in);
-    link_clear(&link->out);
-    link->in_at = 0;
-    link->out_at = 0;
-}
-
-void client_link_deinit(struct client_link *link)
-{
-    client_link_close(link);
+    link->owes = false;
     buf_deinit(&link->in);
     buf_deinit(&link->out);
+    link->in_at = 0;
+    link->out_at = 0;
 }
 
 int client_link_connect(struct client_link *link, uint64_t now_ns)
@@ -91,7 +85,7 @@ int client_link_pack(struct client_link *link, struct call *call,
     int rc = codec_pack(room, &link->out);
     if (rc != DLHT_OK)
         return rc;
-    if (!link->sent.first)
+    if (!link->sent.first && !link->owes)
         link->heard_ns = now_ns;
     link->used_ns = now_ns;
     return DLHT_OK;
@@ -130,6 +124,7 @@ int client_link_read(struct client_link *link, uint64_t now_ns)
     if (n <= 0)
         return DLHT_EIO;
     in->len += (size_t)n;
+    link->owes = false;
     link->heard_ns = now_ns;
     return DLHT_OK;
 }

@@ -39,6 +39,7 @@ struct client_link {
     uint64_t used_ns;      /* last request */
     unsigned failures;     /* in a row */
     bool wanted;           /* something would be sent on it */
+    bool owes;             /* answers whose time has run out */
     struct buf in;
     size_t in_at;
     struct buf out;
@@ -47,10 +48,8 @@ struct client_link {
 
 void client_link_init(struct client_link *link);
 
-/* Closes the connection and forgets its bytes; sent stays. */
+/* Closes the connection and frees its bytes; sent stays. */
 void client_link_close(struct client_link *link);
-/* ... and frees. */
-void client_link_deinit(struct client_link *link);
 
 /* Begins to connect to addr. An error: closed. */
 MUST_USE int client_link_connect(struct client_link *link, uint64_t now_ns);

@@ -23,6 +23,8 @@ struct client_map_arc {
     uint8_t owner;
 };
 
+_Static_assert(CLIENT_OWNERS_MAX <= UINT8_MAX, "an owner is a byte");
+
 /* A key as its arc has it. */
 struct placed {
     struct span key;
@@ -96,6 +98,8 @@ int client_map_find(const struct client_map *map, struct span keyspace,
 static void arcs_drop(struct client_map *map, struct client_map_space *space,
                       size_t from, size_t to)
 {
+    if (from == to)
+        return;
     for (size_t i = from; i < to; i++) {
         map->arcs_of[space->arcs[i].owner]--;
         free(space->arcs[i].bytes);
@@ -116,6 +120,13 @@ void client_map_forget(struct client_map *map, struct span keyspace,
     size_t at = arc_at(space, placed.key);
     if (at < space->count)
         arcs_drop(map, space, at, at + 1);
+}
+
+void client_map_forget_space(struct client_map *map, struct span keyspace)
+{
+    struct client_map_space *space = space_find(map, keyspace);
+    if (space)
+        arcs_drop(map, space, 0, space->count);
 }
 
 void client_map_forget_owner(struct client_map *map, int owner)
@@ -168,16 +179,26 @@ bool client_map_read(struct span document, struct client_map_place *out)
            (!out->has_hi || span_compare(out->lo, out->hi) < 0);
 }
 
+/* One without arcs; NULL: all have some. */
+static struct client_map_space *space_unused(struct client_map *map)
+{
+    for (size_t i = 0; i < map->space_count; i++)
+        if (map->spaces[i].count == 0)
+            return &map->spaces[i];
+    return map->space_count < CLIENT_MAP_SPACES_MAX
+               ? &map->spaces[map->space_count++]
+               : NULL;
+}
+
 static int space_for(struct client_map *map, struct span name, bool hashed,
                      struct client_map_space **out)
 {
     struct client_map_space *space = space_find(map, name);
     if (!space) {
-        if (map->space_count == CLIENT_MAP_SPACES_MAX ||
-            name.len > KEYSPACE_NAME_MAX)
+        space = space_unused(map);
+        if (!space || name.len > KEYSPACE_NAME_MAX)
             return DLHT_EFULL;
-        space = &map->spaces[map->space_count++];
-        memset(space, 0, sizeof *space);
+        memset(space->name, 0, sizeof space->name);
         if (name.len)
             memcpy(space->name, name.data, name.len);
     }
@@ -221,7 +242,8 @@ int client_map_put(struct client_map *map, struct span keyspace,
 {
     struct client_map_space *space;
     size_t len = place->lo.len + (place->has_hi ? place->hi.len : 0);
-    if (len > CLIENT_MAP_KEY_MAX)
+    if (place->lo.len > HASH_BYTES + CLIENT_MAP_KEY_MAX ||
+        len - place->lo.len > HASH_BYTES + CLIENT_MAP_KEY_MAX)
         return DLHT_ETOOBIG;
     if (map->arc_count == CLIENT_MAP_ARCS_MAX)
         return DLHT_EFULL;

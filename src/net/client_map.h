@@ -66,9 +66,10 @@ bool client_map_read(struct span document, struct client_map_place *out);
 MUST_USE int client_map_put(struct client_map *map, struct span keyspace,
                             const struct client_map_place *place, int owner);
 
-/* Forgets the arc that has the key; all arcs of an owner. */
+/* Forgets the arc that has the key; all of a keyspace; all of an owner. */
 void client_map_forget(struct client_map *map, struct span keyspace,
                        struct span key);
+void client_map_forget_space(struct client_map *map, struct span keyspace);
 void client_map_forget_owner(struct client_map *map, int owner);
 
 #endif

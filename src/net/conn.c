@@ -118,7 +118,8 @@ static int conn_read_in(struct conn *conn, conn_take_fn take, void *context)
 
 int conn_read(struct conn *conn, conn_take_fn take, void *context)
 {
-    if (conn->out.len == 0 && conn->out.cap <= CONN_KEEP_BYTES)
+    if (conn->out.len == 0 && conn->out.cap <= CONN_KEEP_BYTES &&
+        !conn->out.failed)
         loop_room_take(conn->loop, &conn->out);
     int rc = conn_read_in(conn, take, context);
     if (conn->out.len == 0 && !conn->out.failed)

@@ -7,8 +7,8 @@
  * it lies; only the beginning of a message whose end has not come is copied.
  * Output is gathered in `out` (append to it with codec_pack and its like) and
  * leaves in one write a turn, large values at once; writability is watched only
- * while a write fell short. What the bytes mean is the owner's affair, and so are limits: see
- * conn_unsent and conn_held. */
+ * while a write fell short. What the bytes mean is the owner's affair, and so
+ * are limits: see conn_unsent and conn_held. */
 
 #ifndef NET_CONN_H
 #define NET_CONN_H
@@ -23,7 +23,7 @@
 #include "net/loop.h"
 
 enum {
-    CONN_LARGE = 64 << 10
+    CONN_LARGE = 64 << 10 /* of 16 KiB, one more call costs more than a copy */
 };
 
 struct conn {

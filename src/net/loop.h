@@ -23,8 +23,8 @@ enum {
     LOOP_HEADROOM = 64 << 10, /* before the read area: a message's beginning
                                * that an earlier read brought is laid there */
     LOOP_READ_BYTES = 256 << 10,
-    LOOP_ROOMS_MAX = 32,
-    LOOP_ROOMS_BYTES = 8 << 20
+    LOOP_ROOMS_MAX = 32,       /* connections that answer at once, mostly */
+    LOOP_ROOMS_BYTES = 8 << 20 /* that a node at rest keeps */
 };
 
 typedef void (*loop_fn)(void *context, bool readable, bool writable);

@@ -46,6 +46,12 @@ struct raw serve(int listen_fd, struct client *c, int32_t status)
 struct raw serve_as(int listen_fd, struct client *c, int32_t status,
                     uint8_t peer)
 {
+    return serve_of(listen_fd, c, status, peer, 9);
+}
+
+struct raw serve_of(int listen_fd, struct client *c, int32_t status,
+                    uint8_t peer, uint8_t cluster)
+{
     while (!raw_wait(listen_fd, 0))
         client_poll(c, 5);
     struct raw raw = { .fd = raw_accept(listen_fd) };
@@ -60,6 +66,7 @@ struct raw serve_as(int listen_fd, struct client *c, int32_t status,
                                 .kind = HELLO_PEER,
                                 .status = status };
     m.u.hello.peer.bytes[0] = peer;
+    m.u.hello.cluster.bytes[0] = cluster;
     m.u.hello.addr = span_str("127.0.0.1:1");
     CHECK(raw_say(&raw, &m));
     return raw;

@@ -26,10 +26,13 @@ void submit_key(struct client *c, enum dlht_op op, const char *key,
                 struct outcome *o);
 void on_answer(void *context, const struct dlht_result *result);
 
-/* Takes the client's connection and greets it as the peer of that id. */
+/* Takes the client's connection and greets it as the peer of that id, of that
+ * cluster. */
 struct raw serve(int listen_fd, struct client *c, int32_t status);
 struct raw serve_as(int listen_fd, struct client *c, int32_t status,
                     uint8_t peer);
+struct raw serve_of(int listen_fd, struct client *c, int32_t status,
+                    uint8_t peer, uint8_t cluster);
 
 /* The next request that the client sends. */
 struct request next_request(struct raw *raw, struct client *c);

@@ -113,10 +113,24 @@ static void the_last_word_counts(uint64_t seed)
     CHECK_EQ(map.arc_count, 0);
 }
 
+static void the_first_arc_may_be_hashed(void)
+{
+    struct client_map map = { 0 };
+    struct client_map_place place = { .hashed = true };
+    struct span words = span_str("words");
+    CHECK_EQ(client_map_put(&map, words, &place, 3), DLHT_OK);
+    CHECK_EQ(client_map_find(&map, words, span_str("any")), 3);
+    client_map_forget_space(&map, span_str("others"));
+    CHECK_EQ(map.arc_count, 1);
+    client_map_forget_space(&map, words);
+    CHECK_EQ(map.arc_count, 0);
+    client_map_deinit(&map);
+}
+
 static void its_size_is_bounded(void)
 {
     struct client_map map = { 0 };
-    static uint8_t long_key[CLIENT_MAP_KEY_MAX + 1];
+    static uint8_t long_key[CLIENT_MAP_KEY_MAX + 9];
     struct client_map_place place = { .lo =
                                           span_of(long_key, sizeof long_key) };
     struct span words = span_str("words");
@@ -134,16 +148,20 @@ static void its_size_is_bounded(void)
     CHECK_EQ(client_map_put(&map, words, &place, 0), DLHT_EFULL);
     client_map_forget_owner(&map, 0);
     CHECK_EQ(map.arc_count, 0);
+    CHECK_EQ(client_map_put(&map, words, &place, 0), DLHT_OK);
     for (int i = 1; i < CLIENT_MAP_SPACES_MAX; i++) {
         char name[16];
         snprintf(name, sizeof name, "space %d", i);
         CHECK_EQ(client_map_put(&map, span_str(name), &place, 0), DLHT_OK);
     }
     CHECK_EQ(client_map_put(&map, span_str("one more"), &place, 0), DLHT_EFULL);
+    /* What nobody asks for any more makes room. */
+    client_map_forget_space(&map, span_str("space 2"));
+    CHECK_EQ(client_map_put(&map, span_str("one more"), &place, 0), DLHT_OK);
     /* One that was made again with the other placement begins anew. */
     place = (struct client_map_place){ .lo = span_str("b"), .hashed = true };
     CHECK_EQ(client_map_put(&map, span_str("space 1"), &place, 1), DLHT_OK);
-    CHECK_EQ(map.arcs_of[0], CLIENT_MAP_SPACES_MAX - 2);
+    CHECK_EQ(map.arcs_of[0], CLIENT_MAP_SPACES_MAX - 1);
     CHECK_EQ(map.arcs_of[1], 1);
     client_map_deinit(&map);
 }
@@ -152,6 +170,7 @@ int main(void)
 {
     for (uint64_t seed = 1; seed <= 3; seed++)
         the_last_word_counts(seed);
+    the_first_arc_may_be_hashed();
     its_size_is_bounded();
     return check_done();
 }

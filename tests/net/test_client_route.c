@@ -4,6 +4,7 @@
  * hand; and what it does when that is wrong, or they are gone. */
 
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/hash.h"
@@ -112,10 +113,12 @@ static void begin_learned(struct stage *s, const char *placement)
 static void end(struct stage *s)
 {
     client_free(s->client);
-    raw_close(&s->home);
-    if (s->owner.fd)
+    if (s->home.fd > 0)
+        raw_close(&s->home);
+    if (s->owner.fd > 0)
         raw_close(&s->owner);
-    close(s->home_fd);
+    if (s->home_fd > 0)
+        close(s->home_fd);
     close(s->owner_fd);
 }
 
@@ -258,17 +261,154 @@ static void an_owner_that_is_silent_is_left(void)
     end(&s);
 }
 
+/* How many lookups so many forwarded answers lead to, each told as given. */
+static int lookups_of(struct stage *s, int count, const struct told *told)
+{
+    int lookups = 0, submitted = 0;
+    struct outcome o = { 0 };
+    for (int asked = 0; asked < count;) {
+        for (; submitted == asked; submitted++)
+            submit_key(s->client, DLHT_OP_GET, "bee", &o);
+        struct request q = next(s, &s->home);
+        uint32_t stream = s->home.message.stream;
+        if (q.op == OP_LOOKUP) {
+            lookups++;
+            tell(s, stream, told);
+            continue;
+        }
+        struct response response = { .value = span_str("value"), .hops = 1 };
+        answer_with(&s->home, s->client, stream, &response);
+        asked++;
+    }
+    return lookups;
+}
+
+/* Where lookups do not help there are fewer and fewer of them. */
 static void an_owner_that_cannot_be_reached_does_not_matter(void)
 {
+    static const struct told tolds[] = {
+        { "b", "d", "127.0.0.1:1", "ordered" },
+        { "b", "d", "no.such.host.invalid:7", "ordered" },
+        { "b", "d", NULL, "ordered" },
+    };
+    for (size_t i = 0; i < sizeof tolds / sizeof tolds[0]; i++) {
+        struct stage s;
+        begin(&s);
+        int lookups = lookups_of(&s, 1000, &tolds[i]);
+        CHECK(lookups >= 1 && lookups <= 10);
+        end(&s);
+    }
+}
+
+/* One that is gone is forgotten, and who has its arcs then is learned. */
+static void an_owner_that_is_gone_is_replaced(void)
+{
     struct stage s;
-    begin(&s);
-    forward(&s, "bee", FORWARDED);
-    CHECK_EQ(next(&s, &s.home).op, OP_LOOKUP);
-    struct told told = { "b", "d", "127.0.0.1:1", "ordered" };
-    tell(&s, s.home.message.stream, &told);
-    /* Nor is it looked up again and again. */
-    forward(&s, "bee", 4 * FORWARDED);
-    CHECK(!raw_receive(&s.home, 20));
+    begin_learned(&s, "ordered");
+    check_asks(&s, &s.home, "bee");
+    let_in(&s, OWNER);
+    check_asks(&s, &s.owner, "bee");
+    raw_close(&s.owner);
+    close(s.owner_fd);
+    s.owner_fd = raw_listen(s.owner_addr); /* another one */
+    struct told told = { "b", "d", s.owner_addr, "ordered" };
+    CHECK_EQ(lookups_of(&s, 16, &told), 1);
+    let_in(&s, OWNER + 1);
+    check_asks(&s, &s.owner, "bee");
+    end(&s);
+}
+
+/* What its write to an owner could not bring away goes home at once. */
+static void a_request_that_cannot_be_written_goes_home(void)
+{
+    struct stage s;
+    begin_learned(&s, "ordered");
+    check_asks(&s, &s.home, "bee");
+    let_in(&s, OWNER);
+    struct linger none = { .l_onoff = 1 };
+    setsockopt(s.owner.fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+    raw_close(&s.owner); /* by a reset, while the client does not listen */
+    s.owner.fd = 0;
+    struct outcome put = { 0 };
+    submit_key(s.client, DLHT_OP_PUT, "bee", &put);
+    struct request q = next(&s, &s.home);
+    CHECK_EQ(q.op, OP_PUT);
+    answer(&s.home, s.client, s.home.message.stream, DLHT_OK);
+    CHECK_EQ(put.status, DLHT_OK);
+    end(&s);
+}
+
+static void an_owner_that_goes_is_left(void)
+{
+    struct stage s;
+    begin_learned(&s, "ordered");
+    check_asks(&s, &s.home, "bee");
+    let_in(&s, OWNER);
+    struct outcome put = { 0 };
+    submit_key(s.client, DLHT_OP_PUT, "bee", &put);
+    (void)next(&s, &s.owner);
+    answer(&s.owner, s.client, s.owner.message.stream, DLHT_ECLOSED);
+    CHECK_EQ(put.count, 0);
+    CHECK_EQ(next(&s, &s.home).number, 1);
+    end(&s);
+}
+
+/* Also with timeouts that are shorter than a silence is borne. */
+static void who_lets_time_run_out_is_not_asked_again(void)
+{
+    struct stage s;
+    begin_learned(&s, "ordered");
+    check_asks(&s, &s.home, "bee");
+    let_in(&s, OWNER);
+    struct outcome o = { 0 };
+    struct dlht_request q = { .op = DLHT_OP_GET,
+                              .key = { "bee", 3 },
+                              .timeout_ms = 100 };
+    CHECK_EQ(client_submit(s.client, &q, on_answer, &o), DLHT_OK);
+    (void)next(&s, &s.owner);
+    while (o.count == 0)
+        client_poll(s.client, -1);
+    CHECK_EQ(o.status, DLHT_ETIMEOUT);
+    check_asks(&s, &s.home, "bee");
+    /* So it is with one that says that it cannot. */
+    end(&s);
+    begin_learned(&s, "ordered");
+    check_asks(&s, &s.home, "bee");
+    let_in(&s, OWNER);
+    submit_key(s.client, DLHT_OP_GET, "bee", &o);
+    (void)next(&s, &s.owner);
+    answer(&s.owner, s.client, s.owner.message.stream, DLHT_EUNAVAILABLE);
+    CHECK_EQ(o.status, DLHT_EUNAVAILABLE);
+    check_asks(&s, &s.home, "bee");
+    end(&s);
+}
+
+/* While there is no home, any node serves all that is asked. */
+static void without_home_the_others_are_asked(void)
+{
+    struct stage s;
+    begin_learned(&s, "ordered");
+    check_asks(&s, &s.home, "bee");
+    let_in(&s, OWNER);
+    close(s.home_fd);
+    raw_close(&s.home);
+    client_poll(s.client, 20);
+    check_asks(&s, &s.owner, "bee");
+    check_asks(&s, &s.owner, "zoo");
+    s.home_fd = s.home.fd = -1;
+    end(&s);
+}
+
+/* Its address means another node here than there. */
+static void an_owner_of_another_cluster_is_not_asked(void)
+{
+    struct stage s;
+    begin_learned(&s, "ordered");
+    check_asks(&s, &s.home, "bee");
+    s.owner = serve_of(s.owner_fd, s.client, DLHT_OK, OWNER, 8);
+    client_poll(s.client, 20);
+    check_asks(&s, &s.home, "bee");
+    CHECK(raw_is_closed(s.owner.fd, 1000));
     end(&s);
 }
 
@@ -287,27 +427,27 @@ static void nonsense_about_places_is_ignored(void)
 {
     static const struct told tolds[] = {
         { NULL, "d", "127.0.0.1:1", "ordered" },
-        { "b", "d", NULL, "ordered" },
         { "b", "d", "nowhere", "ordered" },
         { "b", "d", "unix:/tmp/x", "ordered" },
         { "b", "d", "127.0.0.1:1", NULL },
         { "d", "b", "127.0.0.1:1", "ordered" },
     };
     struct stage s;
-    begin(&s);
     for (size_t i = 0; i < sizeof tolds / sizeof tolds[0]; i++) {
-        forward(&s, "bee", i ? 4 : FORWARDED);
-        CHECK_EQ(next(&s, &s.home).op, OP_LOOKUP);
-        tell(&s, s.home.message.stream, &tolds[i]);
+        begin(&s);
+        CHECK(lookups_of(&s, 100, &tolds[i]) > 0);
+        check_asks(&s, &s.home, "bee");
+        end(&s);
     }
-    forward(&s, "bee", 4);
-    CHECK_EQ(next(&s, &s.home).op, OP_LOOKUP);
-    answer(&s.home, s.client, s.home.message.stream, DLHT_OK); /* no document */
-    forward(&s, "bee", 4);
-    CHECK_EQ(next(&s, &s.home).op, OP_LOOKUP);
-    answer(&s.home, s.client, s.home.message.stream, DLHT_EUNAVAILABLE);
-    check_asks(&s, &s.home, "bee");
-    end(&s);
+    static const int32_t statuses[] = { DLHT_OK, DLHT_EUNAVAILABLE };
+    for (size_t i = 0; i < 2; i++) {
+        begin(&s);
+        forward(&s, "bee", FORWARDED);
+        CHECK_EQ(next(&s, &s.home).op, OP_LOOKUP);
+        answer(&s.home, s.client, s.home.message.stream, statuses[i]);
+        check_asks(&s, &s.home, "bee"); /* `value` is no document */
+        end(&s);
+    }
 }
 
 int main(void)
@@ -318,6 +458,12 @@ int main(void)
     a_write_that_its_owner_lost_is_sent_home();
     an_owner_that_is_silent_is_left();
     an_owner_that_cannot_be_reached_does_not_matter();
+    an_owner_that_is_gone_is_replaced();
+    a_request_that_cannot_be_written_goes_home();
+    an_owner_that_goes_is_left();
+    who_lets_time_run_out_is_not_asked_again();
+    without_home_the_others_are_asked();
+    an_owner_of_another_cluster_is_not_asked();
     home_by_another_name_is_home();
     nonsense_about_places_is_ignored();
     return check_done();
