@@ -316,12 +316,19 @@ static bool is_preferred(const struct node *node, const struct pending *p)
            !node_is_self(node, prefer) && node_peer_is_up(node, prefer);
 }
 
+/* Any copy of the arc may answer it. But of the way to another one a copy here
+ * knows no more than the map that has just named it, and owners know most. */
+static bool may_be_stale(const struct pending *p)
+{
+    return (p->request.flags & REQUEST_STALE) && !p->on_the_way;
+}
+
 /* Whom to ask about an arc: its owner if it is up, else one member after the
  * other. False: nobody. */
 static bool choose_peer(struct node *node, const struct arc *arc,
                         const struct pending *p, struct id *to)
 {
-    bool stale = (p->request.flags & REQUEST_STALE) != 0;
+    bool stale = may_be_stale(p);
     if (is_preferred(node, p)) {
         *to = p->target.prefer;
         return true;
@@ -465,7 +472,7 @@ static void attempt(struct node *node, size_t index, struct pending *p)
                     : node->now_ns + (p->on_the_way ? WAY_NS : ATTEMPT_NS);
     struct replica *r = node_replica(node, arc->id);
     if (r && !r->empty && !is_preferred(node, p) &&
-        (replica_leads(r) || (p->request.flags & REQUEST_STALE))) {
+        (replica_leads(r) || may_be_stale(p))) {
         p->asked = node->self;
         p->attempts++;
         enter_doubt(p);

@@ -364,6 +364,20 @@ void plan_cache_moves(struct plan *p)
     p->bound_ns = 60 * WORLD_S;
 }
 
+/* Short ways on which a request may come again when its client has long been
+ * answered, and has written once more. */
+static void repeat_late(struct plan *p)
+{
+    p->world.net.far = 0;
+    p->world.net.delay_max_ns = 2 * WORLD_MS;
+    p->world.net.jitter_ns = WORLD_MS;
+    p->workload.think_ns = 3 * WORLD_MS;
+    p->has_faults_net = true;
+    p->faults_net = p->world.net;
+    p->faults_net.duplicate = 0.2;
+    p->faults_net.reorder = 0.5;
+}
+
 /* Two leaders of one arc, or a lease too many, is the matter of an instant:
  * only who asks all the time for the same few keys can see it. Leaders are sent
  * on from one to the next, links are held back and cut, peers pause. */
@@ -397,6 +411,8 @@ void plan_contended(struct plan *p)
     p->fault.lasts_ns = (50 + rng_below(&rng, 3000)) * WORLD_MS;
     set_steps(p, &rng);
     p->merger.every_ns = (50 + rng_below(&rng, 500)) * WORLD_MS;
+    if (rng_chance(&rng, 0.25))
+        repeat_late(p);
     p->equal = p->own_kinds = true;
     p->faults_ns = 15 * WORLD_S;
     p->calm_ns = 2 * WORLD_S;

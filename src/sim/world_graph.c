@@ -52,6 +52,18 @@ static void keep_old(struct sim_peer *peer, uint64_t number, struct span bytes)
                                           .len = bytes.len };
 }
 
+/* One bit, or some, all over the file: most of its bytes say where to look, and
+ * what was changed there is hard to see in answers. */
+static void damage(struct world *world, struct sim_peer *peer, const char *name,
+                   size_t len)
+{
+    uint64_t bits =
+        rng_chance(&world->rng, 0.5) ? 1 : rng_range(&world->rng, 2, 64);
+    for (; bits > 0; bits--)
+        disk_sim_flip(peer->disk, name, rng_below(&world->rng, len),
+                      (uint8_t)(1u << rng_below(&world->rng, 8)));
+}
+
 static void trouble(struct world *world, struct sim_peer *peer,
                     const struct graphs *g, size_t at)
 {
@@ -75,8 +87,7 @@ static void trouble(struct world *world, struct sim_peer *peer,
             peer, number,
             span_of(bytes.data, (size_t)rng_below(&world->rng, bytes.len)));
     else if (what == 2)
-        disk_sim_flip(peer->disk, name, rng_below(&world->rng, bytes.len),
-                      (uint8_t)(1u << rng_below(&world->rng, 8)));
+        damage(world, peer, name, bytes.len);
     else if (what == 3)
         write_graph(peer, g->numbers[(at + 1) % g->count], bytes);
     else if (old->bytes)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* With Chord pointers: an arc that is long gone and that others still name. */
+/* With Chord pointers: an arc that is long gone and that others still name; and
+ * the way to one that is not known here. */
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -18,6 +19,7 @@ struct question {
     struct id to;
     uint32_t stream;
     arc_id arc;
+    uint8_t op;
     bool avoids; /* the arc that is gone */
 };
 
@@ -46,6 +48,7 @@ static void note_question(struct alone *a, const struct id *to,
             (struct question){ .to = *to,
                                .stream = m->stream,
                                .arc = m->u.request.arc,
+                               .op = m->u.request.op,
                                .avoids = names_gone(m->u.request.avoid) };
     sends_before(a, to, m);
 }
@@ -86,5 +89,57 @@ Test(hearsay, an_arc_that_nobody_serves_is_not_to_be_named_again, .timeout = 60)
     }
     cr_expect(gone_around, "%zu questions", question_count);
     cr_expect_geq(asked_gone, 3);
+    crowd_end(&c);
+}
+
+/* A keyspace of two arcs, of which this node has a copy of the first that does
+ * not lead. The second is not known. */
+static void found_half(struct crowd *c)
+{
+    char bounds[2][2][8];
+    struct arc arcs[2];
+    struct message m = { .type = MESSAGE_GOSSIP };
+    struct keyspace_record record = { .id = FAR,
+                                      .name = span_str("far"),
+                                      .version = 1,
+                                      .placement = PLACEMENT_ORDERED,
+                                      .replicas = 3,
+                                      .floor_keys = 1000,
+                                      .ceiling_bytes = 1 << 20,
+                                      .first_arcs = arcs,
+                                      .first_arc_count = 2 };
+    for (size_t i = 0; i < 2; i++)
+        arcs[i] = crowd_arc(FAR, i, 2, bounds[i]);
+    arcs[0].members[2].peer = c->a.node->self;
+    m.u.gossip.keyspaces = &record;
+    m.u.gossip.keyspace_count = 1;
+    alone_hear(&c->a, &m);
+    struct keyspace *far = keyspaces_find(c->a.node, FAR);
+    map_forget(far->map, FIRST_ARC + 1, UINT64_MAX);
+}
+
+/* Any copy may answer what may be stale. But of the way one that is here knows
+ * no more than what chose it. */
+Test(hearsay, a_stale_request_asks_others_for_the_way, .timeout = 60)
+{
+    struct crowd c;
+    crowd_begin(&c, 31);
+    c.a.node->config.map_fingers = true;
+    found_half(&c);
+    cr_assert_not_null(node_replica(c.a.node, FIRST_ARC));
+    sends_before = c.a.sends;
+    c.a.sends = note_question;
+    question_count = 0;
+    struct request q = { .op = OP_GET,
+                         .flags = REQUEST_STALE,
+                         .timeout_ms = 2000,
+                         .keyspace_name = span_str("far"),
+                         .key = span_str("000001x") };
+    alone_begin(&c.a, &q);
+    alone_flush(&c.a);
+    size_t asked = 0;
+    for (size_t i = 0; i < question_count; i++)
+        asked += questions[i].op == OP_GET && questions[i].arc == FIRST_ARC;
+    cr_expect_eq(asked, 1, "%zu questions", question_count);
     crowd_end(&c);
 }
