@@ -3,8 +3,8 @@
 /* dlht/cache.h - what programs that use a keyspace as a cache need beside
  * dlht/dlht.h: a name for a request.
  *
- * Entries are put with DLHT_OP_PUT, ttl_ms and cost_us, got with DLHT_OP_GET, or with
- * DLHT_OP_CACHE_LEASE where many may miss the same one at once. */
+ * Entries are put with DLHT_OP_PUT, ttl_ms and cost_us, got with DLHT_OP_GET,
+ * or with DLHT_OP_CACHE_LEASE where many may miss the same one at once. */
 
 #ifndef DLHT_CACHE_H
 #define DLHT_CACHE_H

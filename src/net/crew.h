@@ -22,8 +22,8 @@ typedef int (*crew_fn)(void *context, size_t who, size_t index);
 
 /* Calls fn once for each index below count, from size threads at most (1 ..
  * CREW_MAX), of which the calling one is the first; fewer if the system gives
- * none. They are begun in ascending order. After a failure none is begun any more.
- * Returns DLHT_OK or the first failure. */
+ * none. They are begun in ascending order. After a failure none is begun any
+ * more. Returns DLHT_OK or the first failure. */
 MUST_USE int crew_run(size_t size, size_t count, crew_fn fn, void *context);
 
 #endif

@@ -294,8 +294,8 @@ static void fill_stream(struct node *node, struct replica *r)
 }
 
 /* Whether to go on now: at the node's rate, until all was told, or at any if
- * the node is about to stop. What changed since waits until there is enough of it, or nothing else is on its way: then
- * the end begins. */
+ * the node is about to stop. What changed since waits until there is enough of
+ * it, or nothing else is on its way: then the end begins. */
 static bool is_time(struct node *node, struct handover *h)
 {
     if (!h->told)

@@ -75,8 +75,8 @@ static inline bool handover_refuses_writes(const struct replica *r)
     return r->handover && handover_is_full(r->handover);
 }
 
-/* While the node stops: its volatile arcs are on their way to others, or may yet
- * be, and it is to wait. */
+/* While the node stops: its volatile arcs are on their way to others, or may
+ * yet be, and it is to wait. */
 bool handover_stopping(struct node *node);
 
 /* Before or after a key changes, or all keys went. */

@@ -323,8 +323,8 @@ void plan_cache(struct plan *p)
     p->bound_ns = 60 * WORLD_S;
 }
 
-/* Each peer is stopped in order and started again (fault.c does), once the one before is back
- * and whoever owns the system arc knows who has what. */
+/* Each peer is stopped in order and started again (fault.c does), once the one
+ * before is back and whoever owns the system arc knows who has what. */
 static bool act_restarts(struct plan *p)
 {
     for (size_t peer = 0; peer < p->first_peers; peer++) {
