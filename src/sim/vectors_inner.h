@@ -81,7 +81,7 @@ struct vectors_stats {
     uint64_t hits, rebuilds, late;
     uint64_t adopted, claimed; /* from files, since the last start */
     uint64_t longest_ns;       /* a search took */
-    struct past_recall recall;
+    struct past_recall recall[METRICS];
 };
 
 struct vectors_story {

@@ -145,8 +145,9 @@ void vectors_note_hits(struct seeker *s, const struct response *response)
                    (unsigned long long)s->number,
                    (unsigned long long)sum.arcs_missing);
     if (!world_failure(t->world, NULL))
-        judge(s, past_judge(s->room->past, &s->search, hits,
-                            response->list_count, &t->stats.recall));
+        judge(s,
+              past_judge(s->room->past, &s->search, hits, response->list_count,
+                         &t->stats.recall[s->room->metric]));
     free(hits);
 }
 
