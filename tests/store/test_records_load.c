@@ -114,7 +114,8 @@ Test(records_load, a_load_is_as_many_puts)
         uint64_t next = 0;
         for (int i = 0; i < 60; i++) {
             bool behind = rng_chance(&rng, 0.6);
-            enum order order = behind ? BEHIND : rng_below(&rng, ORDERS);
+            enum order order =
+                behind ? BEHIND : (enum order)rng_below(&rng, ORDERS);
             fill(&list, &rng, order, &next);
             cr_assert_eq(records_load(map, list.records, list.count), DLHT_OK);
             put_all(other, &list, list.count);
