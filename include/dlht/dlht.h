@@ -209,12 +209,12 @@ struct dlht_request {
     size_t record_count;
     struct dlht_bytes document; /* admin operations: a MessagePack map */
     /* Of caches. */
-    uint64_t ttl_ms;  /* PUT, CAS, EXPIRE: ends so long from now; 0: never */
-    uint32_t cost_us; /* PUT, CAS: what it took to make the value; 0: unknown */
-    bool keep_ttl;    /* PUT, CAS: ends as it did */
-    bool peek;        /* GET: not counted, and no use to the policy */
+    uint64_t ttl_ms; /* PUT, CAS, EXPIRE: ends so long from now; 0: never */
+    bool keep_ttl;   /* PUT, CAS: ends as it did */
+    bool peek;       /* GET: not counted, and no use to the policy */
     bool leased;   /* PUT: version is a token; DLHT_ESTALE: not good any more */
     bool negative; /* PUT: remember that there is none; no value */
+    uint32_t cost_us; /* PUT, CAS: what it took to make the value; 0: unknown */
 };
 
 /* The answer; borrowed until the callback returns (or the next call on the

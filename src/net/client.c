@@ -258,6 +258,15 @@ static void client_unite(struct client *c, struct client_link *owner)
     owner->retry_ns = c->now_ns;
 }
 
+/* They are of another cluster than home, or it is not known that they are of
+ * the same. */
+static void client_leave_owners(struct client *c)
+{
+    for (size_t i = 1; i < c->link_count; i++)
+        if (c->links[i].state != CLIENT_LINK_DOWN)
+            client_drop(c, &c->links[i]);
+}
+
 /* Addresses that the cluster named may be those of another one here. */
 static bool is_of_another_cluster(const struct client *c,
                                   const struct client_link *link,
@@ -288,6 +297,8 @@ static void client_welcomed(struct client *c, struct client_link *link,
         return;
     }
     link->failures = 0;
+    if (!id_equal(&c->cluster, &hello->cluster))
+        client_leave_owners(c);
     c->cluster = hello->cluster;
     c->refusal = DLHT_OK;
     if (c->learn_ns == 0)
@@ -446,8 +457,8 @@ static bool is_refusal(int status)
 /* Another node may do better. */
 static bool is_stuck(int status)
 {
-    return status == DLHT_EUNAVAILABLE || status == DLHT_EBUSY ||
-           status == DLHT_ETIMEOUT || status == DLHT_EUNKNOWN;
+    return status == DLHT_EUNAVAILABLE || status == DLHT_ETIMEOUT ||
+           status == DLHT_EUNKNOWN;
 }
 
 static void client_answer(struct client *c, struct client_link *link,
@@ -624,6 +635,16 @@ static void client_round(struct client *c, uint64_t until_ns)
         client_wait(c, until_ns);
 }
 
+/* Nobody listened for so long: what has come meanwhile is heard before anyone
+ * is judged by silence; what was not even written could not be answered. */
+static void client_listen_late(struct client *c, uint64_t pause_ns)
+{
+    for (size_t i = 0; i < c->link_count; i++)
+        if (client_link_is_writing(&c->links[i]))
+            c->links[i].heard_ns += pause_ns;
+    client_wait(c, c->now_ns);
+}
+
 int client_poll(struct client *c, int timeout_ms)
 {
     if (c->polling)
@@ -632,10 +653,8 @@ int client_poll(struct client *c, int timeout_ms)
     c->polling = true;
     c->completed = 0;
     c->now_ns = sys_now_ns();
-    /* Nobody was silent while nobody listened for long. */
-    uint64_t pause_ns = c->now_ns - before_ns;
-    for (size_t i = 0; i < c->link_count && pause_ns > CLIENT_PAUSE_NS; i++)
-        c->links[i].heard_ns += pause_ns;
+    if (c->now_ns - before_ns > CLIENT_PAUSE_NS)
+        client_listen_late(c, c->now_ns - before_ns);
     uint64_t until_ns = c->calls.open ? UINT64_MAX : c->now_ns;
     if (timeout_ms >= 0)
         until_ns = c->now_ns + (uint64_t)timeout_ms * CLIENT_MS;

@@ -165,15 +165,16 @@ bool client_link_is_let_down(const struct client_link *link, bool alone,
     if (link->state == CLIENT_LINK_CONNECTING ||
         link->state == CLIENT_LINK_GREETING)
         return now_ns >= link->retry_ns;
-    return link->state == CLIENT_LINK_UP && link->sent.first && !alone &&
-           now_ns - link->heard_ns > LINK_SILENCE_NS;
+    return link->state == CLIENT_LINK_UP && (link->sent.first || link->owes) &&
+           !alone && now_ns - link->heard_ns > LINK_SILENCE_NS;
 }
 
 uint64_t client_link_wake_ns(const struct client_link *link, bool alone)
 {
     if (link->state == CLIENT_LINK_UP)
-        return link->sent.first && !alone ? link->heard_ns + LINK_SILENCE_NS
-                                          : UINT64_MAX;
+        return (link->sent.first || link->owes) && !alone
+                   ? link->heard_ns + LINK_SILENCE_NS
+                   : UINT64_MAX;
     return link->state != CLIENT_LINK_DOWN || link->wanted ? link->retry_ns
                                                            : UINT64_MAX;
 }

@@ -145,7 +145,7 @@ void client_map_deinit(struct client_map *map)
         arcs_drop(map, &map->spaces[i], 0, map->spaces[i].count);
         free(map->spaces[i].arcs);
     }
-    map->space_count = 0;
+    *map = (struct client_map){ 0 };
 }
 
 bool client_map_read(struct span document, struct client_map_place *out)

@@ -111,6 +111,7 @@ static int posix_open(void *self, const char *name, bool create, int *handle)
         return fail(d, "open", name, errno);
     d->files[slot].fd = fd;
     d->files[slot].reserved = 0;
+    d->files[slot].written = 0;
     strcpy(d->files[slot].name, name);
     *handle = (int)slot;
     return DLHT_OK;

@@ -48,8 +48,8 @@ static const char *no_cache_text(struct node *node, const struct keyspace *ks)
         return NULL;
     struct span name = ks->record.name;
     snprintf(text, ROOM,
-             "'%.*s' is not a cache: ends need a keyspace created with "
-             "--volatile and --max-bytes or --max-items",
+             "'%.*s' is not a cache: ends and costs need a keyspace created "
+             "with --volatile and --max-bytes or --max-items",
              (int)name.len, (const char *)name.data);
     return text;
 }

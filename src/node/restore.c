@@ -385,12 +385,15 @@ static bool has_other_voter(const struct replica *r)
     return others > 0 || !self_votes;
 }
 
+/* DLHT_EFULL: it could not be, and must not pass for a whole one. */
 static int bury(struct node *node, struct replica *r)
 {
+    arc_id id = r->id;
     if (!has_other_voter(r))
         return DLHT_ECORRUPT;
     replica_remove(node, r);
-    return DLHT_OK;
+    r = node_replica(node, id);
+    return !r || r->doomed ? DLHT_OK : DLHT_EFULL;
 }
 
 int restore_put_aside(struct node *node)

@@ -222,7 +222,7 @@ void checkpoint_abort(struct checkpoint_writer *w)
     char aside[DISK_NAME_MAX];
     make_name(aside, w->arc, w->number, true);
     disk_close(w->disk, w->handle);
-    /* If it cannot be removed now, checkpoint_each does it at the start. */
+    /* If it cannot be removed now, checkpoint_list does it at the start. */
     int ignored = disk_remove(w->disk, aside);
     (void)ignored;
     free_writer(w);

@@ -31,7 +31,7 @@ struct disk_calls {
     int (*open)(void *disk, const char *name, bool create, int *handle);
     int (*close)(void *disk, int handle);
     int (*size)(void *disk, int handle, uint64_t *bytes);
-    /* Makes the file that long, zero-filled, with the space reserved. */
+    /* Makes an empty file that long, zero-filled, with the space reserved. */
     int (*allocate)(void *disk, int handle, uint64_t bytes);
     /* Bytes that may still be allocated, as far as is known now. */
     int (*room)(void *disk, uint64_t *bytes);

@@ -173,6 +173,73 @@ static void a_node_that_goes_is_left(void)
     close(fds[1]);
 }
 
+/* Who polls rarely, too, leaves a node that owes an answer and is silent; and
+ * what came while nobody listened counts. */
+static void silence_is_judged_by_what_came(void)
+{
+    char a[64], b[64], both[140];
+    int fds[2] = { raw_listen(a), raw_listen(b) };
+    snprintf(both, sizeof both, "%s,%s", a, b);
+    struct client *c;
+    CHECK_EQ(client_new(both, false, &c, NULL), DLHT_OK);
+    struct outcome get = { 0 }, lost = { 0 };
+    submit(c, DLHT_OP_GET, 60000, &get);
+    struct raw first = serve(fds[0], c, DLHT_OK);
+    (void)next_request(&first, c);
+    struct message m = { .type = MESSAGE_RESPONSE,
+                         .stream = first.message.stream };
+    CHECK(raw_say(&first, &m));
+    later_ns += UINT64_C(10000000000); /* the program was busy */
+    client_poll(c, 0);
+    CHECK_EQ(get.count, 1);
+    CHECK(!raw_wait(fds[1], 0));
+    submit(c, DLHT_OP_GET, 60000, &lost);
+    (void)next_request(&first, c);
+    for (int i = 0; i < 5; i++) {
+        later_ns += UINT64_C(600000000);
+        client_poll(c, 0);
+    }
+    struct raw second = serve(fds[1], c, DLHT_OK);
+    (void)next_request(&second, c);
+    raw_close(&first);
+    raw_close(&second);
+    client_free(c);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+/* An answer that never came is a debt: its node is left when it has been silent
+ * for long, not when it is next asked for something. */
+static void a_debt_runs_out(void)
+{
+    char a[64], b[64], both[140];
+    int fds[2] = { raw_listen(a), raw_listen(b) };
+    snprintf(both, sizeof both, "%s,%s", a, b);
+    struct client *c;
+    CHECK_EQ(client_new(both, false, &c, NULL), DLHT_OK);
+    struct outcome get = { 0 }, put = { 0 };
+    submit(c, DLHT_OP_GET, 100, &get);
+    struct raw first = serve(fds[0], c, DLHT_OK);
+    (void)next_request(&first, c);
+    while (get.count == 0)
+        client_poll(c, -1);
+    for (int i = 0; i < 25; i++) {
+        later_ns += UINT64_C(100000000);
+        client_poll(c, 0);
+    }
+    submit(c, DLHT_OP_PUT, 60000, &put);
+    struct raw second = serve(fds[1], c, DLHT_OK);
+    CHECK_EQ(next_request(&second, c).op, OP_PUT);
+    answer(&second, c, second.message.stream, DLHT_EUNAVAILABLE);
+    CHECK_EQ(put.status, DLHT_EUNAVAILABLE); /* known: it was sent once */
+    CHECK(!raw_receive(&first, 0));
+    raw_close(&first);
+    raw_close(&second);
+    client_free(c);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 static void the_window_of_writes_is_bounded(void)
 {
     enum {
@@ -382,6 +449,8 @@ int main(void)
     time_runs_out();
     a_long_silence_does_not_matter();
     a_node_that_goes_is_left();
+    silence_is_judged_by_what_came();
+    a_debt_runs_out();
     the_window_of_writes_is_bounded();
     peers_are_learned();
     a_server_that_babbles_is_left();
