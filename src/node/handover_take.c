@@ -309,7 +309,8 @@ static bool take_item(struct node *node, struct taking *t, struct span bytes)
     }
     t->version = mp_read_uint(&r);
     t->ended = true;
-    return kind == HANDOVER_END && !r.bad && t->version <= CACHE_VERSION_MAX;
+    return kind == HANDOVER_END && !r.bad && t->version <= CACHE_VERSION_MAX &&
+           t->version >= cache_version(t->cache);
 }
 
 /* False: it is not such a stream, or there is no memory. */
@@ -368,6 +369,12 @@ static bool install(struct node *node, struct taking *t)
     return rc == DLHT_OK;
 }
 
+/* Its voter may have gone on with the arc. */
+static bool is_late(const struct node *node, const struct taking *t)
+{
+    return cache_arc_now_ms(node) - t->clock_ms > HANDOVER_LATE_MS;
+}
+
 void handover_receive_chunk(struct node *node, const struct id *from,
                             const struct snapshot_chunk *chunk)
 {
@@ -399,7 +406,7 @@ void handover_receive_chunk(struct node *node, const struct id *from,
         t->next++;
         t->acked_ms[t->next % ACKS] = cache_arc_now_ms(node);
         go_on(node, t, chunk);
-    } else if (good && install(node, t)) {
+    } else if (good && !is_late(node, t) && install(node, t)) {
         answer(node, from, chunk, (struct snapshot_ack){ .done = true });
     } else {
         handover_forget(node, chunk->arc, UINT64_MAX);
