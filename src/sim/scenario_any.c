@@ -339,7 +339,7 @@ static bool act_restarts(struct plan *p)
 }
 
 /* Peers join and leave in order, or are stopped and come back, and nothing else
- * happens. */
+ * happens, but that they pause with some seeds. */
 void plan_cache_moves(struct plan *p)
 {
     struct rng rng;
@@ -362,6 +362,12 @@ void plan_cache_moves(struct plan *p)
     p->world.node.move_rate = rng_range(&rng, 128, 1024) << 10;
     p->faults_ns = rng_range(&rng, 20, 40) * WORLD_S;
     p->bound_ns = 60 * WORLD_S;
+    if (rng_chance(&rng, 0.3)) {
+        set_kinds(p, p->fault.kinds | FAULT_PAUSE,
+                  FAULT_JOIN | FAULT_LEAVE | FAULT_PAUSE);
+        p->fault.every_ns /= 2;
+        p->fault.lasts_ns = rng_range(&rng, 1000, 6000) * WORLD_MS;
+    }
 }
 
 /* Short ways on which a request may come again when its client has long been
