@@ -362,7 +362,7 @@ void plan_cache_moves(struct plan *p)
     p->world.node.move_rate = rng_range(&rng, 128, 1024) << 10;
     p->faults_ns = rng_range(&rng, 20, 40) * WORLD_S;
     p->bound_ns = 60 * WORLD_S;
-    if (rng_chance(&rng, 0.3)) {
+    if (rng_next(&rng) % 4 == 2) {
         set_kinds(p, p->fault.kinds | FAULT_PAUSE,
                   FAULT_JOIN | FAULT_LEAVE | FAULT_PAUSE);
         p->fault.every_ns /= 2;
