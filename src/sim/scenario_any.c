@@ -362,11 +362,17 @@ void plan_cache_moves(struct plan *p)
     p->world.node.move_rate = rng_range(&rng, 128, 1024) << 10;
     p->faults_ns = rng_range(&rng, 20, 40) * WORLD_S;
     p->bound_ns = 60 * WORLD_S;
-    if (rng_next(&rng) % 4 == 2) {
+    bool pauses = rng_next(&rng) % 4 == 2;
+    if (p->knobs->has_kinds)
+        pauses = p->knobs->kinds & FAULT_PAUSE;
+    if (pauses && !p->act) {
         set_kinds(p, p->fault.kinds | FAULT_PAUSE,
                   FAULT_JOIN | FAULT_LEAVE | FAULT_PAUSE);
-        p->fault.every_ns /= 2;
+        p->fault.every_ns = rng_range(&rng, 300, 1500) * WORLD_MS;
         p->fault.lasts_ns = rng_range(&rng, 1000, 6000) * WORLD_MS;
+        /* The end of an arc's way takes long enough to pause in it. */
+        p->world.net.far = 0.5;
+        p->world.net.far_ns = rng_range(&rng, 20, 250) * WORLD_MS;
     }
 }
 
