@@ -407,6 +407,7 @@ static void begin(struct node *node, struct replica *r)
     mp_write_uint(b, HANDOVER_VERSION);
     codec_pack_arc(b, h->next);
     mp_write_uint(b, r->arc->generation);
+    mp_write_uint(b, cache_seed(r->cache));
     if (!h->slots || b->failed) {
         end(node, r, "out of memory");
         return;

@@ -17,7 +17,8 @@
  * On the wire these are chunks of a snapshot, addressed to the replica id that
  * the receiver will have. One that does not know this refuses them, as it has
  * no such replica. Chunk 0 is the header (HANDOVER_VERSION, the descriptor as
- * it will be, the generation as it is); the others are one stream of items,
+ * it will be, the generation as it is, the cache's seed: so a scan goes on
+ * there; others draw one if it is left out); the others are one stream of items,
  * cut anywhere: four bytes of length, the lowest last, then MessagePack:
  *
  *     HANDOVER_ENTRY   key, value, version, what is left of its time in ms (0:

@@ -171,13 +171,14 @@ static bool is_sound(const struct node *node, const struct keyspace *ks,
 
 static struct taking *taking_new(struct node *node, const struct keyspace *ks,
                                  const struct arc *arc, const struct id *from,
-                                 const struct snapshot_chunk *chunk)
+                                 const struct snapshot_chunk *chunk,
+                                 uint64_t seed)
 {
     struct taking *t = mem_zero(1, sizeof *t);
     if (!t)
         return NULL;
     t->arc = arc_copy(arc);
-    t->cache = cache_arc_new(node, ks);
+    t->cache = cache_arc_new(node, ks, seed);
     if (!t->arc || !t->cache) {
         taking_free(t);
         return NULL;
@@ -202,6 +203,9 @@ static void begin(struct node *node, const struct id *from,
     if (ours)
         codec_unpack_arc(&reader, &arc);
     uint64_t before = ours ? mp_read_uint(&reader) : 0;
+    uint64_t seed = rng_next(&node->rng);
+    if (ours && !mp_at_end(&reader)) /* of a version that tells it */
+        seed = mp_read_uint(&reader);
     if (!ours || reader.bad || arc.id != chunk->arc || chunk->last ||
         arc.generation != chunk->term) {
         refuse(node, from, chunk);
@@ -220,7 +224,7 @@ static void begin(struct node *node, const struct id *from,
     }
     if (old)
         drop(node, old);
-    struct taking *t = taking_new(node, ks, &arc, from, chunk);
+    struct taking *t = taking_new(node, ks, &arc, from, chunk, seed);
     if (!t)
         return;
     t->following = node->takings;

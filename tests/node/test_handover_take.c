@@ -24,6 +24,7 @@ struct offer {
     struct arc arc;
     char lo[16], hi[16];
     uint64_t before;
+    uint64_t seed; /* 0: not told, as by versions that did not */
     uint64_t sequence;
     struct buf bytes;
     char key[16];   /* one of the arc */
@@ -94,6 +95,8 @@ static void send_header(struct offer *o)
     mp_write_uint(&o->bytes, HANDOVER_VERSION);
     codec_pack_arc(&o->bytes, &o->arc);
     mp_write_uint(&o->bytes, o->before);
+    if (o->seed)
+        mp_write_uint(&o->bytes, o->seed);
     send(o, false);
 }
 
@@ -342,6 +345,25 @@ Test(handover, what_comes_no_further_is_forgotten, .timeout = 60)
     send(&o, true);
     cr_expect(o.p.heard.refused);
     offer_end(&o);
+}
+
+/* So a scan of its keys goes on where it was. */
+Test(handover, the_order_of_keys_is_that_of_before, .timeout = 60)
+{
+    for (uint64_t seed = 0; seed <= 77; seed += 77) {
+        struct offer o;
+        offer_begin(&o, 14);
+        o.seed = seed;
+        send_header(&o);
+        entry(&o, o.key, "value", 9, 0, false);
+        numbers(&o, HANDOVER_END, 10, 0);
+        send(&o, true);
+        cr_assert(o.p.heard.done);
+        const struct replica *r = node_replica(o.p.a.node, o.arc.id);
+        cr_assert(r && r->cache);
+        cr_expect_eq(cache_seed(r->cache) == 77, seed == 77);
+        offer_end(&o);
+    }
 }
 
 /* Its voter may have waited in vain, and gone on: what was acknowledged then
