@@ -320,8 +320,8 @@ static void look_at(struct node *node, struct sharing *s,
     } else if (g) {
         go_on_with(node, s, arc, g);
     } else if (is_to_move(node, s, has)) {
+        begin_gift(node, s, arc); /* while it counts here: not to itself */
         s->loads[has]--;
-        begin_gift(node, s, arc);
     }
 }
 
