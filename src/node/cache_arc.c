@@ -33,11 +33,12 @@ uint64_t cache_arc_now_ms(const struct node *node)
     return node->now_ns / NS_PER_MS;
 }
 
-struct cache *cache_arc_new(struct node *node, const struct keyspace *ks)
+struct cache *cache_arc_new(struct node *node, const struct keyspace *ks,
+                            uint64_t seed)
 {
     struct cache_config config = cache_config_default();
     config.policy = ks->cache.policy;
-    config.seed = rng_next(&node->rng);
+    config.seed = seed;
     config.pages = node->config.pages;
     return cache_new(&config);
 }
@@ -46,7 +47,7 @@ int cache_arc_begin(struct node *node, struct replica *r)
 {
     const struct keyspace *ks = keyspaces_find(node, r->keyspace);
     assert(ks && ks->record.is_volatile && r->arc);
-    r->cache = cache_arc_new(node, ks);
+    r->cache = cache_arc_new(node, ks, rng_next(&node->rng));
     if (!r->cache)
         return DLHT_ENOMEM;
     cache_version_raise(r->cache, volatile_version_base(r->arc->generation));

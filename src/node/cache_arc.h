@@ -15,8 +15,9 @@
 #include "node/node_state.h"
 #include "store/cache.h"
 
-/* An empty one, without bounds; NULL: no memory. */
-struct cache *cache_arc_new(struct node *node, const struct keyspace *ks);
+/* An empty one of that seed, without bounds; NULL: no memory. */
+struct cache *cache_arc_new(struct node *node, const struct keyspace *ks,
+                            uint64_t seed);
 
 /* Gives a new replica of a volatile keyspace its cache. DLHT_ENOMEM */
 MUST_USE int cache_arc_begin(struct node *node, struct replica *r);

@@ -23,14 +23,19 @@ enum {
     CHUNKS_A_CALL = 2,
     SCAN_ABOUT = 64,    /* entries */
     SCANS_A_CHUNK = 64, /* where most are gone, a call ends early */
-    SLOTS = 4096,       /* of keys that wait; a power of two */
+    SETS = 1 << 14,     /* of slots of keys that wait */
+    WAYS = 4,
+    SLOTS = SETS * WAYS,
     LAST_BYTES = 16 << 10,
     KEYS_BYTES_MAX = 8 << 20,
     KEY_HEADER = 4
 };
 #define RESEND_NS (UINT64_C(500) * NS_PER_MS)
+/* Once the end is sent, the other one may have taken the arc, and whoever goes
+ * on would undo that: up or not, it may yet say so as long as it may take it
+ * (HANDOVER_LATE_MS). */
 #define GIVE_UP_NS (UINT64_C(5000) * NS_PER_MS)
-/* An arc that is written to faster than it is sent stands still then. */
+/* An arc that is written to faster than it is sent is only read then. */
 #define TAIL_NS (UINT64_C(2000) * NS_PER_MS)
 
 /* Less than a world waits for a node to stop. */
@@ -66,6 +71,7 @@ struct handover {
     uint64_t acked_ns; /* when the last ack came that was news */
     uint64_t asked_ns; /* since then an answer is awaited, if one is */
     uint64_t sent_ns;
+    bool held; /* nothing is written any more */
     bool frozen;
     bool broken; /* memory was lacking for what must not be left out */
 };
@@ -83,6 +89,14 @@ void handover_free(struct handover *h)
     free(h);
 }
 
+uint64_t handover_sent_memory_bytes(const struct handover *h)
+{
+    uint64_t bytes = h->stream.cap + h->keys.cap;
+    for (size_t i = 0; i < HANDOVER_WINDOW; i++)
+        bytes += h->window[i].cap;
+    return bytes + (h->slots ? SLOTS * sizeof *h->slots : 0);
+}
+
 bool handover_is_frozen(const struct replica *r)
 {
     return r->handover && r->handover->frozen;
@@ -95,7 +109,7 @@ static size_t keys_waiting(const struct handover *h)
 
 bool handover_is_full(const struct handover *h)
 {
-    return h->frozen || keys_waiting(h) > KEYS_BYTES_MAX;
+    return h->frozen || h->held || keys_waiting(h) > KEYS_BYTES_MAX;
 }
 
 /* Keys. */
@@ -113,10 +127,14 @@ static struct span key_at(const struct handover *h, uint64_t place)
 
 static void add_key(struct handover *h, const struct cache_key *key)
 {
-    uint64_t *slot = &h->slots[key->hash % SLOTS];
+    uint64_t *set = &h->slots[(key->hash >> 32) % SETS * WAYS], *slot = set;
     uint32_t len = (uint32_t)key->bytes.len;
-    if (*slot && span_equal(key_at(h, *slot - 1), key->bytes))
-        return;
+    for (size_t i = 0; i < WAYS; i++) {
+        if (set[i] && span_equal(key_at(h, set[i] - 1), key->bytes))
+            return;
+        if (set[i] < *slot)
+            slot = &set[i]; /* the first to be gone */
+    }
     *slot = h->keys_gone + h->keys.len + 1;
     buf_append(&h->keys, &len, sizeof len);
     buf_append_span(&h->keys, key->bytes);
@@ -260,6 +278,17 @@ static void collect(void *self, const struct cache_item *item)
     add_key(r->handover, &key);
 }
 
+/* Its keys wait behind those that do. */
+static void scan(struct node *node, struct replica *r, size_t about)
+{
+    struct handover *h = r->handover;
+    struct collector collector = { r };
+    h->cursor = cache_scan_all(r->cache, cache_arc_now_ms(node), h->cursor,
+                               about, collect, &collector);
+    h->scanned = h->cursor == 0;
+    h->scan_end = h->keys_gone + h->keys.len;
+}
+
 static size_t stream_waiting(const struct handover *h)
 {
     return h->stream.len - h->stream_at;
@@ -269,24 +298,25 @@ static size_t stream_waiting(const struct handover *h)
 static void fill_stream(struct node *node, struct replica *r)
 {
     struct handover *h = r->handover;
-    struct collector collector = { r };
-    uint64_t now_ms = cache_arc_now_ms(node);
     int scans = 0;
+    size_t packed = 0;
     pack_clock(node, h);
     while (stream_waiting(h) < HANDOVER_CHUNK && !h->broken) {
         if (keys_waiting(h)) {
             pack_key(node, r, take_key(h));
+            packed++;
             continue;
         }
         drop_taken_keys(h);
         if (h->scanned || scans++ == SCANS_A_CHUNK)
             break;
-        h->cursor = cache_scan_all(r->cache, now_ms, h->cursor, SCAN_ABOUT,
-                                   collect, &collector);
-        h->scanned = h->cursor == 0;
-        h->scan_end = h->keys_gone + h->keys.len;
+        scan(node, r, SCAN_ABOUT);
     }
     drop_taken_keys(h);
+    /* Where keys change faster than they are packed some always wait: the scan
+     * goes on as fast as they are packed, and ends. */
+    if (packed && !h->scanned && !h->broken)
+        scan(node, r, packed);
     if (h->scanned && !h->told && h->keys_gone + h->keys_at >= h->scan_end) {
         h->told = true;
         h->told_ns = node->now_ns;
@@ -304,7 +334,7 @@ static bool is_time(struct node *node, struct handover *h)
     bool much =
         keys_waiting(h) > LAST_BYTES || stream_waiting(h) >= HANDOVER_CHUNK;
     if (h->frozen || much) {
-        h->frozen = h->frozen || node->now_ns - h->told_ns > TAIL_NS;
+        h->held = h->held || node->now_ns - h->told_ns > TAIL_NS;
         return true;
     }
     h->frozen = h->acked == h->filled;
@@ -314,9 +344,14 @@ static bool is_time(struct node *node, struct handover *h)
 static void make_chunk(struct node *node, struct replica *r)
 {
     struct handover *h = r->handover;
+    buf_drop(&h->stream, h->stream_at);
+    h->stream_at = 0;
     if (stream_waiting(h) < HANDOVER_CHUNK && !h->ended)
         fill_stream(node, r);
-    if (h->frozen && keys_waiting(h) == 0 && !h->ended) {
+    /* What is not in this chunk is little then, and the clock is new. */
+    if (h->frozen && keys_waiting(h) == 0 && !h->ended &&
+        stream_waiting(h) < HANDOVER_CHUNK) {
+        pack_clock(node, h);
         size_t at = begin_item(h, HANDOVER_END);
         mp_write_uint(&h->stream, cache_version(r->cache));
         end_item(h, at);
@@ -332,14 +367,10 @@ static void make_chunk(struct node *node, struct replica *r)
     if (h->broken)
         return;
     h->stream_at += len;
-    if (stream_waiting(h) == 0) {
-        buf_reset(&h->stream);
-        h->stream_at = 0;
-        if (h->ended)
-            h->last = h->filled;
-    }
+    if (h->ended && stream_waiting(h) == 0)
+        h->last = h->filled;
     node->send_budget -= (int64_t)len;
-    if (h->acked == h->filled)
+    if (h->acked == h->filled || h->last == h->filled)
         h->asked_ns = node->now_ns;
     send_chunk(node, r, h->filled++);
 }
@@ -376,6 +407,7 @@ static void begin(struct node *node, struct replica *r)
     mp_write_uint(b, HANDOVER_VERSION);
     codec_pack_arc(b, h->next);
     mp_write_uint(b, r->arc->generation);
+    mp_write_uint(b, cache_seed(r->cache));
     if (!h->slots || b->failed) {
         end(node, r, "out of memory");
         return;
@@ -395,7 +427,10 @@ void handover_tick(struct node *node, struct replica *r)
     struct handover *h = r->handover;
     if (!h)
         return;
-    if (!node_peer_is_up(node, &h->peer)) {
+    bool all_sent = h->last != UINT64_MAX;
+    if (all_sent && node->now_ns - h->sent_ns > 2 * RESEND_NS)
+        h->asked_ns = node->now_ns; /* this peer itself was at rest */
+    if (!all_sent && !node_peer_is_up(node, &h->peer)) {
         end(node, r, "it is not there any more");
     } else if (!h->active) {
         if (active_count(node) < HANDOVER_ACTIVE_MAX)
@@ -403,7 +438,7 @@ void handover_tick(struct node *node, struct replica *r)
         else
             node_wake_at(node, node->now_ns + NODE_TICK_NS);
     } else if (node->now_ns - h->asked_ns > GIVE_UP_NS &&
-               h->acked < h->filled) {
+               (all_sent || h->acked < h->filled)) {
         end(node, r, "it does not answer");
     } else {
         if (node->now_ns - h->sent_ns > RESEND_NS)

@@ -17,7 +17,8 @@
  * On the wire these are chunks of a snapshot, addressed to the replica id that
  * the receiver will have. One that does not know this refuses them, as it has
  * no such replica. Chunk 0 is the header (HANDOVER_VERSION, the descriptor as
- * it will be, the generation as it is); the others are one stream of items,
+ * it will be, the generation as it is, the cache's seed: so a scan goes on
+ * there; others draw one if it is left out); the others are one stream of items,
  * cut anywhere: four bytes of length, the lowest last, then MessagePack:
  *
  *     HANDOVER_ENTRY   key, value, version, what is left of its time in ms (0:
@@ -25,12 +26,17 @@
  *     HANDOVER_ABSENT  key
  *     HANDOVER_FLUSH   all keys so far are absent
  *     HANDOVER_CLOCK   sequence, ms: what follows was packed so long after the
- *                      ack with that sequence had come
+ *                      ack with that sequence had come; one is before the end
  *     HANDOVER_END     the last version given
  *
  * What an item has more than that is skipped. Since clocks differ, an end is
  * counted from the ack that CLOCK names: so it may come early by the time that
- * the ack took, and never late. */
+ * the ack took, and never late.
+ *
+ * Once the end is on its way the receiver may have the arc, and the voter
+ * answers nobody for GIVE_UP_NS, whatever becomes of the receiver. That one
+ * takes no end that was packed HANDOVER_LATE_MS before: so one that was stopped
+ * with the end before it does not undo what the voter did meanwhile. */
 
 #ifndef NODE_HANDOVER_H
 #define NODE_HANDOVER_H
@@ -45,6 +51,8 @@ enum {
     HANDOVER_ACTIVE_MAX = 4, /* sent by one peer at once; others wait */
     HANDOVER_TAKEN_MAX = 16, /* received by one at once */
     HANDOVER_LENGTH_BYTES = 4,
+    HANDOVER_LATE_MS = 4000, /* less than GIVE_UP_NS, by more than clocks
+                              * drift in that time */
     HANDOVER_ITEM_MAX = KEY_LEN_MAX + VALUE_LEN_MAX + 64
 };
 
@@ -64,10 +72,13 @@ void handover_receive_ack(struct node *node, struct replica *r,
                           const struct id *from,
                           const struct snapshot_ack *ack);
 void handover_free(struct handover *handover); /* NULL is allowed */
+/* What one on its way to another takes beside its cache. */
+uint64_t handover_sent_memory_bytes(const struct handover *handover);
 
 /* Its end has begun: the arc is asked nothing more here. */
 bool handover_is_frozen(const struct replica *r);
-/* Nor, while too much waits to be sent, may it be written to. */
+/* Nor, while too much waits to be sent, or the end cannot begin for all that
+ * is written, may it be written to. */
 bool handover_is_full(const struct handover *handover);
 
 static inline bool handover_refuses_writes(const struct replica *r)

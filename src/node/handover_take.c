@@ -171,13 +171,14 @@ static bool is_sound(const struct node *node, const struct keyspace *ks,
 
 static struct taking *taking_new(struct node *node, const struct keyspace *ks,
                                  const struct arc *arc, const struct id *from,
-                                 const struct snapshot_chunk *chunk)
+                                 const struct snapshot_chunk *chunk,
+                                 uint64_t seed)
 {
     struct taking *t = mem_zero(1, sizeof *t);
     if (!t)
         return NULL;
     t->arc = arc_copy(arc);
-    t->cache = cache_arc_new(node, ks);
+    t->cache = cache_arc_new(node, ks, seed);
     if (!t->arc || !t->cache) {
         taking_free(t);
         return NULL;
@@ -202,6 +203,9 @@ static void begin(struct node *node, const struct id *from,
     if (ours)
         codec_unpack_arc(&reader, &arc);
     uint64_t before = ours ? mp_read_uint(&reader) : 0;
+    uint64_t seed = rng_next(&node->rng);
+    if (ours && !mp_at_end(&reader)) /* of a version that tells it */
+        seed = mp_read_uint(&reader);
     if (!ours || reader.bad || arc.id != chunk->arc || chunk->last ||
         arc.generation != chunk->term) {
         refuse(node, from, chunk);
@@ -220,7 +224,7 @@ static void begin(struct node *node, const struct id *from,
     }
     if (old)
         drop(node, old);
-    struct taking *t = taking_new(node, ks, &arc, from, chunk);
+    struct taking *t = taking_new(node, ks, &arc, from, chunk, seed);
     if (!t)
         return;
     t->following = node->takings;
@@ -309,7 +313,8 @@ static bool take_item(struct node *node, struct taking *t, struct span bytes)
     }
     t->version = mp_read_uint(&r);
     t->ended = true;
-    return kind == HANDOVER_END && !r.bad && t->version <= CACHE_VERSION_MAX;
+    return kind == HANDOVER_END && !r.bad && t->version <= CACHE_VERSION_MAX &&
+           t->version >= cache_version(t->cache);
 }
 
 /* False: it is not such a stream, or there is no memory. */
@@ -368,6 +373,12 @@ static bool install(struct node *node, struct taking *t)
     return rc == DLHT_OK;
 }
 
+/* Its voter may have gone on with the arc. */
+static bool is_late(const struct node *node, const struct taking *t)
+{
+    return cache_arc_now_ms(node) - t->clock_ms > HANDOVER_LATE_MS;
+}
+
 void handover_receive_chunk(struct node *node, const struct id *from,
                             const struct snapshot_chunk *chunk)
 {
@@ -399,7 +410,7 @@ void handover_receive_chunk(struct node *node, const struct id *from,
         t->next++;
         t->acked_ms[t->next % ACKS] = cache_arc_now_ms(node);
         go_on(node, t, chunk);
-    } else if (good && install(node, t)) {
+    } else if (good && !is_late(node, t) && install(node, t)) {
         answer(node, from, chunk, (struct snapshot_ack){ .done = true });
     } else {
         handover_forget(node, chunk->arc, UINT64_MAX);

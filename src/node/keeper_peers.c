@@ -330,6 +330,7 @@ void keeper_judge_peers(struct node *node)
             list[i].p99_at_ns = was->p99_at_ns;
             list[i].least = was->least;
             list[i].least_ns = was->least_ns;
+            list[i].stops_as = was->stops_as;
         }
         apply_decree(node, p, &list[i]);
         if (p->state <= PEER_SUSPECT)

@@ -57,10 +57,11 @@ struct keeper_peer {
     struct id id;
     enum keeper_fate fate;
     bool leaving;
-    bool stops;        /* keeper_volatile.c: so it says of arcs it still has */
-    size_t copies;     /* in fresh reports */
-    uint64_t until_ns; /* AWAITED */
-    size_t least;      /* copies it came down to since it is GONE */
+    bool stops; /* keeper_volatile.c: so it says of arcs it still has, */
+    replica_id stops_as; /* or said in that life; 0: not of a volatile arc */
+    size_t copies;       /* in fresh reports */
+    uint64_t until_ns;   /* AWAITED */
+    size_t least;        /* copies it came down to since it is GONE */
     uint64_t least_ns;
     uint32_t weight_milli; /* in force */
     char zone[PEER_ZONE_MAX];

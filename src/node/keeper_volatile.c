@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "node/gossip.h"
+#include "node/handover.h"
 #include "node/keeper_state.h"
 #include "node/replica.h"
 #include "node/volatile.h"
@@ -81,14 +82,19 @@ static const struct arc *newest(const struct node *node,
     return best;
 }
 
-/* The life of the peer that has it goes on. */
+/* The life in which the peer had that replica goes on. */
+static bool is_alive_as(const struct node *node, const struct id *peer,
+                        replica_id replica)
+{
+    const struct peer *p = swim_find(node->swim, peer);
+    return p && p->state <= PEER_SUSPECT &&
+           volatile_is_of(replica, p->incarnation);
+}
+
 static bool is_kept(const struct node *node, const struct arc *arc)
 {
-    const struct peer *p =
-        arc->member_count ? swim_find(node->swim, &arc->members[0].peer) : NULL;
-    if (!p || p->state > PEER_SUSPECT)
-        return false;
-    return volatile_is_of(arc->members[0].replica, p->incarnation);
+    return arc->member_count &&
+           is_alive_as(node, &arc->members[0].peer, arc->members[0].replica);
 }
 
 static void send_order(struct node *node, const struct arc *arc)
@@ -183,6 +189,15 @@ static struct gift *find_gift(struct keeper *k, arc_id arc)
     return NULL;
 }
 
+/* No more at once than it takes: those that wait would pass for failed. */
+static bool has_room_for_gift(const struct keeper *k, size_t to)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < k->gifts_open; i++)
+        count += id_equal(&k->gifts[i].to.peer, &k->peers[to].id);
+    return k->gifts_open < KEEPER_GIFTS_MAX && count < HANDOVER_TAKEN_MAX;
+}
+
 static void end_gift(struct keeper *k, struct gift *g)
 {
     *g = k->gifts[--k->gifts_open];
@@ -210,7 +225,7 @@ static void begin_gift(struct node *node, struct sharing *s,
 {
     struct keeper *k = node->keeper;
     size_t to = emptiest(node, s);
-    if (to == SIZE_MAX || k->gifts_open == KEEPER_GIFTS_MAX)
+    if (to == SIZE_MAX || !has_room_for_gift(k, to))
         return;
     struct gift *g = &k->gifts[k->gifts_open];
     *g = (struct gift){ .keyspace = arc->keyspace,
@@ -280,7 +295,7 @@ static bool is_to_move(struct node *node, const struct sharing *s, size_t has)
     struct keeper *k = node->keeper;
     size_t to = emptiest(node, s);
     if (has == SIZE_MAX || to == SIZE_MAX || to == has ||
-        k->gifts_open == KEEPER_GIFTS_MAX)
+        !has_room_for_gift(k, to))
         return false;
     if (k->peers[has].leaving || k->peers[has].stops)
         return true;
@@ -305,8 +320,8 @@ static void look_at(struct node *node, struct sharing *s,
     } else if (g) {
         go_on_with(node, s, arc, g);
     } else if (is_to_move(node, s, has)) {
+        begin_gift(node, s, arc); /* while it counts here: not to itself */
         s->loads[has]--;
-        begin_gift(node, s, arc);
     }
 }
 
@@ -349,18 +364,26 @@ static void share(struct node *node, struct sharing *s)
     codec_arena_deinit(&arena);
 }
 
+/* One that has said so is given nothing any more, though all of its arcs may
+ * be gone and it reports none. */
 static void look_who_stops(struct node *node)
 {
     struct keeper *k = node->keeper;
-    for (size_t i = 0; i < k->peer_count; i++)
-        k->peers[i].stops = false;
+    for (size_t i = 0; i < k->peer_count; i++) {
+        struct keeper_peer *p = &k->peers[i];
+        p->stops = p->stops_as && is_alive_as(node, &p->id, p->stops_as);
+    }
     for (size_t i = 0; i < k->count; i++) {
         const struct heard *h = &k->list[i];
+        const struct arc_member *voter = &h->arc->members[0];
         struct keeper_peer *p = h->report.stops && keeper_is_fresh(node, h)
                                     ? keeper_find_peer(k, &h->arc->owner)
                                     : NULL;
-        if (p)
-            p->stops = true;
+        if (!p)
+            continue;
+        p->stops = true;
+        if (h->arc->member_count && is_alive_as(node, &p->id, voter->replica))
+            p->stops_as = voter->replica;
     }
 }
 

@@ -15,6 +15,7 @@
 #include "node/gossip.h"
 #include "node/op.h"
 #include "node/replica.h"
+#include "node/volatile.h"
 
 enum {
     SLOTS_MAX = 1 << 16,
@@ -450,6 +451,14 @@ static void doubt(struct node *node, struct pending *p)
     avoid_arc(p);
 }
 
+/* Done already, it would be answered otherwise when it is tried again. Whoever
+ * has a volatile arc now may have its entries, but not what was answered. */
+static bool is_answered_once(const struct request *q)
+{
+    return q->op == OP_CAS || q->op == OP_CAS_BATCH ||
+           (q->op == OP_PUT && q->flags & REQUEST_LEASED);
+}
+
 static void attempt(struct node *node, size_t index, struct pending *p)
 {
     p->request.avoid = span_of(p->avoid, p->avoid_len);
@@ -460,6 +469,14 @@ static void attempt(struct node *node, size_t index, struct pending *p)
         gossip_note_lost(node);
         p->attempts++;
         back_off(node, p);
+        return;
+    }
+    if (p->may_be_done && arc->generation != p->request.generation &&
+        is_answered_once(&p->request) &&
+        volatile_is(node, p->request.keyspace)) {
+        finish_status(node, index, p, DLHT_EUNKNOWN,
+                      "the arc has moved; what was tried before may or may not "
+                      "have taken effect");
         return;
     }
     p->request.arc = arc->id;

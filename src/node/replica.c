@@ -458,6 +458,8 @@ uint64_t replica_memory_bytes(const struct replica *r)
         cache_stats(r->cache, &stats);
         bytes += stats.memory_bytes;
     }
+    if (r->handover)
+        bytes += handover_sent_memory_bytes(r->handover);
     return bytes;
 }
 

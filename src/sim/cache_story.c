@@ -26,7 +26,8 @@ enum {
     ARCS_MAX = 256,
     VALUE_MAX = 64,
     LARGE_MAX = 64 << 10, /* where nothing may be lost */
-    BOUND_MS = 3000       /* by then bounds that fell are met */
+    BOUND_MS = 3000,      /* by then bounds that fell are met */
+    HEARD_MS = 1000       /* so long ago an answer may have been given */
 };
 static const char NAME[] = "cache";
 
@@ -35,6 +36,7 @@ struct write {
     uint64_t ttl_ns;          /* 0: no end */
     bool removes;
     bool never; /* certainly not done */
+    bool lost;  /* or may be: with one whose arc another had */
 };
 
 struct key {
@@ -73,10 +75,12 @@ struct cache_story {
     bool running, asked, made;
     bool by_bytes; /* the bound is one in bytes */
     bool lru;
-    bool keeps;         /* nothing may be lost */
-    uint64_t hands;     /* who has what, folded to a number */
-    uint64_t stable_ns; /* since then nothing changed hands */
-    bool doubled;       /* somebody has not heard that another has its arc */
+    bool keeps;          /* nothing may be lost */
+    bool pauses;         /* but as peers pause, and are taken for dead */
+    uint64_t hands;      /* who has what, folded to a number */
+    uint64_t stable_ns;  /* since then nothing changed hands */
+    bool doubled;        /* somebody has not heard that another has its arc */
+    uint64_t doubled_ns; /* when that was last so; 0: never */
     uint64_t gets, hits, puts, refused, unknown, changes, swaps, swapped;
 };
 
@@ -109,6 +113,11 @@ void cache_story_keep(struct cache_story *t)
     t->keeps = true;
     t->key_count = (size_t)rng_range(&t->rng, KEYS, KEYS_MAX);
     t->think_ns = rng_range(&t->rng, 2, 30) * WORLD_MS;
+}
+
+void cache_story_pause(struct cache_story *t)
+{
+    t->pauses = true;
 }
 
 void cache_story_free(struct cache_story *t)
@@ -166,7 +175,7 @@ static void look(struct cache_story *t)
         t->changes++;
     }
     if (t->doubled)
-        t->stable_ns = now;
+        t->stable_ns = t->doubled_ns = now;
 }
 
 /* Making it. */
@@ -250,15 +259,24 @@ static void judge_end(struct client *c, const struct key *k,
                    (unsigned long long)((c->call_ns - w->end_ns) / WORLD_MS));
 }
 
+/* Where peers pause: since then somebody may have answered who had not heard
+ * that another has its arc. */
+static bool was_doubled(const struct cache_story *t, uint64_t since_ns)
+{
+    return t->pauses && t->doubled_ns &&
+           t->doubled_ns + HEARD_MS * WORLD_MS >= since_ns;
+}
+
 static void judge_order(struct client *c, const struct key *k,
                         const struct write *w)
 {
     const struct cache_story *t = c->story;
-    if (w->end_ns == UINT64_MAX || (t->doubled && !t->keeps))
+    if (w->end_ns == UINT64_MAX || (t->doubled && !t->keeps) ||
+        was_doubled(t, c->call_ns))
         return;
     for (size_t i = 0; i < k->count; i++) {
         const struct write *later = &k->writes[i];
-        if (later->never || later->end_ns == UINT64_MAX ||
+        if (later->never || later->lost || later->end_ns == UINT64_MAX ||
             later->call_ns <= w->end_ns || later->end_ns >= c->call_ns ||
             (later->call_ns < t->stable_ns && !t->keeps))
             continue;
@@ -288,7 +306,7 @@ static void judge_miss(struct client *c)
 {
     const struct cache_story *t = c->story;
     const struct key *k = &t->keys[c->at];
-    for (size_t i = 0; t->keeps && i < k->count; i++) {
+    for (size_t i = 0; t->keeps && !t->pauses && i < k->count; i++) {
         const struct write *w = &k->writes[i];
         if (w->removes || w->ttl_ns || w->end_ns >= c->call_ns ||
             may_be_gone(k, w))
@@ -429,6 +447,7 @@ static void end_write(struct client *c, bool done, bool never)
 {
     struct cache_story *t = c->story;
     bool all = c->request.op == OP_CACHE_FLUSH;
+    look(t);
     for (size_t i = 0; i < t->key_count; i++) {
         struct key *k = &t->keys[i];
         if (!all && i != c->at)
@@ -445,6 +464,7 @@ static void end_write(struct client *c, bool done, bool never)
         if (done)
             k->writes[at].end_ns = world_now_ns(t->world);
         k->writes[at].never = never;
+        k->writes[at].lost = was_doubled(t, c->call_ns);
     }
 }
 

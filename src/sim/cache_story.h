@@ -18,7 +18,10 @@
  *   - what was put without an end is there, unless something else was done to
  *     the key since, or might have been;
  *   - no older value is returned, no matter who had the arc when;
- *   - a CAS with the version of a value succeeds only in that one's place. */
+ *   - a CAS with the version of a value succeeds only in that one's place.
+ * If they pause as well (cache_story_pause) entries may be lost, but not as
+ * long as somebody may go on with an arc that another was given, an older value
+ * come back, or one that was removed. */
 
 #ifndef SIM_CACHE_STORY_H
 #define SIM_CACHE_STORY_H
@@ -37,6 +40,9 @@ void cache_story_free(struct cache_story *story); /* NULL is allowed */
 
 /* Nothing goes wrong, and no entry may be lost. */
 void cache_story_keep(struct cache_story *story);
+
+/* After that: but peers pause. */
+void cache_story_pause(struct cache_story *story);
 
 /* Makes the cache. False: the world has failed. */
 bool cache_story_make(struct cache_story *story, uint64_t bound_ns);

@@ -336,6 +336,8 @@ static bool open_plan(struct plan *p)
         p->cache = cache_story_new(p->w, rng_next(&p->rng));
     if (p->cache_keeps)
         cache_story_keep(p->cache);
+    if (p->cache_keeps && p->fault.kinds & FAULT_PAUSE)
+        cache_story_pause(p->cache);
     return true;
 }
 

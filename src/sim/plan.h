@@ -53,7 +53,7 @@ struct plan {
     bool models;          /* are trained, and looked at */
     bool vectors;         /* are put and searched for */
     bool caches;          /* one is made and used */
-    bool cache_keeps;     /* and loses nothing */
+    bool cache_keeps;     /* and loses nothing, but by pauses */
     bool unsettled;       /* models need not be good in the end */
     bool careful;         /* no peer loses what no other has twice */
     bool own_kinds;       /* has turned the knob of kinds itself */

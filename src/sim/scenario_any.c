@@ -339,7 +339,7 @@ static bool act_restarts(struct plan *p)
 }
 
 /* Peers join and leave in order, or are stopped and come back, and nothing else
- * happens. */
+ * happens, but that they pause with some seeds. */
 void plan_cache_moves(struct plan *p)
 {
     struct rng rng;
@@ -362,6 +362,18 @@ void plan_cache_moves(struct plan *p)
     p->world.node.move_rate = rng_range(&rng, 128, 1024) << 10;
     p->faults_ns = rng_range(&rng, 20, 40) * WORLD_S;
     p->bound_ns = 60 * WORLD_S;
+    bool pauses = rng_next(&rng) % 4 == 2;
+    if (p->knobs->has_kinds)
+        pauses = p->knobs->kinds & FAULT_PAUSE;
+    if (pauses && !p->act) {
+        set_kinds(p, p->fault.kinds | FAULT_PAUSE,
+                  FAULT_JOIN | FAULT_LEAVE | FAULT_PAUSE);
+        p->fault.every_ns = rng_range(&rng, 300, 1500) * WORLD_MS;
+        p->fault.lasts_ns = rng_range(&rng, 1000, 6000) * WORLD_MS;
+        /* The end of an arc's way takes long enough to pause in it. */
+        p->world.net.far = 0.5;
+        p->world.net.far_ns = rng_range(&rng, 20, 250) * WORLD_MS;
+    }
 }
 
 /* Short ways on which a request may come again when its client has long been

@@ -377,6 +377,11 @@ uint64_t cache_count(const struct cache *cache)
     return cache->index.count;
 }
 
+uint64_t cache_seed(const struct cache *cache)
+{
+    return cache->config.seed;
+}
+
 uint64_t cache_version(const struct cache *cache)
 {
     return cache->version;

@@ -267,6 +267,9 @@ bool cache_random(struct cache *cache, uint64_t now_ms,
 /* Entries held, negatives and those expired but not taken back included. */
 uint64_t cache_count(const struct cache *cache);
 
+/* That of its configuration. */
+uint64_t cache_seed(const struct cache *cache);
+
 /* The last version given. */
 uint64_t cache_version(const struct cache *cache);
 

@@ -362,6 +362,11 @@ void cache_story_keep(struct cache_story *story)
     (void)story;
 }
 
+void cache_story_pause(struct cache_story *story)
+{
+    (void)story;
+}
+
 bool cache_story_make(struct cache_story *story, uint64_t bound_ns)
 {
     (void)story;
