@@ -37,16 +37,14 @@ static void find_offer(struct ring *ring, const struct arc *arc)
         return; /* fewer ways to go */
 }
 
-static void find_from_near(struct ring *ring)
+static void nearest_known(struct ring *ring, struct lookup_nearest *nearest)
 {
     const struct ring *own = ring;
     struct lookup_view view = ring_view(&own);
-    struct lookup_nearest nearest = { .key = order_end(ring->p.self) };
-    nearest.except = ring->p.self->id;
-    nearest.count_max = RING_BEFORE_MAX;
-    lookup_offer_view(&nearest, &view);
-    for (size_t i = 0; i < nearest.count; i++)
-        find_offer(ring, nearest.arcs[i]);
+    nearest->key = order_end(ring->p.self);
+    nearest->except = ring->p.self->id;
+    nearest->count_max = RING_BEFORE_MAX;
+    lookup_offer_view(nearest, &view);
 }
 
 static const struct arc *any_met(struct ring *ring)
@@ -67,10 +65,20 @@ void ring_find_begin(struct ring *ring)
         DLHT_OK)
         return;
     ring->finding = true;
+    struct lookup_nearest from = { 0 };
     const struct arc *met = any_met(ring);
     if (met && (ring_is_settled(ring) || rng_chance(&ring->rng, 0.5)))
-        find_offer(ring, met);
+        from.arcs[from.count++] = met;
     else
-        find_from_near(ring);
+        nearest_known(ring, &from);
+    /* Copies: what is considered may push out what was met before. */
+    struct arc *copies[LOOKUP_NEAR_MAX];
+    for (size_t i = 0; i < from.count; i++)
+        copies[i] = arc_copy(from.arcs[i]);
+    for (size_t i = 0; i < from.count; i++) {
+        if (copies[i])
+            find_offer(ring, copies[i]);
+        arc_free(copies[i]);
+    }
     ring_find_step(ring);
 }

@@ -92,7 +92,7 @@ bool ring_is_avoided(const struct ring *ring, arc_id id);
  * more is void. */
 void ring_sync_candidate(struct ring *ring);
 /* It was heard of: perhaps it stands before our successor. It is believed only
- * when it answers. */
+ * when it answers. None of those that were met: one of them may go now. */
 void ring_consider(struct ring *ring, const struct arc *arc);
 /* Zave's rectify. */
 void ring_rectify(struct ring *ring, const struct arc *from);

@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "chord/arcs.h"
 #include "chord/fail_alloc.h"
 #include "chord/order.h"
 #include "chord/ring_net.h"
+#include "chord/ring_state.h"
 #include "dlht/err.h"
 
 #define COUNT(array) (sizeof array / sizeof *array)
@@ -433,4 +435,33 @@ Test(ring, survives_what_a_stranger_says)
         }
         rnet_deinit(&net);
     }
+}
+
+/* A search begins at one that was met, and the candidate before takes a place
+ * among those: perhaps that very one's. */
+Test(ring, a_search_does_not_push_out_where_it_begins)
+{
+    size_t changed = 0;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        struct ring_config config = { .seed = seed };
+        struct arc self = arcs_make(1, "a", "b", 1);
+        struct arc candidate = arcs_make(30, "y", "z", 1);
+        struct ring *ring;
+        cr_assert_eq(ring_new(&config, &self, NULL, 0, &ring), DLHT_OK);
+        for (arc_id id = 10; id < 10 + POINTERS_MET_MAX; id++) {
+            char lo[3] = { 'c', (char)('0' + id - 10), 0 };
+            struct arc met = arcs_make(id, lo, "d", 1);
+            pointers_meet(&ring->p, &ring->rng, &met);
+        }
+        cr_assert_eq(pointers_set(&ring->p.candidate, &candidate), DLHT_OK);
+        ring_find_begin(ring);
+        const struct arc *now = ring->p.candidate;
+        bool was_met = now->id >= 10 && now->id < 10 + POINTERS_MET_MAX;
+        cr_assert(was_met || now->id == candidate.id, "seed %llu: %llu",
+                  (unsigned long long)seed, (unsigned long long)now->id);
+        cr_assert_eq(now->lo.data[0], was_met ? 'c' : 'y');
+        changed += was_met;
+        ring_free(ring);
+    }
+    cr_assert_gt(changed, 50);
 }
