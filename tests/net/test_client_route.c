@@ -138,6 +138,14 @@ static void check_asks(struct stage *s, struct raw *raw, const char *key)
     CHECK_EQ(o.status, DLHT_OK);
 }
 
+/* ... and the owner has let it in. Until then home is asked. */
+static void begin_owned(struct stage *s)
+{
+    begin_learned(s, "ordered");
+    check_asks(s, &s->home, "bee");
+    let_in(s, OWNER);
+}
+
 static void owners_are_asked(void)
 {
     struct stage s;
@@ -199,9 +207,7 @@ static void a_hashed_key_goes_where_its_hash_is(void)
 static void what_is_wrong_is_forgotten(void)
 {
     struct stage s;
-    begin_learned(&s, "ordered");
-    check_asks(&s, &s.home, "bee");
-    let_in(&s, OWNER);
+    begin_owned(&s);
     struct outcome o = { 0 };
     submit_key(s.client, DLHT_OP_GET, "cat", &o);
     (void)next(&s, &s.owner);
@@ -221,9 +227,7 @@ static void what_is_wrong_is_forgotten(void)
 static void a_write_that_its_owner_lost_is_sent_home(void)
 {
     struct stage s;
-    begin_learned(&s, "ordered");
-    check_asks(&s, &s.home, "bee");
-    let_in(&s, OWNER);
+    begin_owned(&s);
     struct outcome put = { 0 }, other = { 0 };
     submit_key(s.client, DLHT_OP_PUT, "bee", &put);
     struct request first = next(&s, &s.owner);
@@ -249,9 +253,7 @@ static void a_write_that_its_owner_lost_is_sent_home(void)
 static void an_owner_that_is_silent_is_left(void)
 {
     struct stage s;
-    begin_learned(&s, "ordered");
-    check_asks(&s, &s.home, "bee");
-    let_in(&s, OWNER);
+    begin_owned(&s);
     struct outcome o = { 0 };
     submit_key(s.client, DLHT_OP_GET, "bee", &o);
     (void)next(&s, &s.owner);
@@ -307,9 +309,7 @@ static void an_owner_that_cannot_be_reached_does_not_matter(void)
 static void an_owner_that_is_gone_is_replaced(void)
 {
     struct stage s;
-    begin_learned(&s, "ordered");
-    check_asks(&s, &s.home, "bee");
-    let_in(&s, OWNER);
+    begin_owned(&s);
     check_asks(&s, &s.owner, "bee");
     raw_close(&s.owner);
     close(s.owner_fd);
@@ -325,9 +325,7 @@ static void an_owner_that_is_gone_is_replaced(void)
 static void a_request_that_cannot_be_written_goes_home(void)
 {
     struct stage s;
-    begin_learned(&s, "ordered");
-    check_asks(&s, &s.home, "bee");
-    let_in(&s, OWNER);
+    begin_owned(&s);
     struct linger none = { .l_onoff = 1 };
     setsockopt(s.owner.fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
     raw_close(&s.owner); /* by a reset, while the client does not listen */
@@ -345,9 +343,7 @@ static void a_request_that_cannot_be_written_goes_home(void)
 static void an_owner_that_goes_is_left(void)
 {
     struct stage s;
-    begin_learned(&s, "ordered");
-    check_asks(&s, &s.home, "bee");
-    let_in(&s, OWNER);
+    begin_owned(&s);
     struct outcome put = { 0 };
     submit_key(s.client, DLHT_OP_PUT, "bee", &put);
     (void)next(&s, &s.owner);
@@ -361,9 +357,7 @@ static void an_owner_that_goes_is_left(void)
 static void who_lets_time_run_out_is_not_asked_again(void)
 {
     struct stage s;
-    begin_learned(&s, "ordered");
-    check_asks(&s, &s.home, "bee");
-    let_in(&s, OWNER);
+    begin_owned(&s);
     struct outcome o = { 0 };
     struct dlht_request q = { .op = DLHT_OP_GET,
                               .key = { "bee", 3 },
@@ -376,9 +370,7 @@ static void who_lets_time_run_out_is_not_asked_again(void)
     check_asks(&s, &s.home, "bee");
     /* So it is with one that says that it cannot. */
     end(&s);
-    begin_learned(&s, "ordered");
-    check_asks(&s, &s.home, "bee");
-    let_in(&s, OWNER);
+    begin_owned(&s);
     submit_key(s.client, DLHT_OP_GET, "bee", &o);
     (void)next(&s, &s.owner);
     answer(&s.owner, s.client, s.owner.message.stream, DLHT_EUNAVAILABLE);
@@ -391,9 +383,7 @@ static void who_lets_time_run_out_is_not_asked_again(void)
 static void without_home_the_others_are_asked(void)
 {
     struct stage s;
-    begin_learned(&s, "ordered");
-    check_asks(&s, &s.home, "bee");
-    let_in(&s, OWNER);
+    begin_owned(&s);
     close(s.home_fd);
     raw_close(&s.home);
     client_poll(s.client, 20);
@@ -458,9 +448,7 @@ static void nonsense_about_places_is_ignored(void)
 static void a_keyspace_that_is_gone_is_forgotten(void)
 {
     struct stage s;
-    begin_learned(&s, "ordered");
-    check_asks(&s, &s.home, "bee");
-    let_in(&s, OWNER);
+    begin_owned(&s);
     struct outcome o = { 0 };
     submit_key(s.client, DLHT_OP_GET, "bee", &o);
     (void)next(&s, &s.owner);
